@@ -1,1 +1,3 @@
-//! See ARCHITECTURE.md.
+//! Keys, tokens, identities: who may do what.
+
+pub mod keys;

@@ -1,0 +1,174 @@
+//! The installation's own keys: made at the first start, kept in the data folder, readable by their owner alone.
+//!
+//! `master.key` seals what the database must not show (data keys of learners, webhook secrets, templates);
+//! `identity.pepper` turns an ID number into an identity that cannot be guessed back without it.
+
+use std::io::{Read as _, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+
+use ring::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
+use ring::hmac;
+
+use crate::clock::Entropy;
+
+/// Why a key could not be had or used.
+#[derive(Debug, thiserror::Error)]
+pub enum KeyError {
+    /// The file could not be read or made.
+    #[error("{path}: {source}")]
+    File {
+        /// the key file
+        path: PathBuf,
+        /// what the system said
+        source: std::io::Error,
+    },
+    /// The file holds something that is not a key.
+    #[error("{0}: not a key of 32 bytes")]
+    Length(PathBuf),
+    /// Sealed bytes were changed, or sealed for something else, or under another key.
+    #[error("cannot be opened with this key")]
+    Sealed,
+}
+
+/// A key that seals bytes (AES-256-GCM, a fresh random nonce in front).
+#[derive(Clone)]
+pub struct DataKey([u8; 32]);
+
+impl DataKey {
+    /// A new random key.
+    pub fn generate(entropy: &Entropy) -> Self {
+        Self(entropy.bytes())
+    }
+
+    /// Seals `plain` for `context`: only who names the same context opens it again.
+    pub fn seal(&self, entropy: &Entropy, context: &str, plain: &[u8]) -> Vec<u8> {
+        let nonce: [u8; NONCE_LEN] = entropy.bytes();
+        let mut sealed = Vec::with_capacity(NONCE_LEN + plain.len() + AES_256_GCM.tag_len());
+        sealed.extend_from_slice(&nonce);
+        sealed.extend_from_slice(plain);
+        let tag = self
+            .cipher()
+            .seal_in_place_separate_tag(
+                Nonce::assume_unique_for_key(nonce),
+                Aad::from(context.as_bytes()),
+                &mut sealed[NONCE_LEN..],
+            )
+            .expect("AES-GCM seals anything shorter than 64 GiB");
+        sealed.extend_from_slice(tag.as_ref());
+        sealed
+    }
+
+    /// Opens what [`DataKey::seal`] made for the same context.
+    ///
+    /// # Errors
+    /// [`KeyError::Sealed`] when a byte, the context or the key differs.
+    pub fn open(&self, context: &str, sealed: &[u8]) -> Result<Vec<u8>, KeyError> {
+        let (nonce, body) = sealed.split_first_chunk::<NONCE_LEN>().ok_or(KeyError::Sealed)?;
+        let mut body = body.to_vec();
+        let plain = self
+            .cipher()
+            .open_in_place(Nonce::assume_unique_for_key(*nonce), Aad::from(context.as_bytes()), &mut body)
+            .map_err(|_| KeyError::Sealed)?
+            .len();
+        body.truncate(plain);
+        Ok(body)
+    }
+
+    fn cipher(&self) -> LessSafeKey {
+        LessSafeKey::new(UnboundKey::new(&AES_256_GCM, &self.0).expect("the key has 32 bytes"))
+    }
+}
+
+/// The keys of one installation.
+pub struct Keys {
+    master: DataKey,
+    pepper: hmac::Key,
+}
+
+impl Keys {
+    /// Reads the keys in `folder`, making those that are not there yet (mode 0600, on disk before it returns).
+    ///
+    /// # Errors
+    /// When a file cannot be read or made, or holds no key.
+    pub fn open_or_create(folder: &Path, entropy: &Entropy) -> Result<Self, KeyError> {
+        let master = DataKey(read_or_create(&folder.join("master.key"), entropy)?);
+        let pepper = read_or_create(&folder.join("identity.pepper"), entropy)?;
+        Ok(Self { master, pepper: hmac::Key::new(hmac::HMAC_SHA256, &pepper) })
+    }
+
+    /// The key that seals other keys and secrets.
+    pub fn master(&self) -> &DataKey {
+        &self.master
+    }
+
+    /// The identity of the person with this (checked, normalised) ID number.
+    pub fn identity(&self, id_number: &str) -> [u8; 32] {
+        let tag = hmac::sign(&self.pepper, id_number.as_bytes());
+        tag.as_ref().try_into().expect("HMAC-SHA-256 gives 32 bytes")
+    }
+
+    /// A learner's data key as the database keeps it.
+    pub fn wrap(&self, entropy: &Entropy, learner: &str, key: &DataKey) -> Vec<u8> {
+        self.master.seal(entropy, &format!("learner {learner}"), &key.0)
+    }
+
+    /// The reverse of [`Keys::wrap`].
+    ///
+    /// # Errors
+    /// [`KeyError::Sealed`] when it was not wrapped for this learner by this installation.
+    pub fn unwrap(&self, learner: &str, wrapped: &[u8]) -> Result<DataKey, KeyError> {
+        let key = self.master.open(&format!("learner {learner}"), wrapped)?;
+        key.try_into().map(DataKey).map_err(|_| KeyError::Sealed)
+    }
+}
+
+fn read_or_create(path: &Path, entropy: &Entropy) -> Result<[u8; 32], KeyError> {
+    let failed = |source| KeyError::File { path: path.to_owned(), source };
+    if !path.exists() {
+        create(path, &entropy.bytes::<32>()).map_err(failed)?;
+    }
+    let mut key = Vec::with_capacity(32);
+    std::fs::File::open(path).and_then(|file| file.take(33).read_to_end(&mut key)).map_err(failed)?;
+    key.try_into().map_err(|_| KeyError::Length(path.to_owned()))
+}
+
+/// Writes a secret so that a crash leaves either the whole file or none, never one that others may read.
+pub fn create(path: &Path, secret: &[u8]) -> std::io::Result<()> {
+    let draft = path.with_extension("new");
+    let mut file = std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
+    file.write_all(secret)?;
+    file.sync_all()?;
+    std::fs::rename(&draft, path)?;
+    let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    std::fs::File::open(folder)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_made_once_and_private() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let folder = tempfile::tempdir().unwrap();
+        let first = Keys::open_or_create(folder.path(), &Entropy::seeded(1)).unwrap();
+        let second = Keys::open_or_create(folder.path(), &Entropy::seeded(2)).unwrap();
+        assert_eq!(first.identity("110101199003070011"), second.identity("110101199003070011"));
+        let mode = std::fs::metadata(folder.path().join("master.key")).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+    }
+
+    #[test]
+    fn sealed_bytes_open_only_whole_and_in_their_context() {
+        let entropy = Entropy::seeded(3);
+        let key = DataKey::generate(&entropy);
+        let mut sealed = key.seal(&entropy, "photo 1", b"face");
+        assert_eq!(key.open("photo 1", &sealed).unwrap(), b"face");
+        assert!(key.open("photo 2", &sealed).is_err());
+        assert!(DataKey::generate(&entropy).open("photo 1", &sealed).is_err());
+        *sealed.last_mut().unwrap() ^= 1;
+        assert!(key.open("photo 1", &sealed).is_err());
+        assert!(key.open("photo 1", b"short").is_err());
+    }
+}
