@@ -9,6 +9,9 @@ use std::sync::Arc;
 use rusqlite::{Connection, Transaction};
 
 mod embedded;
+#[cfg(test)]
+pub(crate) mod fixture;
+pub mod tokens;
 
 /// Why the store could not do what it was asked.
 #[derive(Debug, Clone, thiserror::Error)]
