@@ -8,10 +8,19 @@ use std::sync::Arc;
 
 use rusqlite::{Connection, Transaction};
 
+pub mod api_keys;
 mod embedded;
+pub mod enrolled_photos;
+pub mod enrolments;
 #[cfg(test)]
 pub(crate) mod fixture;
+pub mod learners;
+pub mod page;
+pub mod platforms;
+pub mod projects;
+pub mod session_records;
 pub mod tokens;
+pub mod words;
 
 /// Why the store could not do what it was asked.
 #[derive(Debug, Clone, thiserror::Error)]
