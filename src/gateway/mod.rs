@@ -1,1 +1,3 @@
-//! See ARCHITECTURE.md.
+//! The WebSocket: handshake, frames, flow control.
+
+pub mod wire;
