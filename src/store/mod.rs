@@ -9,6 +9,8 @@ use std::sync::Arc;
 use rusqlite::{Connection, Transaction};
 
 mod embedded;
+pub mod evidence;
+pub mod outbox;
 
 /// Why the store could not do what it was asked.
 #[derive(Debug, Clone, thiserror::Error)]
