@@ -12,6 +12,8 @@ mod embedded;
 mod journal;
 
 pub use journal::{Acquired, AppendError, Batch, SessionKey};
+pub mod evidence;
+pub mod outbox;
 
 /// Why the store could not do what it was asked.
 #[derive(Debug, Clone, thiserror::Error)]
