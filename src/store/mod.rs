@@ -14,6 +14,9 @@ mod journal;
 pub use journal::{Acquired, AppendError, Batch, SessionKey};
 pub mod evidence;
 pub mod outbox;
+#[cfg(test)]
+pub(crate) mod fixture;
+pub mod tokens;
 
 /// Why the store could not do what it was asked.
 #[derive(Debug, Clone, thiserror::Error)]
