@@ -177,8 +177,15 @@ fn rows_of(connection: &Connection, session: SessionKey) -> Result<Vec<i64>, rus
 fn read_rows(connection: &Connection, rows: &[i64]) -> Result<Vec<u8>, rusqlite::Error> {
     let mut log = Vec::new();
     let mut read = connection.prepare_cached("SELECT lines FROM journal WHERE id = ?1")?;
-    for row in rows {
-        read.query_row([row], |row| row.get_ref(0)?.as_blob().map(|lines| log.extend_from_slice(lines)).map_err(Into::into))?;
+    for id in rows {
+        let take = |row: &rusqlite::Row| {
+            log.extend_from_slice(row.get_ref(0)?.as_blob()?);
+            Ok(())
+        };
+        // A row that is known but not there yet is in a transaction under way; nothing stands after it.
+        if read.query_row([id], take).optional()?.is_none() {
+            break;
+        }
     }
     Ok(log)
 }
@@ -229,6 +236,8 @@ impl Store {
     pub async fn read_log(&self, session: SessionKey) -> Result<Vec<u8>, StoreError> {
         let tails = self.tails.clone();
         self.read(move |connection| {
+            // One snapshot for all that follows: the session may be sealed meanwhile.
+            let connection = connection.unchecked_transaction()?;
             let sealed: Option<Vec<u8>> = connection
                 .prepare_cached("SELECT lines FROM segment WHERE session = ?1")?
                 .query_row([session.0], |row| row.get(0))
@@ -237,8 +246,8 @@ impl Store {
                 return decompress(&lines);
             }
             let known = tails.lock().get(&session).map(|tail| tail.rows.clone());
-            let rows = known.map_or_else(|| rows_of(connection, session), Ok)?;
-            Ok(read_rows(connection, &rows)?)
+            let rows = known.map_or_else(|| rows_of(&connection, session), Ok)?;
+            Ok(read_rows(&connection, &rows)?)
         })
         .await
     }
