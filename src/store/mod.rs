@@ -9,7 +9,9 @@ use std::sync::Arc;
 use rusqlite::{Connection, Transaction};
 
 mod embedded;
+mod facts;
 mod journal;
+pub mod sessions;
 
 pub use journal::{Acquired, AppendError, Batch, SessionKey};
 pub mod evidence;
