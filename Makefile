@@ -2,6 +2,7 @@
 .PHONY: help demo test test-setup models bench lint format
 
 CARGO ?= cargo
+PYTHON ?= python3
 
 help: ## show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -19,8 +20,9 @@ test: models test-setup ## run all tests
 test-setup: ## install what the tests need besides Rust
 	scripts/test-setup.sh
 
-models: ## fetch the face models, checked by digest
-	python3 models/prepare.py
+# Weights, runtime, portraits and films, as models/manifest.toml lists them. MODEL_PACKAGES=FOLDER works offline.
+models: ## fetch and prepare the face models and test photos, checked by digest
+	@PYTHONDONTWRITEBYTECODE=1 $(PYTHON) models/prepare.py
 
 bench: models ## measure throughput and latency on this machine
 	$(CARGO) run --locked --release -- bench

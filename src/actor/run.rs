@@ -12,23 +12,23 @@ const MESSAGES_LIMIT: usize = 64;
 impl Live {
     /// Lives until the session is closed, the server stops, or the journal refuses.
     pub(super) async fn run(mut self, mut mailbox: Receiver<Message>) {
-        self.resume();
+        self.resume().await;
         if let Err(error) = self.live(&mut mailbox).await {
             // The log on disk is whole; whoever comes next starts from it.
             tracing::error!(session = self.id, %error, "a session lost its journal and must be taken up again");
         }
     }
 
-    /// What a restart has left: a connection that is no more, a photo that was not checked.
-    fn resume(&mut self) {
-        if self.fold.connected() {
+    /// What a restart has left: a connection that is no more, a photo that was kept but not checked.
+    async fn resume(&mut self) {
+        if self.schedule.connected() {
             self.record_disconnect(self.now());
         }
-        if let Some(pending) = self.schedule.pending_capture()
-            && let Some(sha256) = pending.committed.clone()
-        {
-            let capture = pending.id.clone();
-            self.recheck_if_kept(capture, sha256);
+        let Some(pending) = self.schedule.pending_capture() else { return };
+        let (capture, committed) = (pending.id.clone(), pending.committed.clone());
+        let Some(sha256) = committed else { return };
+        if let Ok(Some(_)) = self.services.store.kept_photo(self.key, &capture).await {
+            self.start_check(capture, sha256, None);
         }
     }
 

@@ -130,6 +130,11 @@ impl Schedule {
         self.connected = false;
     }
 
+    /// Whether the log's last word on connections is that one is open.
+    pub fn connected(&self) -> bool {
+        self.connected
+    }
+
     /// The log holds a `prompt.issued`.
     pub fn prompt_issued(&mut self, prompt: &str, deadline_at: i64) {
         self.prompts.issued(prompt, deadline_at);

@@ -144,6 +144,21 @@ impl Store {
         .await
     }
 
+    /// The short key of a session.
+    ///
+    /// # Errors
+    /// When the store cannot read.
+    pub async fn session_key(&self, session: &str) -> Result<Option<SessionKey>, StoreError> {
+        let session = session.to_owned();
+        self.read(move |connection| {
+            Ok(connection
+                .prepare_cached("SELECT key FROM session WHERE id = ?1")?
+                .query_row([session], |row| row.get(0).map(SessionKey))
+                .optional()?)
+        })
+        .await
+    }
+
     /// All sessions that are open.
     ///
     /// # Errors
