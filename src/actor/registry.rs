@@ -231,8 +231,8 @@ impl Registry {
         })?;
         let facts = &opened.opened.facts;
         let online_left_ms = (facts.delivery == Delivery::Blended).then(|| {
-            let parameters = services.policies.by_label(&opened.opened.policy).map(|policy| policy.parameters);
-            let quota_ms = parameters.map_or(0, |p| facts.total_hours * p.class_hour_ms * p.online_quota_milli / 1000);
+            let policy = services.policies.by_label(&opened.opened.policy);
+            let quota_ms = policy.map_or(0, |policy| policy.parameters.online_quota_ms(facts.total_hours));
             (quota_ms - facts.online_used_ms).max(0)
         });
         let furthest_before_ms = facts.furthest_before_ms.unwrap_or(0);

@@ -113,9 +113,10 @@ impl Store {
         self.write(move |transaction| {
             let opened = opening(transaction, &new, policy_name)?;
             let key = insert(transaction, &new)?;
-            let line = log::write::server_line(1, new.now_ms, EventType::SessionOpened, &opened);
+            let mut line = log::write::server_line(1, new.now_ms, EventType::SessionOpened, &opened);
+            line.push('\n');
             tails.enter(key);
-            let batch = Batch { session: key, epoch: 0, first_n: 1, count: 1, lines: line };
+            let batch = Batch { session: key, epoch: 0, first_n: 1, count: 1, lines: line.into_bytes() };
             tails.append(transaction, &batch).map_err(|error| match error {
                 AppendError::Store(error) => OpenError::Store(error),
                 other => OpenError::Store(StoreError::Corrupt { what: "new session", why: other.to_string() }),
