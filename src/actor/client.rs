@@ -63,7 +63,7 @@ impl Live {
         let duration_ms = self.fold.opened().map_or(0, |opened| opened.duration_ms);
         self.tell(ServerMessage::Welcome(Welcome {
             session: self.id.clone(),
-            acknowledged: self.last_seq,
+            acknowledged: self.fold.last_seq(),
             duration_ms,
             furthest_ms: self.fold.furthest_ms(),
             position_ms: self.position_to_go_on_ms(),
@@ -75,8 +75,8 @@ impl Live {
 
     /// Where the player stood last; in a new session, the first moment that is not covered yet.
     fn position_to_go_on_ms(&self) -> i64 {
-        if let Some((_, _, position_ms)) = self.fold.observation() {
-            return position_ms;
+        if let Some(last) = self.fold.last_observation() {
+            return last.pos_ms;
         }
         let covered = self.fold.opened().map(|opened| opened.facts.covered_before.as_slice()).unwrap_or_default();
         match covered.first() {
@@ -108,11 +108,11 @@ impl Live {
     }
 
     fn event(&mut self, event: &IncomingEvent, at: i64) -> Result<(), ErrorMessage> {
-        if event.seq <= self.last_seq {
+        if event.seq <= self.fold.last_seq() {
             return Ok(());
         }
-        if event.seq != self.last_seq + 1 {
-            let detail = format!("expected {}", self.last_seq + 1);
+        if event.seq != self.fold.last_seq() + 1 {
+            let detail = format!("expected {}", self.fold.last_seq() + 1);
             return Err(refusal(ErrorCode::SeqGap, Some("seq"), &detail));
         }
         let known = EventType::from_word(&event.kind);

@@ -15,11 +15,11 @@ use super::services::Services;
 use crate::auth::keys::DataKey;
 use crate::cluster::{Overlap, Played};
 use crate::gateway::wire::{ErrorMessage, ServerMessage};
-use crate::log::{self, Body, CloseReason, Digest, Event, EventType, LineError, Origin, PresenceConflict};
+use crate::log::{self, Body, CloseReason, Digest, Event, EventType, LineError, PresenceConflict};
 use crate::policy::Policy;
 use crate::schedule::question::Question;
 use crate::schedule::{PauseReason, Schedule, Seed};
-use crate::session::Session;
+use crate::session::{Observation, Session};
 use crate::store::{AppendError, Batch, SessionKey};
 use crate::vision::Template;
 
@@ -77,7 +77,6 @@ pub(super) struct Live {
     pub(super) schedule: Schedule,
     pub(super) questions: Vec<Question>,
     pub(super) face: Face,
-    pub(super) last_seq: u64,
     pub(super) warned: usize,
     pub(super) connection: Option<Connection>,
     pub(super) told_pause: Option<PauseReason>,
@@ -139,7 +138,6 @@ impl Live {
             schedule,
             questions: start.questions,
             face: start.face,
-            last_seq: 0,
             warned: 0,
             connection: None,
             told_pause: None,
@@ -181,7 +179,7 @@ impl Live {
 
     /// The door: reads the line as a replay would, folds it, and queues it for the journal.
     pub(super) fn enter(&mut self, line: String) -> Result<(), LineError> {
-        let before = self.fold.observation();
+        let before = self.fold.last_observation();
         self.fold_line(line.as_bytes())?;
         self.batch.extend_from_slice(line.as_bytes());
         self.batch.push(b'\n');
@@ -195,9 +193,6 @@ impl Live {
     fn fold_line(&mut self, line: &[u8]) -> Result<(), LineError> {
         let event = log::parse_line(line)?;
         self.fold.apply(&event).map_err(|error| LineError::new(error.field, error.problem))?;
-        if let Origin::Client { seq, .. } = event.origin {
-            self.last_seq = seq;
-        }
         self.tell_schedule(&event);
         self.digest.line(line);
         Ok(())
@@ -242,11 +237,10 @@ impl Live {
     }
 
     /// The stretch that was played up to the newest observation, if it is one.
-    fn played_since(&self, before: Option<(i64, bool, i64)>) -> Option<Played> {
-        let (from_at, playing, _) = before?;
-        let (to_at, _, _) = self.fold.observation()?;
-        let observed = to_at - from_at <= self.policy.parameters.gap_limit_ms;
-        (playing && observed && to_at > from_at).then_some(Played { from_at, to_at })
+    fn played_since(&self, before: Option<Observation>) -> Option<Played> {
+        let (from, to) = (before?, self.fold.last_observation()?);
+        let observed = to.t - from.t <= self.policy.parameters.gap_limit_ms;
+        (from.playing && observed && to.t > from.t).then_some(Played { from_at: from.t, to_at: to.t })
     }
 
     fn meet_others(&mut self, played: Played) {
@@ -299,7 +293,7 @@ impl Live {
         for after in std::mem::take(&mut self.after) {
             match after {
                 After::Tell(message) => self.send(&message),
-                After::Acknowledge => self.send(&ServerMessage::Ack { seq: self.last_seq }),
+                After::Acknowledge => self.send(&ServerMessage::Ack { seq: self.fold.last_seq() }),
                 After::Refuse(error) => {
                     if let Some(connection) = &self.connection {
                         connection.outlet.refuse(error);
