@@ -12,14 +12,7 @@ use crate::schedule::question::Challenge;
 
 impl Live {
     /// A client takes the place of any other.
-    pub(super) fn attach(
-        &mut self,
-        id: ConnectionId,
-        outlet: Outlet,
-        ct: i64,
-        at: i64,
-        attached: oneshot::Sender<()>,
-    ) {
+    pub(super) fn attach(&mut self, id: ConnectionId, outlet: Outlet, ct: i64, at: i64, attached: oneshot::Sender<()>) {
         let at = self.stamp(at);
         if let Some(older) = self.connection.take() {
             older.outlet.refuse(refusal(ErrorCode::Superseded, None, "a newer connection of this session"));
@@ -226,5 +219,11 @@ impl Live {
 }
 
 pub(super) fn refusal(code: ErrorCode, field: Option<&str>, detail: &str) -> ErrorMessage {
-    ErrorMessage { code, field: field.map(str::to_owned), detail: detail.to_owned(), retry_after_ms: None, capture: None }
+    ErrorMessage {
+        code,
+        field: field.map(str::to_owned),
+        detail: detail.to_owned(),
+        retry_after_ms: None,
+        capture: None,
+    }
 }

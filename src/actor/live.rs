@@ -119,7 +119,7 @@ impl Live {
         let carried = &opened.facts.carried;
         let schedule = Schedule::new(
             start.seed,
-            start.policy.schedule,
+            start.policy.schedule.clone(),
             start.policy.parameters.prompt_max_gap_ms,
             carried.since_control_ms,
             carried.face_failures,

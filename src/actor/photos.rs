@@ -56,7 +56,8 @@ impl Live {
         self.in_check.take_if(|capture| *capture == checked.capture);
         let outcome = checked.check.as_ref().and_then(|check| FaceOutcome::from_word(check.outcome.as_str()));
         let outcome = outcome.unwrap_or(FaceOutcome::Error);
-        let advice = checked.check.as_ref().and_then(|check| check.reason.as_ref()).map(|reason| reason.as_str().to_owned());
+        let advice =
+            checked.check.as_ref().and_then(|check| check.reason.as_ref()).map(|reason| reason.as_str().to_owned());
         let data = FaceChecked {
             capture: checked.capture.as_str().into(),
             outcome,

@@ -17,6 +17,7 @@ use crate::api::doors::{CloseReason, CloseRefusal, OpenRefusal, OpenSession, Ope
 use crate::auth::keys::DataKey;
 use crate::cluster::Overlap;
 use crate::log::{self, Body, Delivery};
+use crate::rules::online_quota;
 use crate::schedule::Seed;
 use crate::store::sessions::{NewSession, OpenError};
 use crate::store::{AppendError, SessionKey, StoreError};
@@ -150,7 +151,7 @@ impl Registry {
     /// Reads what a session needs and folds its log.
     async fn start(&self, key: SessionKey, myself: mpsc::WeakSender<Message>) -> Result<Live, StartError> {
         let services = self.0.services.clone();
-        let record = services.store.session_record(key).await?;
+        let record = services.store.session_to_own(key).await?;
         let acquired = services.store.acquire(key).await?;
         let first = acquired.log.split(|byte| *byte == b'\n').next().unwrap_or_default();
         let opened = match log::parse_line(first).map(|event| event.body) {
@@ -178,8 +179,7 @@ impl Registry {
         let photo = services.store.enrolled_photo(learner).await?.ok_or_else(missing("enrolment photo"))?;
         let template =
             photo.open_template(&services.keys).map_err(|error| StartError::broken("template")(error.into()))?;
-        let template =
-            Template::from_bytes(&template).map_err(|error| StartError::broken("template")(error.into()))?;
+        let template = Template::from_bytes(&template).map_err(|error| StartError::broken("template")(error.into()))?;
         Ok(Face { template, key })
     }
 
@@ -208,7 +208,8 @@ impl Registry {
         self.supersede(&request).await?;
         let now_ms = services.clock.now_ms();
         let id = services.entropy.id(now_ms).to_string();
-        let sealed_seed = services.keys.master().seal(&services.entropy, &seed_context(&id), &services.entropy.bytes::<32>());
+        let sealed_seed =
+            services.keys.master().seal(&services.entropy, &seed_context(&id), &services.entropy.bytes::<32>());
         let policies = services.policies.clone();
         let new = NewSession {
             id: id.clone(),
@@ -232,7 +233,7 @@ impl Registry {
         let facts = &opened.opened.facts;
         let online_left_ms = (facts.delivery == Delivery::Blended).then(|| {
             let policy = services.policies.by_label(&opened.opened.policy);
-            let quota_ms = policy.map_or(0, |policy| policy.parameters.online_quota_ms(facts.total_hours));
+            let quota_ms = policy.map_or(0, |policy| online_quota::quota_ms(facts, &policy.parameters));
             (quota_ms - facts.online_used_ms).max(0)
         });
         let furthest_before_ms = facts.furthest_before_ms.unwrap_or(0);

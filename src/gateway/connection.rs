@@ -10,15 +10,15 @@ use axum::extract::ws::{CloseFrame, Message, WebSocket};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL;
 use futures_util::{FutureExt as _, SinkExt as _};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio_tungstenite::tungstenite;
 
+use super::Gateway;
 use super::bucket::Bucket;
 use super::handshake::{Admitted, admit, refusal, unavailable};
 use super::wire::{
     ClientMessage, Control, ErrorCode, ErrorMessage, Hello, PhotoHeader, ServerMessage, TEXT_LIMIT_BYTES, close,
 };
-use super::Gateway;
 use crate::actor::{ConnectionId, Handle, IncomingEvent, IncomingPhoto, Outbound, Outlet};
 use crate::auth::token::LearnerToken;
 
@@ -171,7 +171,7 @@ impl Connection {
                 }
                 () = clock.sleep_until_ms(wake_at) => self.wake(socket).await?,
                 () = wall.sleep_until_ms(renew_at) => self.renew(socket).await?,
-                _ = stopping.wait_for(|stopping| *stopping) => return self.go_away(socket).await,
+                () = turned_true(&mut stopping) => return self.go_away(socket).await,
             }
         }
     }
@@ -376,6 +376,12 @@ impl Connection {
         socket.close(close::SERVICE_RESTART).await;
         Ok(())
     }
+}
+
+/// Returns when the server stops.
+async fn turned_true(stopping: &mut watch::Receiver<bool>) {
+    // An error means that the server is gone already.
+    let _ = stopping.wait_for(|stopping| *stopping).await;
 }
 
 /// The socket, with the protocol's errors.

@@ -39,13 +39,7 @@ impl Prompts {
             Some(OpenPrompt { id: prompt.to_owned(), number: self.issued, deadline: Deadline::new(deadline_at) });
     }
 
-    pub(super) fn resolved(
-        &mut self,
-        prompt: &str,
-        outcome: PromptOutcome,
-        seed: &Seed,
-        parameters: &Parameters,
-    ) {
+    pub(super) fn resolved(&mut self, prompt: &str, outcome: PromptOutcome, seed: &Seed, parameters: &Parameters) {
         if self.open.take_if(|open| open.id == prompt).is_none() {
             return;
         }

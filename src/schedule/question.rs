@@ -125,7 +125,8 @@ fn pool() -> &'static [Question] {
     }
     static POOL: std::sync::OnceLock<Vec<Question>> = std::sync::OnceLock::new();
     POOL.get_or_init(|| {
-        let pool: Pool = toml::from_str(include_str!("questions.toml")).expect("the built-in pool is checked by a test");
+        let pool: Pool =
+            toml::from_str(include_str!("questions.toml")).expect("the built-in pool is checked by a test");
         pool.question
     })
 }
