@@ -31,6 +31,7 @@ pub mod policy;
 /// One file a rule, named as in docs/rules.md.
 pub mod rules;
 /// When the next prompt or capture is due.
+#[cfg(any())]
 pub mod schedule;
 /// The fold of a session log.
 pub mod session;

@@ -1,1 +1,3 @@
-//! See ARCHITECTURE.md.
+//! REST for platforms.
+
+pub mod doors;

@@ -9,6 +9,14 @@ use std::sync::Arc;
 use rusqlite::{Connection, Transaction};
 
 mod embedded;
+mod journal;
+
+pub use journal::{Acquired, AppendError, Batch, SessionKey};
+pub mod evidence;
+pub mod outbox;
+#[cfg(test)]
+pub(crate) mod fixture;
+pub mod tokens;
 
 /// Why the store could not do what it was asked.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -56,6 +64,7 @@ impl From<rusqlite::Error> for StoreError {
 #[derive(Clone)]
 pub struct Store {
     database: embedded::Database,
+    tails: journal::Tails,
 }
 
 impl Store {
@@ -64,7 +73,10 @@ impl Store {
     /// # Errors
     /// When the database cannot be opened, or is newer than this binary.
     pub fn open(folder: &Path) -> Result<Self, StoreError> {
-        Ok(Self { database: embedded::Database::open(&folder.join("invigil.sqlite"))? })
+        let path = folder.join("invigil.sqlite");
+        let database = embedded::Database::open(&path)?;
+        let tails = journal::Tails::scan(&embedded::connect_to_read(&path)?)?;
+        Ok(Self { database, tails })
     }
 
     /// Runs `change` in the next transaction of the single writer; durable when it returns. For the files of this

@@ -1,0 +1,36 @@
+//! Stores for unit tests, with just enough in them that references hold.
+
+use super::{Store, StoreError};
+
+/// An empty store, and the folder that holds it for as long as the test keeps it.
+pub(crate) fn store() -> (tempfile::TempDir, Store) {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(folder.path()).unwrap();
+    (folder, store)
+}
+
+/// Runs SQL that a test needs and no method offers.
+pub(crate) async fn execute(store: &Store, sql: &str) {
+    let sql = sql.to_owned();
+    store.write(move |transaction| Ok::<_, StoreError>(transaction.execute_batch(&sql)?)).await.unwrap();
+}
+
+/// A store with one open session, of a learner `l1` at platform `p1`, in project `j1` with its lesson `e1`.
+pub(crate) async fn store_with_session(session: &str) -> (tempfile::TempDir, Store) {
+    let (folder, store) = store();
+    execute(
+        &store,
+        &format!(
+            "INSERT INTO platform (id, name, status, created_at) VALUES ('p1', 'P', 'active', 0);
+             INSERT INTO learner (id, created_at) VALUES ('l1', 0);
+             INSERT INTO project (id, platform, name, total_hours, delivery, policy, created_at)
+                 VALUES ('j1', 'p1', 'J', 100, 'blended', 'default', 0);
+             INSERT INTO lesson (id, project, position, title, duration_ms, kind)
+                 VALUES ('e1', 'j1', 1, 'E', 600000, 'theory');
+             INSERT INTO session (id, platform, learner, project, lesson, seed, opened_at)
+                 VALUES ('{session}', 'p1', 'l1', 'j1', 'e1', x'00', 0);"
+        ),
+    )
+    .await;
+    (folder, store)
+}
