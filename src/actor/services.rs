@@ -58,6 +58,14 @@ impl Policies {
         self.0.get(id)
     }
 
+    /// The identifiers, that of the embedded pack first.
+    pub fn names(&self) -> Arc<[String]> {
+        let default = Policy::default().id;
+        let mut names: Vec<String> = self.0.keys().cloned().collect();
+        names.sort_by_key(|name| (*name != default, name.clone()));
+        names.into()
+    }
+
     /// The pack that a log names.
     pub fn by_label(&self, label: &str) -> Option<&Arc<Policy>> {
         self.0.values().find(|policy| policy.label() == label)

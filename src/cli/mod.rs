@@ -5,6 +5,7 @@
 
 pub mod bench;
 pub mod replay;
+pub mod serve;
 
 use std::process::ExitCode;
 
@@ -23,6 +24,8 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Serve learners' pages and platforms
+    Serve(serve::Serve),
     /// Judge session logs again and print their verdicts
     Replay(replay::Replay),
     /// Measure how fast this machine is at it
@@ -33,8 +36,22 @@ impl Cli {
     /// Reads the command line and runs the command.
     pub fn run() -> ExitCode {
         match Self::parse().command {
+            Command::Serve(serve) => reported(serve.run()),
             Command::Replay(replay) => replay.run(),
             Command::Bench(bench) => bench.run(),
         }
     }
+}
+
+/// An error ends the command with the whole chain of causes on stderr, in one line.
+fn reported(result: anyhow::Result<ExitCode>) -> ExitCode {
+    result.unwrap_or_else(|error| {
+        eprintln!("invigil: {error:#}");
+        ExitCode::FAILURE
+    })
+}
+
+/// The event loop of commands that need one.
+fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    Ok(tokio::runtime::Builder::new_multi_thread().enable_all().build()?)
 }
