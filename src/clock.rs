@@ -138,6 +138,12 @@ impl Entropy {
         bytes
     }
 
+    /// The operating system's generator in the form that `ring` asks for. It takes no other, so key pairs are the one
+    /// thing that a seed does not repeat.
+    pub fn ring() -> ring::rand::SystemRandom {
+        ring::rand::SystemRandom::new()
+    }
+
     /// A time-ordered identifier (UUID version 7) for something made at `now_ms`.
     pub fn id(&self, now_ms: i64) -> uuid::Uuid {
         uuid::Builder::from_unix_timestamp_millis(now_ms.max(0) as u64, &self.bytes::<10>()).into_uuid()

@@ -12,15 +12,22 @@ pub mod api_keys;
 mod embedded;
 pub mod enrolled_photos;
 pub mod enrolments;
+pub mod evidence;
+mod facts;
 #[cfg(test)]
 pub(crate) mod fixture;
+mod journal;
 pub mod learners;
+pub mod outbox;
 pub mod page;
 pub mod platforms;
 pub mod projects;
 pub mod session_records;
+pub mod sessions;
 pub mod tokens;
 pub mod words;
+
+pub use journal::{Acquired, AppendError, Batch, SessionKey};
 
 /// Why the store could not do what it was asked.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -68,6 +75,7 @@ impl From<rusqlite::Error> for StoreError {
 #[derive(Clone)]
 pub struct Store {
     database: embedded::Database,
+    tails: journal::Tails,
 }
 
 impl Store {
@@ -76,7 +84,10 @@ impl Store {
     /// # Errors
     /// When the database cannot be opened, or is newer than this binary.
     pub fn open(folder: &Path) -> Result<Self, StoreError> {
-        Ok(Self { database: embedded::Database::open(&folder.join("invigil.sqlite"))? })
+        let path = folder.join("invigil.sqlite");
+        let database = embedded::Database::open(&path)?;
+        let tails = journal::Tails::scan(&embedded::connect_to_read(&path)?)?;
+        Ok(Self { database, tails })
     }
 
     /// Runs `change` in the next transaction of the single writer; durable when it returns. For the files of this

@@ -176,20 +176,23 @@ CREATE TABLE photo (
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE outbox (
-    id              INTEGER PRIMARY KEY,
+    id               INTEGER PRIMARY KEY,
     -- the webhook-id: the same at every attempt
-    event           TEXT NOT NULL UNIQUE,
-    platform        TEXT NOT NULL REFERENCES platform (id),
-    -- deliveries with the same key go out one after the other
-    ordering        TEXT NOT NULL,
+    event            TEXT NOT NULL UNIQUE,
+    platform         TEXT NOT NULL REFERENCES platform (id),
+    -- deliveries with the same key (the session's id) go out one after the other
+    ordering         TEXT NOT NULL,
     -- the body as it is sent, byte for byte
-    body            TEXT NOT NULL,
+    body             TEXT NOT NULL,
     -- pending | delivered | failed
-    state           TEXT NOT NULL DEFAULT 'pending',
-    attempts        INTEGER NOT NULL DEFAULT 0,
-    next_attempt_at INTEGER NOT NULL,
-    last_error      TEXT,
-    created_at      INTEGER NOT NULL,
-    finished_at     INTEGER
+    state            TEXT NOT NULL DEFAULT 'pending',
+    attempts         INTEGER NOT NULL DEFAULT 0,
+    -- the day of retries counts from here, not from the making: a server that was down may still try for a day
+    first_attempt_at INTEGER,
+    next_attempt_at  INTEGER NOT NULL,
+    last_error       TEXT,
+    created_at       INTEGER NOT NULL,
+    finished_at      INTEGER
 ) STRICT;
-CREATE INDEX outbox_due ON outbox (next_attempt_at) WHERE state = 'pending';
+CREATE INDEX outbox_due ON outbox (platform, next_attempt_at) WHERE state = 'pending';
+CREATE INDEX outbox_order ON outbox (ordering, id) WHERE state = 'pending';

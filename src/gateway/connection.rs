@@ -1,0 +1,434 @@
+//! The life of one connection: challenge, hello, pings, welcome, stream, end.
+//!
+//! One task owns the socket. Frames that are there already are taken together, so that under load the session commits
+//! and acknowledges once for many.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use axum::extract::ws::{CloseFrame, Message, WebSocket};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL;
+use futures_util::{FutureExt as _, SinkExt as _};
+use tokio::sync::{mpsc, watch};
+use tokio_tungstenite::tungstenite;
+
+use super::Gateway;
+use super::bucket::Bucket;
+use super::handshake::{Admitted, admit, refusal, unavailable};
+use super::wire::{
+    ClientMessage, Control, ErrorCode, ErrorMessage, Hello, PhotoHeader, ServerMessage, TEXT_LIMIT_BYTES, close,
+};
+use crate::actor::{ConnectionId, Handle, IncomingEvent, IncomingPhoto, Outbound, Outlet};
+use crate::auth::token::LearnerToken;
+
+/// How long a client may take to say hello, on the wall clock.
+const HELLO_LIMIT_MS: i64 = 10_000;
+/// Round trips that are tried before a client is welcomed without one that was fast.
+const PINGS_BEFORE_WELCOME: u64 = 5;
+/// A round trip that is believed: its half is the error of the clock's anchor.
+const ROUND_TRIP_LIMIT_MS: i64 = 1_000;
+/// A ping that was not answered by then counts as slow.
+const PONG_LIMIT_MS: i64 = 3_000;
+/// Time between pings later on; drift and sleep show within one.
+const PING_EVERY_MS: i64 = 20_000;
+/// A client that has not said anything for so long is gone, whatever its socket claims.
+const SILENCE_LIMIT_MS: i64 = 75_000;
+/// Frames that are taken together.
+const FRAMES_LIMIT: usize = 64;
+/// How long a closed connection is listened to, for the client's own close.
+const LINGER_MS: i64 = 2_000;
+/// What a stopping server asks of its clients.
+const RECONNECT_IN_MS: i64 = 1_000;
+
+/// Why a connection ends. `None`: the socket is gone, there is nobody to tell.
+type End = Option<ErrorMessage>;
+
+/// Serves one connection to its end.
+pub(super) async fn serve(socket: WebSocket, gateway: Arc<Gateway>) {
+    let mut socket = Socket(socket);
+    match begin(&mut socket, &gateway).await {
+        Ok(connection) => connection.run(&mut socket).await,
+        Err(Some(error)) => socket.refuse(error).await,
+        Err(None) => return,
+    }
+    tokio::select! {
+        () = socket.drain() => {}
+        () = gateway.wall.sleep_ms(LINGER_MS) => {}
+    }
+}
+
+/// Challenge and hello; then the session knows of the connection.
+async fn begin(socket: &mut Socket, gateway: &Arc<Gateway>) -> Result<Connection, End> {
+    let nonce = BASE64URL.encode(gateway.entropy.bytes::<32>());
+    let server = concat!("invigil/", env!("CARGO_PKG_VERSION")).to_owned();
+    socket.send(&ServerMessage::Challenge { nonce: nonce.clone(), server }).await?;
+    let hello = tokio::select! {
+        hello = read_hello(socket) => hello?,
+        () = gateway.wall.sleep_ms(HELLO_LIMIT_MS) => {
+            return Err(Some(refusal(ErrorCode::HelloTimeout, None, "no hello within 10 s")));
+        }
+    };
+    let at = gateway.clock.now_ms();
+    let admitted = admit(gateway, &hello, &nonce).await?;
+    let session = gateway.sessions.live(&admitted.session, admitted.key).await.map_err(|why| unavailable(&why))?;
+    let id = gateway.next_connection();
+    let (outlet, outbound) = Outlet::new();
+    session.attach(id, outlet, hello.ct, at).await.map_err(|gone| unavailable(&gone))?;
+    Ok(Connection::new(gateway.clone(), id, session, outbound, admitted))
+}
+
+async fn read_hello(socket: &mut Socket) -> Result<Hello, End> {
+    let frame = socket.next().await?;
+    let Message::Text(text) = frame else {
+        return Err(Some(refusal(ErrorCode::BadMessage, Some("type"), "the first message must be a hello")));
+    };
+    match ClientMessage::parse(limited(&text)?) {
+        Ok(ClientMessage::Control(Control::Hello(hello))) => Ok(hello),
+        Ok(ClientMessage::Event(_)) => {
+            Err(Some(refusal(ErrorCode::NotWelcomeYet, Some("type"), "the first message must be a hello")))
+        }
+        Ok(ClientMessage::Control(_)) => {
+            Err(Some(refusal(ErrorCode::BadMessage, Some("type"), "the first message must be a hello")))
+        }
+        Err(error) => Err(Some(error.into())),
+    }
+}
+
+fn limited(text: &str) -> Result<&str, End> {
+    if text.len() > TEXT_LIMIT_BYTES {
+        return Err(Some(refusal(ErrorCode::TooLarge, None, "a text message may have 64 KiB")));
+    }
+    Ok(text)
+}
+
+/// A connection whose session knows it.
+struct Connection {
+    gateway: Arc<Gateway>,
+    id: ConnectionId,
+    session: Handle,
+    outbound: mpsc::Receiver<Outbound>,
+    events: Bucket,
+    session_id: String,
+    token_expires_at: i64,
+    last_heard_at: i64,
+    ping: Ping,
+    welcomed: bool,
+}
+
+/// The ping under way, or the time of the next.
+struct Ping {
+    id: u64,
+    sent_at: i64,
+    answered: bool,
+}
+
+impl Connection {
+    fn new(
+        gateway: Arc<Gateway>,
+        id: ConnectionId,
+        session: Handle,
+        outbound: mpsc::Receiver<Outbound>,
+        admitted: Admitted,
+    ) -> Self {
+        let now_ms = gateway.clock.now_ms();
+        let events = Bucket::full(gateway.limits.events_per_second, gateway.limits.events_burst, now_ms);
+        Self {
+            gateway,
+            id,
+            session,
+            outbound,
+            events,
+            session_id: admitted.session,
+            token_expires_at: admitted.expires_at,
+            last_heard_at: now_ms,
+            ping: Ping { id: 0, sent_at: now_ms, answered: true },
+            welcomed: false,
+        }
+    }
+
+    async fn run(mut self, socket: &mut Socket) {
+        if let Err(Some(error)) = self.stream(socket).await {
+            socket.refuse(error).await;
+        }
+        let _ = self.session.detached(self.id, self.gateway.clock.now_ms()).await;
+    }
+
+    /// Everything after the hello. Returns when the connection was closed as it should.
+    async fn stream(&mut self, socket: &mut Socket) -> Result<(), End> {
+        self.send_ping(socket).await?;
+        let mut stopping = self.gateway.stopping.clone();
+        loop {
+            let (wake_at, renew_at) = (self.next_wake_at(), self.renew_at());
+            let (clock, wall) = (self.gateway.clock.clone(), self.gateway.wall.clone());
+            tokio::select! {
+                frame = socket.next() => self.take_frames(socket, frame?).await?,
+                outbound = self.outbound.recv() => {
+                    let Some(first) = outbound else { return Err(Some(unavailable(&"the session let go of it"))) };
+                    if self.send_outbound(socket, first).await?.is_break() {
+                        return Ok(());
+                    }
+                }
+                () = clock.sleep_until_ms(wake_at) => self.wake(socket).await?,
+                () = wall.sleep_until_ms(renew_at) => self.renew(socket).await?,
+                () = turned_true(&mut stopping) => return self.go_away(socket).await,
+            }
+        }
+    }
+
+    fn next_wake_at(&self) -> i64 {
+        let ping_at = match (self.ping.answered, self.welcomed) {
+            (true, _) => self.ping.sent_at + PING_EVERY_MS,
+            (false, false) => self.ping.sent_at + PONG_LIMIT_MS,
+            (false, true) => self.ping.sent_at + PING_EVERY_MS,
+        };
+        ping_at.min(self.last_heard_at + SILENCE_LIMIT_MS)
+    }
+
+    async fn wake(&mut self, socket: &mut Socket) -> Result<(), End> {
+        if self.gateway.clock.now_ms() >= self.last_heard_at + SILENCE_LIMIT_MS {
+            return Err(None);
+        }
+        if !self.welcomed && self.ping.id >= PINGS_BEFORE_WELCOME {
+            self.welcome().await?;
+        }
+        self.send_ping(socket).await
+    }
+
+    async fn send_ping(&mut self, socket: &mut Socket) -> Result<(), End> {
+        self.ping = Ping { id: self.ping.id + 1, sent_at: self.gateway.clock.now_ms(), answered: false };
+        socket.send(&ServerMessage::Ping { id: self.ping.id }).await
+    }
+
+    async fn pong(&mut self, socket: &mut Socket, id: u64, ct: i64) -> Result<(), End> {
+        if id != self.ping.id || self.ping.answered {
+            return Ok(());
+        }
+        self.ping.answered = true;
+        let at = self.gateway.clock.now_ms();
+        if at - self.ping.sent_at < ROUND_TRIP_LIMIT_MS {
+            self.heard(self.session.synced(self.id, ct, at).await)?;
+        } else if !self.welcomed && self.ping.id < PINGS_BEFORE_WELCOME {
+            return self.send_ping(socket).await;
+        }
+        if !self.welcomed {
+            self.welcome().await?;
+        }
+        Ok(())
+    }
+
+    async fn welcome(&mut self) -> Result<(), End> {
+        self.welcomed = true;
+        self.heard(self.session.welcome(self.id).await)
+    }
+
+    fn heard(&self, told: Result<(), crate::actor::Gone>) -> Result<(), End> {
+        told.map_err(|_| Some(refusal(ErrorCode::SessionClosed, Some("session"), "the session has ended")))
+    }
+
+    /// Takes `first` and every frame that is there already; events go to the session together.
+    async fn take_frames(&mut self, socket: &mut Socket, first: Message) -> Result<(), End> {
+        let at = self.gateway.clock.now_ms();
+        self.last_heard_at = at;
+        let mut events = Vec::new();
+        let mut result = self.take_frame(socket, first, at, &mut events).await;
+        for _ in 1..FRAMES_LIMIT {
+            if result.is_err() {
+                break;
+            }
+            let Some(frame) = socket.next().now_or_never() else { break };
+            result = match frame {
+                Ok(frame) => self.take_frame(socket, frame, at, &mut events).await,
+                Err(end) => Err(end),
+            };
+        }
+        // What came before a bad frame counts.
+        self.flush(&mut events, at).await?;
+        result
+    }
+
+    async fn flush(&self, events: &mut Vec<IncomingEvent>, at: i64) -> Result<(), End> {
+        if events.is_empty() {
+            return Ok(());
+        }
+        self.heard(self.session.events(self.id, std::mem::take(events), at).await)
+    }
+
+    async fn take_frame(
+        &mut self,
+        socket: &mut Socket,
+        frame: Message,
+        at: i64,
+        events: &mut Vec<IncomingEvent>,
+    ) -> Result<(), End> {
+        match frame {
+            Message::Text(text) => match ClientMessage::parse(limited(&text)?) {
+                Ok(ClientMessage::Event(event)) => {
+                    self.admit_event(at)?;
+                    let (kind, data) = (event.kind.into_owned(), event.data.to_owned());
+                    events.push(IncomingEvent { seq: event.seq, ct: event.ct, kind, data });
+                    Ok(())
+                }
+                Ok(ClientMessage::Control(control)) => {
+                    self.flush(events, at).await?;
+                    self.take_control(socket, control, at).await
+                }
+                Err(error) if error.code.close_code().is_none() => {
+                    socket.send(&ServerMessage::Error(error.into())).await
+                }
+                Err(error) => Err(Some(error.into())),
+            },
+            Message::Binary(bytes) => {
+                self.flush(events, at).await?;
+                self.take_photo(socket, bytes, at).await
+            }
+            Message::Close(_) => Err(None),
+            Message::Ping(_) | Message::Pong(_) => Ok(()),
+        }
+    }
+
+    fn admit_event(&mut self, at: i64) -> Result<(), End> {
+        if !self.welcomed {
+            return Err(Some(refusal(ErrorCode::NotWelcomeYet, Some("seq"), "keep events until the welcome")));
+        }
+        self.events.take(at).map_err(|wait_ms| {
+            let mut error = refusal(ErrorCode::TooManyEvents, None, "more events than a session may send");
+            error.retry_after_ms = Some(wait_ms.max(1_000));
+            Some(error)
+        })
+    }
+
+    async fn take_control(&mut self, socket: &mut Socket, control: Control, at: i64) -> Result<(), End> {
+        match control {
+            Control::Pong { id, ct } => self.pong(socket, id, ct).await,
+            Control::Hello(_) => Err(Some(refusal(ErrorCode::BadMessage, Some("type"), "a second hello"))),
+            Control::Ready | Control::Close { .. } if !self.welcomed => {
+                Err(Some(refusal(ErrorCode::NotWelcomeYet, Some("type"), "wait for the welcome")))
+            }
+            Control::Ready => self.heard(self.session.ready(self.id).await),
+            Control::Close { reason } => self.heard(self.session.leave(self.id, reason, at).await),
+        }
+    }
+
+    async fn take_photo(&mut self, socket: &mut Socket, frame: axum::body::Bytes, at: i64) -> Result<(), End> {
+        if !self.welcomed {
+            return Err(Some(refusal(ErrorCode::NotWelcomeYet, None, "keep photos until the welcome")));
+        }
+        let (header, photo) = match PhotoHeader::parse(&frame) {
+            Ok(parsed) => parsed,
+            Err(error) => return socket.send(&ServerMessage::Error(error.into())).await,
+        };
+        if photo.len() > self.gateway.limits.photo_bytes_limit {
+            let mut error = refusal(ErrorCode::PhotoTooLarge, None, "take a smaller picture, or compress it more");
+            error.capture = Some(header.capture);
+            return socket.send(&ServerMessage::Error(error)).await;
+        }
+        let photo = IncomingPhoto { capture: header.capture, nonce: header.nonce, bytes: frame.slice_ref(photo) };
+        self.heard(self.session.photo(self.id, photo, at).await)
+    }
+
+    /// Sends `first` and what waits behind it, and flushes once.
+    async fn send_outbound(&mut self, socket: &mut Socket, first: Outbound) -> Result<ControlFlow<()>, End> {
+        let mut next = Some(first);
+        for _ in 0..FRAMES_LIMIT {
+            match next.take() {
+                Some(Outbound::Text(text)) => socket.feed(Message::Text(text)).await?,
+                Some(Outbound::Close(code)) => {
+                    socket.close(code).await;
+                    return Ok(ControlFlow::Break(()));
+                }
+                None => break,
+            }
+            next = self.outbound.try_recv().ok();
+        }
+        if let Some(left) = next {
+            match left {
+                Outbound::Text(text) => socket.feed(Message::Text(text)).await?,
+                Outbound::Close(code) => {
+                    socket.close(code).await;
+                    return Ok(ControlFlow::Break(()));
+                }
+            }
+        }
+        socket.flush().await?;
+        Ok(ControlFlow::Continue(()))
+    }
+
+    /// When a third of the token's life is left.
+    fn renew_at(&self) -> i64 {
+        self.token_expires_at - self.gateway.token_lifetime_ms / 3
+    }
+
+    async fn renew(&mut self, socket: &mut Socket) -> Result<(), End> {
+        let token = LearnerToken::generate(&self.gateway.entropy);
+        let now_ms = self.gateway.wall.now_ms();
+        let expires_at = now_ms + self.gateway.token_lifetime_ms;
+        let issued = self.gateway.store.issue_token(&self.session_id, token.hash(), expires_at, now_ms).await;
+        issued.map_err(|error| Some(unavailable(&error)))?;
+        self.token_expires_at = expires_at;
+        let expires_in_ms = self.gateway.token_lifetime_ms;
+        socket.send(&ServerMessage::Renew { token: token.expose().to_owned(), expires_in_ms }).await
+    }
+
+    async fn go_away(&mut self, socket: &mut Socket) -> Result<(), End> {
+        let reason = "shutdown".into();
+        socket.send(&ServerMessage::GoAway { reason, url: None, reconnect_in_ms: RECONNECT_IN_MS }).await?;
+        socket.close(close::SERVICE_RESTART).await;
+        Ok(())
+    }
+}
+
+/// Returns when the server stops.
+async fn turned_true(stopping: &mut watch::Receiver<bool>) {
+    // An error means that the server is gone already.
+    let _ = stopping.wait_for(|stopping| *stopping).await;
+}
+
+/// The socket, with the protocol's errors.
+struct Socket(WebSocket);
+
+impl Socket {
+    async fn next(&mut self) -> Result<Message, End> {
+        match self.0.recv().await {
+            Some(Ok(frame)) => Ok(frame),
+            Some(Err(error)) => match error.into_inner().downcast_ref() {
+                Some(tungstenite::Error::Capacity(_)) => {
+                    Err(Some(refusal(ErrorCode::TooLarge, None, "a message may have 4 MiB")))
+                }
+                _ => Err(None),
+            },
+            None => Err(None),
+        }
+    }
+
+    async fn send(&mut self, message: &ServerMessage) -> Result<(), End> {
+        self.0.send(Message::Text(message.to_text().into())).await.map_err(|_| None)
+    }
+
+    async fn feed(&mut self, frame: Message) -> Result<(), End> {
+        self.0.feed(frame).await.map_err(|_| None)
+    }
+
+    async fn flush(&mut self) -> Result<(), End> {
+        self.0.flush().await.map_err(|_| None)
+    }
+
+    /// Says what is wrong and closes with its code.
+    async fn refuse(&mut self, error: ErrorMessage) {
+        let code = error.code.close_code().unwrap_or(close::NORMAL);
+        if self.send(&ServerMessage::Error(error)).await.is_ok() {
+            self.close(code).await;
+        }
+    }
+
+    /// Reads on until the client has closed too: a socket that is dropped with unread bytes is reset, and the reset may
+    /// overtake what was just sent.
+    async fn drain(&mut self) {
+        while let Some(Ok(_)) = self.0.recv().await {}
+    }
+
+    async fn close(&mut self, code: u16) {
+        let frame = CloseFrame { code, reason: "".into() };
+        let _ = self.0.send(Message::Close(Some(frame))).await;
+    }
+}

@@ -1,0 +1,92 @@
+//! When a prompt is due: at a random moment of watching time after the last passed one, and at once after a miss.
+
+use super::{Deadline, Now, PauseReason, Seed};
+use crate::log::PromptOutcome;
+use crate::policy::Schedule as Parameters;
+
+/// A prompt that waits for its answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OpenPrompt {
+    /// its identifier in the log
+    pub id: String,
+    /// 1, 2, 3 …: what it asks follows from this number and the seed
+    pub number: u64,
+    pub(super) deadline: Deadline,
+}
+
+pub(super) struct Prompts {
+    issued: u64,
+    passed: u64,
+    open: Option<OpenPrompt>,
+    /// the last prompt was not passed
+    missed: bool,
+    wrong_in_a_row: i64,
+    /// so much watching time after the last passed prompt, the next is due
+    due_ms: i64,
+    /// the session opened too near the limit to play before a prompt was passed
+    needed_first: bool,
+}
+
+impl Prompts {
+    pub(super) fn new(seed: &Seed, parameters: &Parameters, near_limit: bool) -> Self {
+        let due_ms = draw(seed, parameters, 0);
+        Self { issued: 0, passed: 0, open: None, missed: false, wrong_in_a_row: 0, due_ms, needed_first: near_limit }
+    }
+
+    pub(super) fn issued(&mut self, prompt: &str, deadline_at: i64) {
+        self.issued += 1;
+        self.open =
+            Some(OpenPrompt { id: prompt.to_owned(), number: self.issued, deadline: Deadline::new(deadline_at) });
+    }
+
+    pub(super) fn resolved(&mut self, prompt: &str, outcome: PromptOutcome, seed: &Seed, parameters: &Parameters) {
+        if self.open.take_if(|open| open.id == prompt).is_none() {
+            return;
+        }
+        self.missed = outcome != PromptOutcome::Passed;
+        match outcome {
+            PromptOutcome::Passed => {
+                self.passed += 1;
+                self.wrong_in_a_row = 0;
+                self.needed_first = false;
+                self.due_ms = draw(seed, parameters, self.passed);
+            }
+            PromptOutcome::Failed => self.wrong_in_a_row += 1,
+            PromptOutcome::Expired => {}
+        }
+    }
+
+    pub(super) fn put_off(&mut self, at: i64, parameters: &Parameters) {
+        if let Some(open) = &mut self.open {
+            open.deadline.put_off(at, parameters.prompt_answer_ms, parameters.disconnected_grace_ms);
+        }
+    }
+
+    pub(super) fn open(&self) -> Option<&OpenPrompt> {
+        self.open.as_ref()
+    }
+
+    pub(super) fn wrong_in_a_row(&self) -> i64 {
+        self.wrong_in_a_row
+    }
+
+    pub(super) fn needed_first(&self) -> bool {
+        self.needed_first
+    }
+
+    /// The number of the prompt to issue now.
+    pub(super) fn due(&self, now: &Now, pause: Option<PauseReason>) -> Option<u64> {
+        if self.open.is_some() {
+            return None;
+        }
+        let pause_asks_for_one = matches!(pause, Some(PauseReason::Prompt | PauseReason::WrongAnswers));
+        let at_the_opening = self.needed_first && self.issued == 0;
+        let asked_back = now.ready && pause_asks_for_one;
+        let while_playing = now.playing && (self.missed || now.since_control_ms >= self.due_ms);
+        (at_the_opening || asked_back || while_playing).then_some(self.issued + 1)
+    }
+}
+
+fn draw(seed: &Seed, parameters: &Parameters, passed: u64) -> i64 {
+    seed.between_ms("prompt due", passed, parameters.prompt_min_ms, parameters.prompt_max_ms)
+}

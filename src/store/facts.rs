@@ -1,0 +1,130 @@
+//! The facts of a new session, from the records of earlier verdicts (docs/rules.md, section 1, "Where the facts come
+//! from"). Pure: rows in, facts out.
+
+use crate::log::{Carried, Facts};
+use crate::verdict::{Status, Verdict};
+
+/// One closed session of the learner in the project, with its latest verdict; in the order of opening.
+pub(super) struct Past {
+    pub(super) lesson: String,
+    pub(super) verdict: Verdict,
+}
+
+impl Past {
+    /// What is valid counts, and what is under review until it is decided, so that nothing is credited twice.
+    fn counts(&self) -> bool {
+        matches!(self.verdict.status, Status::Valid | Status::Review)
+    }
+
+    /// What was not watched in time is not learned.
+    fn was_learned(&self) -> bool {
+        self.verdict.creditable_ms * 20 >= self.verdict.watched_ms * 19
+    }
+}
+
+/// What the learner's earlier sessions in the project amount to for a new one of `lesson`.
+pub(super) struct History {
+    pub(super) online_used_ms: i64,
+    pub(super) covered_before: Vec<(i64, i64)>,
+    pub(super) furthest_before_ms: i64,
+    pub(super) prior_lessons_complete: bool,
+    pub(super) carried: Carried,
+}
+
+impl History {
+    /// `prior` are the lessons that come before `lesson`; `prior_online_ms` was credited before invigil.
+    pub(super) fn of(past: &[Past], lesson: &str, prior: &[String], prior_online_ms: i64) -> Self {
+        let counted = || past.iter().filter(|one| one.counts());
+        let of_lesson = || counted().filter(|one| one.lesson == lesson);
+        let complete = |lesson: &String| counted().any(|one| one.lesson == *lesson && one.verdict.completed);
+        let coverage = of_lesson().filter(|one| one.was_learned()).flat_map(|one| one.verdict.coverage.iter().copied());
+        Self {
+            online_used_ms: prior_online_ms + counted().map(|one| one.verdict.credited_ms).sum::<i64>(),
+            covered_before: union(coverage.collect()),
+            furthest_before_ms: of_lesson().map(|one| one.verdict.furthest_ms).max().unwrap_or(0),
+            prior_lessons_complete: prior.iter().all(complete),
+            carried: past.last().map(|one| one.verdict.carried.clone()).unwrap_or_default(),
+        }
+    }
+
+    /// Puts what comes from earlier sessions into facts that hold the rest.
+    pub(super) fn into_facts(self, facts: Facts) -> Facts {
+        Facts {
+            online_used_ms: self.online_used_ms,
+            covered_before: self.covered_before,
+            furthest_before_ms: Some(self.furthest_before_ms),
+            prior_lessons_complete: self.prior_lessons_complete,
+            carried: self.carried,
+            ..facts
+        }
+    }
+}
+
+/// The intervals as disjoint, ascending ones.
+fn union(mut intervals: Vec<(i64, i64)>) -> Vec<(i64, i64)> {
+    intervals.sort_unstable();
+    let mut merged: Vec<(i64, i64)> = Vec::new();
+    for (from, to) in intervals {
+        match merged.last_mut() {
+            Some(last) if from <= last.1 => last.1 = last.1.max(to),
+            _ => merged.push((from, to)),
+        }
+    }
+    merged
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn past(lesson: &str, status: &str, edit: impl FnOnce(&mut serde_json::Value)) -> Past {
+        let mut verdict = serde_json::json!({
+            "session": "s", "policy": "default", "status": status, "watched_ms": 60_000, "watch_ms": 60_000,
+            "creditable_ms": 60_000, "credited_ms": 60_000, "credited_hours": 0.02, "completed": true,
+            "coverage": [[0, 60_000]], "furthest_ms": 60_000, "violations": [], "violations_total": 0,
+            "carried": {"since_control_ms": 1, "unverified_ms": 0, "excess_ms": 0, "conflict_ms": 0,
+                "face_failures": 0, "face_history": [], "hour_watch_ms": 0, "hour_has_photo": false},
+            "log_digest": ""
+        });
+        edit(&mut verdict);
+        Past { lesson: lesson.to_owned(), verdict: serde_json::from_value(verdict).unwrap() }
+    }
+
+    #[test]
+    fn valid_and_review_count_invalid_does_not() {
+        let sessions = [
+            past("a", "valid", |_| ()),
+            past("a", "review", |v| v["coverage"] = serde_json::json!([[60_000, 90_000]])),
+            past("a", "invalid", |v| {
+                v["coverage"] = serde_json::json!([[200_000, 300_000]]);
+                v["furthest_ms"] = 300_000.into();
+                v["carried"]["since_control_ms"] = 77.into();
+            }),
+        ];
+        let history = History::of(&sessions, "a", &[], 1_000);
+        assert_eq!(history.online_used_ms, 121_000);
+        assert_eq!(history.covered_before, [(0, 90_000)]);
+        assert_eq!(history.furthest_before_ms, 60_000);
+        assert_eq!(history.carried.since_control_ms, 77, "what is carried is the last session's, whatever its verdict");
+    }
+
+    #[test]
+    fn what_was_not_watched_in_time_is_not_covered() {
+        let sessions = [past("a", "valid", |v| v["creditable_ms"] = 56_999.into())];
+        assert!(History::of(&sessions, "a", &[], 0).covered_before.is_empty());
+        let sessions = [past("a", "valid", |v| v["creditable_ms"] = 57_000.into())];
+        assert_eq!(History::of(&sessions, "a", &[], 0).covered_before, [(0, 60_000)]);
+    }
+
+    #[test]
+    fn every_earlier_lesson_must_be_complete() {
+        let prior = ["a".to_owned(), "b".to_owned()];
+        let mut sessions = vec![past("a", "valid", |_| ()), past("b", "valid", |v| v["completed"] = false.into())];
+        assert!(!History::of(&sessions, "c", &prior, 0).prior_lessons_complete);
+        sessions.push(past("b", "review", |_| ()));
+        assert!(History::of(&sessions, "c", &prior, 0).prior_lessons_complete);
+        assert!(History::of(&[], "a", &[], 0).prior_lessons_complete);
+        sessions.push(past("b", "invalid", |v| v["completed"] = false.into()));
+        assert!(History::of(&sessions, "c", &prior, 0).prior_lessons_complete);
+    }
+}

@@ -1,0 +1,256 @@
+//! The journal: the append-only log of every session, and its sealed form once the session is closed.
+//!
+//! Live rows carry no key on (session, n): which rows belong to a session is known in memory and found again by one
+//! scan at the start. The contract is `append(session, epoch, first_n, lines)`: an owner with an older epoch, or one
+//! that has missed an append, is refused, so that two owners can never interleave.
+
+use std::collections::HashMap;
+use std::io::{Read as _, Write as _};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
+
+use super::{Store, StoreError};
+
+/// The short key of a session in the journal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SessionKey(pub i64);
+
+/// Lines to be appended to one session's log.
+#[derive(Clone, Debug)]
+pub struct Batch {
+    /// the session
+    pub session: SessionKey,
+    /// the owner's epoch, as [`Store::acquire`] gave it
+    pub epoch: i64,
+    /// log number of the first line
+    pub first_n: u64,
+    /// how many lines
+    pub count: u64,
+    /// the lines, each followed by a line feed
+    pub lines: Vec<u8>,
+}
+
+/// Why an append was refused. Nothing of the batch is in the journal then.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum AppendError {
+    /// Somebody else owns the session now.
+    #[error("epoch {held} is over: the session's owner has epoch {current}")]
+    StaleEpoch {
+        /// the epoch of who asked
+        held: i64,
+        /// the epoch in force
+        current: i64,
+    },
+    /// The batch does not continue the log.
+    #[error("the log goes on at {expected}, not at {found}")]
+    WrongNumber {
+        /// the next log number
+        expected: u64,
+        /// the batch's first
+        found: u64,
+    },
+    /// The session is closed, or was never opened.
+    #[error("no open session has this key")]
+    NotOpen,
+    /// The store could not write.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl From<rusqlite::Error> for AppendError {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Store(error.into())
+    }
+}
+
+/// What is known of each open session's live rows.
+#[derive(Clone, Default)]
+pub(super) struct Tails(Arc<Mutex<HashMap<SessionKey, Tail>>>);
+
+#[derive(Clone, Default)]
+struct Tail {
+    epoch: i64,
+    next_n: u64,
+    rows: Vec<i64>,
+}
+
+impl Tails {
+    /// Finds the live rows of all open sessions: one scan.
+    pub(super) fn scan(connection: &Connection) -> Result<Self, StoreError> {
+        let mut tails = HashMap::new();
+        let mut open = connection.prepare("SELECT key, epoch FROM session WHERE closed_at IS NULL")?;
+        let mut rows = open.query([])?;
+        while let Some(row) = rows.next()? {
+            tails.insert(SessionKey(row.get(0)?), Tail { epoch: row.get(1)?, next_n: 1, rows: Vec::new() });
+        }
+        let mut live = connection.prepare("SELECT id, session, first_n, count FROM journal ORDER BY id")?;
+        let mut rows = live.query([])?;
+        while let Some(row) = rows.next()? {
+            if let Some(tail) = tails.get_mut(&SessionKey(row.get(1)?)) {
+                tail.rows.push(row.get(0)?);
+                tail.next_n = row.get::<_, i64>(2)? as u64 + row.get::<_, i64>(3)? as u64;
+            }
+        }
+        Ok(Self(Arc::new(Mutex::new(tails))))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<SessionKey, Tail>> {
+        self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    /// Checks `batch` against the tail and writes its row.
+    pub(super) fn append(&self, transaction: &Transaction, batch: &Batch) -> Result<(), AppendError> {
+        let mut tails = self.lock();
+        let tail = tails.get_mut(&batch.session).ok_or(AppendError::NotOpen)?;
+        if tail.epoch != batch.epoch {
+            return Err(AppendError::StaleEpoch { held: batch.epoch, current: tail.epoch });
+        }
+        if tail.next_n != batch.first_n {
+            return Err(AppendError::WrongNumber { expected: tail.next_n, found: batch.first_n });
+        }
+        transaction
+            .prepare_cached("INSERT INTO journal (session, first_n, count, lines) VALUES (?1, ?2, ?3, ?4)")?
+            .execute(params![batch.session.0, batch.first_n as i64, batch.count as i64, batch.lines])?;
+        tail.rows.push(transaction.last_insert_rowid());
+        tail.next_n += batch.count;
+        Ok(())
+    }
+
+    /// A new session enters with its first line written by [`Tails::append`].
+    pub(super) fn enter(&self, session: SessionKey) {
+        self.lock().insert(session, Tail { epoch: 0, next_n: 1, rows: Vec::new() });
+    }
+
+    /// What is known of this session may not be what is on disk (its transaction failed): it takes no more appends
+    /// until it is acquired anew.
+    pub(super) fn forget(&self, session: SessionKey) {
+        self.lock().remove(&session);
+    }
+
+    /// A new owner takes the session: earlier epochs are over.
+    pub(super) fn acquire(&self, transaction: &Transaction, session: SessionKey) -> Result<Acquired, AppendError> {
+        let epoch = transaction
+            .prepare_cached(
+                "UPDATE session SET epoch = epoch + 1 WHERE key = ?1 AND closed_at IS NULL RETURNING epoch",
+            )?
+            .query_row([session.0], |row| row.get(0))
+            .optional()?
+            .ok_or(AppendError::NotOpen)?;
+        let known = self.lock().get(&session).map(|tail| tail.rows.clone());
+        let rows = known.map_or_else(|| rows_of(transaction, session), Ok)?;
+        let log = read_rows(transaction, &rows)?;
+        let next_n = log.iter().filter(|byte| **byte == b'\n').count() as u64 + 1;
+        self.lock().insert(session, Tail { epoch, next_n, rows });
+        Ok(Acquired { epoch, log })
+    }
+
+    /// Turns the live rows of a session into its segment.
+    pub(super) fn seal(&self, transaction: &Transaction, session: SessionKey, digest: &str) -> Result<(), AppendError> {
+        let tail = self.lock().get(&session).cloned().ok_or(AppendError::NotOpen)?;
+        let log = read_rows(transaction, &tail.rows)?;
+        transaction
+            .prepare_cached("INSERT INTO segment (session, count, digest, lines) VALUES (?1, ?2, ?3, ?4)")?
+            .execute(params![session.0, tail.next_n as i64 - 1, digest, compress(&log)?])?;
+        let mut delete = transaction.prepare_cached("DELETE FROM journal WHERE id = ?1")?;
+        for row in &tail.rows {
+            delete.execute([row])?;
+        }
+        Ok(())
+    }
+}
+
+/// A session taken over by its new owner.
+#[derive(Clone, Debug)]
+pub struct Acquired {
+    /// the new owner's epoch
+    pub epoch: i64,
+    /// the log so far
+    pub log: Vec<u8>,
+}
+
+fn rows_of(connection: &Connection, session: SessionKey) -> Result<Vec<i64>, rusqlite::Error> {
+    connection
+        .prepare_cached("SELECT id FROM journal WHERE session = ?1 ORDER BY id")?
+        .query_map([session.0], |row| row.get(0))?
+        .collect()
+}
+
+fn read_rows(connection: &Connection, rows: &[i64]) -> Result<Vec<u8>, rusqlite::Error> {
+    let mut log = Vec::new();
+    let mut read = connection.prepare_cached("SELECT lines FROM journal WHERE id = ?1")?;
+    for id in rows {
+        let take = |row: &rusqlite::Row| {
+            log.extend_from_slice(row.get_ref(0)?.as_blob()?);
+            Ok(())
+        };
+        // A row that is known but not there yet is in a transaction under way; nothing stands after it.
+        if read.query_row([id], take).optional()?.is_none() {
+            break;
+        }
+    }
+    Ok(log)
+}
+
+fn compress(log: &[u8]) -> Result<Vec<u8>, StoreError> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+    encoder.write_all(log).and_then(|()| encoder.finish()).map_err(|error| corrupt(&error))
+}
+
+fn decompress(lines: &[u8]) -> Result<Vec<u8>, StoreError> {
+    let mut log = Vec::new();
+    flate2::read::GzDecoder::new(lines).read_to_end(&mut log).map_err(|error| corrupt(&error))?;
+    Ok(log)
+}
+
+fn corrupt(error: &std::io::Error) -> StoreError {
+    StoreError::Corrupt { what: "segment", why: error.to_string() }
+}
+
+impl Store {
+    /// Appends a batch; on disk when it returns.
+    ///
+    /// # Errors
+    /// See [`AppendError`]; then nothing of the batch is in the journal, except after [`StoreError::Stopped`], when
+    /// nobody can say until the session is acquired anew.
+    pub async fn append(&self, batch: Batch) -> Result<(), AppendError> {
+        let (tails, session) = (self.tails.clone(), batch.session);
+        let result = self.write(move |transaction| tails.append(transaction, &batch)).await;
+        if let Err(AppendError::Store(_)) = result {
+            self.tails.forget(session);
+        }
+        result
+    }
+
+    /// Takes an open session over: reads its log and ends the epoch of whoever owned it.
+    ///
+    /// # Errors
+    /// [`AppendError::NotOpen`] when it is closed or unknown.
+    pub async fn acquire(&self, session: SessionKey) -> Result<Acquired, AppendError> {
+        let tails = self.tails.clone();
+        self.write(move |transaction| tails.acquire(transaction, session)).await
+    }
+
+    /// The whole log of a session, open or closed, as it stands.
+    ///
+    /// # Errors
+    /// When the store cannot read it.
+    pub async fn read_log(&self, session: SessionKey) -> Result<Vec<u8>, StoreError> {
+        let tails = self.tails.clone();
+        self.read(move |connection| {
+            // One snapshot for all that follows: the session may be sealed meanwhile.
+            let connection = connection.unchecked_transaction()?;
+            let sealed: Option<Vec<u8>> = connection
+                .prepare_cached("SELECT lines FROM segment WHERE session = ?1")?
+                .query_row([session.0], |row| row.get(0))
+                .optional()?;
+            if let Some(lines) = sealed {
+                return decompress(&lines);
+            }
+            let known = tails.lock().get(&session).map(|tail| tail.rows.clone());
+            let rows = known.map_or_else(|| rows_of(&connection, session), Ok)?;
+            Ok(read_rows(&connection, &rows)?)
+        })
+        .await
+    }
+}

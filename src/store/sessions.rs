@@ -1,0 +1,432 @@
+//! Sessions: opened with their facts, owned by one owner at a time, closed together with verdict and outbox row.
+
+use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
+
+use super::facts::{History, Past};
+use super::journal::{AppendError, Batch, SessionKey};
+use super::outbox::{self, NewDelivery};
+use super::{Store, StoreError};
+use crate::log::{self, Carried, Delivery, EventType, Facts, LessonKind, PlatformStatus, SessionOpened};
+
+/// A session to be opened.
+#[derive(Clone, Debug)]
+pub struct NewSession {
+    /// its identifier
+    pub id: String,
+    /// the platform that asks
+    pub platform: String,
+    /// the learner
+    pub learner: String,
+    /// the project
+    pub project: String,
+    /// the lesson
+    pub lesson: String,
+    /// the schedule's seed, sealed
+    pub sealed_seed: Vec<u8>,
+    /// sessions that one learner may have open
+    pub sessions_per_learner: usize,
+    /// server time, ms since the epoch
+    pub now_ms: i64,
+}
+
+/// A session as it was opened.
+#[derive(Clone, Debug)]
+pub struct Opened {
+    /// its short key
+    pub key: SessionKey,
+    /// what its first log line says
+    pub opened: SessionOpened,
+}
+
+/// Why a session was not opened; nothing is stored then.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Platform, project and lesson do not belong together.
+    #[error("this platform has no such lesson in this project")]
+    UnknownLesson,
+    /// The learner is not enrolled in the project.
+    #[error("the learner is not enrolled in this project")]
+    NotEnrolled,
+    /// The learner has no enrolled photo.
+    #[error("the learner has no enrolment photo")]
+    NoPhoto,
+    /// The project's policy pack is not known here.
+    #[error("no policy pack is called {0}")]
+    UnknownPolicy(String),
+    /// The learner has as many sessions open as one may.
+    #[error("the learner has {0} sessions open already")]
+    TooManyOpen(usize),
+    /// The learner's session in this project is still open: it must be closed first.
+    #[error("session {0} of this learner and project is still open")]
+    StillOpen(String),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl From<rusqlite::Error> for OpenError {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Store(error.into())
+    }
+}
+
+/// What a session's owner needs besides its log.
+#[derive(Clone, Debug)]
+pub struct SessionToOwn {
+    /// its identifier
+    pub id: String,
+    /// the schedule's seed, sealed
+    pub sealed_seed: Vec<u8>,
+    /// the lesson's own questions for prompts, JSON
+    pub questions: String,
+}
+
+/// The end of a session: all of it in one transaction.
+#[derive(Clone, Debug)]
+pub struct Closing {
+    /// the last lines, `session.closed` among them
+    pub batch: Batch,
+    /// SHA-256 hex of the whole log
+    pub log_digest: String,
+    /// the verdict's status
+    pub status: &'static str,
+    /// the verdict as JSON
+    pub verdict: String,
+    /// what the platform is told
+    pub delivery: NewDelivery,
+    /// server time, ms since the epoch
+    pub now_ms: i64,
+}
+
+impl Store {
+    /// Opens a session: its facts, its record and its first log line in one transaction. `policy_name` gives the
+    /// identifier and version of a pack.
+    ///
+    /// # Errors
+    /// See [`OpenError`].
+    pub async fn open_session(
+        &self,
+        new: NewSession,
+        policy_name: impl Fn(&str) -> Option<String> + Send + 'static,
+    ) -> Result<Opened, OpenError> {
+        let tails = self.tails.clone();
+        self.write(move |transaction| {
+            let opened = opening(transaction, &new, policy_name)?;
+            let key = insert(transaction, &new)?;
+            let mut line = log::write::server_line(1, new.now_ms, EventType::SessionOpened, &opened);
+            line.push('\n');
+            tails.enter(key);
+            let batch = Batch { session: key, epoch: 0, first_n: 1, count: 1, lines: line.into_bytes() };
+            tails.append(transaction, &batch).map_err(|error| match error {
+                AppendError::Store(error) => OpenError::Store(error),
+                other => OpenError::Store(StoreError::Corrupt { what: "new session", why: other.to_string() }),
+            })?;
+            Ok(Opened { key, opened })
+        })
+        .await
+    }
+
+    /// The session that this learner has open in this project.
+    ///
+    /// # Errors
+    /// When the store cannot read.
+    pub async fn open_session_of(
+        &self,
+        learner: &str,
+        project: &str,
+    ) -> Result<Option<(SessionKey, String)>, StoreError> {
+        let (learner, project) = (learner.to_owned(), project.to_owned());
+        self.read(move |connection| {
+            Ok(connection
+                .prepare_cached(
+                    "SELECT key, id FROM session WHERE learner = ?1 AND project = ?2 AND closed_at IS NULL",
+                )?
+                .query_row([learner, project], |row| Ok((SessionKey(row.get(0)?), row.get(1)?)))
+                .optional()?)
+        })
+        .await
+    }
+
+    /// The short key of a session.
+    ///
+    /// # Errors
+    /// When the store cannot read.
+    pub async fn session_key(&self, session: &str) -> Result<Option<SessionKey>, StoreError> {
+        let session = session.to_owned();
+        self.read(move |connection| {
+            Ok(connection
+                .prepare_cached("SELECT key FROM session WHERE id = ?1")?
+                .query_row([session], |row| row.get(0).map(SessionKey))
+                .optional()?)
+        })
+        .await
+    }
+
+    /// All sessions that are open.
+    ///
+    /// # Errors
+    /// When the store cannot read.
+    pub async fn open_sessions(&self) -> Result<Vec<(SessionKey, String)>, StoreError> {
+        self.read(|connection| {
+            let mut statement = connection.prepare_cached("SELECT key, id FROM session WHERE closed_at IS NULL")?;
+            let rows = statement.query_map([], |row| Ok((SessionKey(row.get(0)?), row.get(1)?)))?;
+            Ok(rows.collect::<Result<_, _>>()?)
+        })
+        .await
+    }
+
+    /// What the owner of a session needs besides its log.
+    ///
+    /// # Errors
+    /// When the store cannot read, or there is no such session.
+    pub async fn session_to_own(&self, session: SessionKey) -> Result<SessionToOwn, StoreError> {
+        self.read(move |connection| {
+            let record = |row: &rusqlite::Row| {
+                Ok(SessionToOwn { id: row.get(0)?, sealed_seed: row.get(1)?, questions: row.get(2)? })
+            };
+            Ok(connection
+                .prepare_cached(
+                    "SELECT session.id, seed, lesson.questions FROM session JOIN lesson ON lesson.id = session.lesson
+                     WHERE session.key = ?1",
+                )?
+                .query_row([session.0], record)?)
+        })
+        .await
+    }
+
+    /// Binds the client's public key to the session, if none is bound yet. Whether this key is the bound one.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn bind_client_key(&self, session: SessionKey, key: Vec<u8>) -> Result<bool, StoreError> {
+        let bound = self.read(move |connection| client_key(connection, session)).await?;
+        if let Some(bound) = bound {
+            return Ok(bound == key);
+        }
+        self.write(move |transaction| {
+            transaction
+                .prepare_cached("UPDATE session SET client_key = ?2 WHERE key = ?1 AND client_key IS NULL")?
+                .execute(params![session.0, key])?;
+            Ok(client_key(transaction, session)?.as_ref() == Some(&key))
+        })
+        .await
+    }
+
+    /// Closes a session: last lines, segment, verdict and outbox row in one transaction.
+    ///
+    /// # Errors
+    /// As for [`Store::append`]; then nothing of it has happened.
+    pub async fn close_session(&self, closing: Closing) -> Result<(), AppendError> {
+        let (tails, session) = (self.tails.clone(), closing.batch.session);
+        let result = self
+            .write(move |transaction| {
+                tails.append(transaction, &closing.batch)?;
+                tails.seal(transaction, session, &closing.log_digest)?;
+                record_verdict(transaction, &closing)?;
+                outbox::enqueue(transaction, &closing.delivery)?;
+                Ok::<_, AppendError>(())
+            })
+            .await;
+        if matches!(result, Ok(()) | Err(AppendError::Store(_))) {
+            self.tails.forget(session);
+        }
+        result
+    }
+
+    /// Notes which encrypted file holds the photo of a capture.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn keep_photo(
+        &self,
+        session: SessionKey,
+        capture: &str,
+        digest: &str,
+        evidence: &str,
+        now_ms: i64,
+    ) -> Result<(), StoreError> {
+        let values = (capture.to_owned(), digest.to_owned(), evidence.to_owned());
+        self.write(move |transaction| {
+            transaction
+                .prepare_cached(
+                    "INSERT INTO photo (session, capture, digest, evidence, created_at) VALUES (?1, ?2, ?3, ?4, ?5)
+                     ON CONFLICT DO NOTHING",
+                )?
+                .execute(params![session.0, values.0, values.1, values.2, now_ms])?;
+            Ok(())
+        })
+        .await
+    }
+
+    /// Digest and encrypted file of a capture's photo, if it was kept.
+    ///
+    /// # Errors
+    /// When the store cannot read.
+    pub async fn kept_photo(&self, session: SessionKey, capture: &str) -> Result<Option<(String, String)>, StoreError> {
+        let capture = capture.to_owned();
+        self.read(move |connection| {
+            Ok(connection
+                .prepare_cached("SELECT digest, evidence FROM photo WHERE session = ?1 AND capture = ?2")?
+                .query_row(params![session.0, capture], |row| Ok((row.get(0)?, row.get(1)?)))
+                .optional()?)
+        })
+        .await
+    }
+}
+
+fn client_key(connection: &Connection, session: SessionKey) -> Result<Option<Vec<u8>>, StoreError> {
+    Ok(connection
+        .prepare_cached("SELECT client_key FROM session WHERE key = ?1")?
+        .query_row([session.0], |row| row.get(0))
+        .optional()?
+        .flatten())
+}
+
+fn insert(transaction: &Transaction, new: &NewSession) -> Result<SessionKey, rusqlite::Error> {
+    transaction
+        .prepare_cached(
+            "INSERT INTO session (id, platform, learner, project, lesson, seed, opened_at)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+        )?
+        .execute(params![new.id, new.platform, new.learner, new.project, new.lesson, new.sealed_seed, new.now_ms])?;
+    Ok(SessionKey(transaction.last_insert_rowid()))
+}
+
+fn record_verdict(transaction: &Transaction, closing: &Closing) -> Result<(), rusqlite::Error> {
+    let session = closing.batch.session.0;
+    transaction
+        .prepare_cached("INSERT INTO verdict (session, version, status, body, created_at) VALUES (?1, 1, ?2, ?3, ?4)")?
+        .execute(params![session, closing.status, closing.verdict, closing.now_ms])?;
+    transaction
+        .prepare_cached("UPDATE session SET closed_at = ?2 WHERE key = ?1")?
+        .execute(params![session, closing.now_ms])?;
+    Ok(())
+}
+
+/// What the first log line will say.
+fn opening(
+    connection: &Connection,
+    new: &NewSession,
+    policy_name: impl Fn(&str) -> Option<String>,
+) -> Result<SessionOpened, OpenError> {
+    refuse_too_many(connection, new)?;
+    let lesson = lesson_of(connection, new)?.ok_or(OpenError::UnknownLesson)?;
+    let prior_online_ms = prior_online_ms(connection, new)?.ok_or(OpenError::NotEnrolled)?;
+    if !has_photo(connection, &new.learner)? {
+        return Err(OpenError::NoPhoto);
+    }
+    let policy = policy_name(&lesson.policy).ok_or_else(|| OpenError::UnknownPolicy(lesson.policy.clone()))?;
+    let history = History::of(
+        &past_of(connection, new)?,
+        &new.lesson,
+        &prior_lessons(connection, new, lesson.position)?,
+        prior_online_ms,
+    );
+    Ok(SessionOpened {
+        session: new.id.clone(),
+        platform: new.platform.clone(),
+        learner: new.learner.clone(),
+        project: new.project.clone(),
+        lesson: new.lesson.clone(),
+        policy,
+        duration_ms: lesson.duration_ms,
+        facts: history.into_facts(lesson.facts),
+    })
+}
+
+fn refuse_too_many(connection: &Connection, new: &NewSession) -> Result<(), OpenError> {
+    let mut statement =
+        connection.prepare_cached("SELECT id, project FROM session WHERE learner = ?1 AND closed_at IS NULL")?;
+    let open: Vec<(String, String)> =
+        statement.query_map([&new.learner], |row| Ok((row.get(0)?, row.get(1)?)))?.collect::<Result<_, _>>()?;
+    if let Some((session, _)) = open.iter().find(|(_, project)| *project == new.project) {
+        return Err(OpenError::StillOpen(session.clone()));
+    }
+    if open.len() >= new.sessions_per_learner {
+        return Err(OpenError::TooManyOpen(open.len()));
+    }
+    Ok(())
+}
+
+struct LessonRow {
+    policy: String,
+    position: i64,
+    duration_ms: i64,
+    /// those facts that do not come from earlier sessions
+    facts: Facts,
+}
+
+fn lesson_of(connection: &Connection, new: &NewSession) -> Result<Option<LessonRow>, StoreError> {
+    let row = |row: &rusqlite::Row| {
+        let word: (String, String, String) = (row.get(3)?, row.get(4)?, row.get(5)?);
+        let rest = (row.get(6)?, row.get(7)?, row.get(8)?);
+        Ok(((row.get(0)?, row.get(1)?, row.get(2)?), word, rest))
+    };
+    let found = connection
+        .prepare_cached(
+            "SELECT project.policy, lesson.position, lesson.duration_ms, platform.status, lesson.kind, project.delivery,
+                    project.approved, lesson.content_approved, project.total_hours
+             FROM lesson JOIN project ON project.id = lesson.project JOIN platform ON platform.id = project.platform
+             WHERE lesson.id = ?1 AND project.id = ?2 AND platform.id = ?3",
+        )?
+        .query_row([&new.lesson, &new.project, &new.platform], row)
+        .optional()?;
+    let Some(((policy, position, duration_ms), (status, kind, delivery), rest)) = found else { return Ok(None) };
+    let (project_approved, content_approved, total_hours) = rest;
+    let corrupt = |why: String| StoreError::Corrupt { what: "lesson", why };
+    let facts = Facts {
+        platform_status: PlatformStatus::from_word(&status).ok_or_else(|| corrupt(status))?,
+        project_approved,
+        content_approved,
+        prior_lessons_complete: false,
+        lesson_kind: LessonKind::from_word(&kind).ok_or_else(|| corrupt(kind))?,
+        delivery: Delivery::from_word(&delivery).ok_or_else(|| corrupt(delivery))?,
+        total_hours,
+        online_used_ms: 0,
+        covered_before: Vec::new(),
+        furthest_before_ms: None,
+        carried: Carried::default(),
+    };
+    Ok(Some(LessonRow { policy, position, duration_ms, facts }))
+}
+
+fn prior_online_ms(connection: &Connection, new: &NewSession) -> Result<Option<i64>, rusqlite::Error> {
+    connection
+        .prepare_cached("SELECT prior_online_ms FROM enrolment WHERE project = ?1 AND learner = ?2")?
+        .query_row([&new.project, &new.learner], |row| row.get(0))
+        .optional()
+}
+
+fn has_photo(connection: &Connection, learner: &str) -> Result<bool, rusqlite::Error> {
+    connection
+        .prepare_cached("SELECT photo_version > 0 AND data_key IS NOT NULL FROM learner WHERE id = ?1")?
+        .query_row([learner], |row| row.get(0))
+        .optional()
+        .map(|found| found.unwrap_or(false))
+}
+
+fn prior_lessons(connection: &Connection, new: &NewSession, position: i64) -> Result<Vec<String>, rusqlite::Error> {
+    connection
+        .prepare_cached("SELECT id FROM lesson WHERE project = ?1 AND position < ?2 ORDER BY position")?
+        .query_map(params![new.project, position], |row| row.get(0))?
+        .collect()
+}
+
+/// The learner's closed sessions in the project with their latest verdicts, in the order of opening.
+fn past_of(connection: &Connection, new: &NewSession) -> Result<Vec<Past>, StoreError> {
+    let mut statement = connection.prepare_cached(
+        "SELECT session.lesson, verdict.body FROM session JOIN verdict ON verdict.session = session.key
+         WHERE session.learner = ?1 AND session.project = ?2
+           AND verdict.version = (SELECT max(version) FROM verdict AS later WHERE later.session = session.key)
+         ORDER BY session.opened_at, session.key",
+    )?;
+    let mut rows = statement.query([&new.learner, &new.project])?;
+    let mut past = Vec::new();
+    while let Some(row) = rows.next()? {
+        let body: String = row.get(1)?;
+        let verdict = serde_json::from_str(&body)
+            .map_err(|error| StoreError::Corrupt { what: "verdict", why: error.to_string() })?;
+        past.push(Past { lesson: row.get(0)?, verdict });
+    }
+    Ok(past)
+}
