@@ -141,12 +141,15 @@ def prepare_people(manifest, packages, work):
 def main():
     parser = argparse.ArgumentParser(description="Fetches and prepares the models.")
     parser.add_argument("--engine", action="store_true", help="only what the engine runs with: no people, no originals")
-    engine_only = parser.parse_args().engine
+    parser.add_argument("--benchmark", action="store_true", help="OpenCV for Python as well, for `invigil bench photos`")
+    arguments = parser.parse_args()
     manifest = tomllib.loads((HERE / "manifest.toml").read_text())
     CACHE.mkdir(parents=True, exist_ok=True)
     with open(CACHE / ".lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        complete(manifest, engine_only)
+        complete(manifest, arguments.engine)
+        if arguments.benchmark:
+            environment(CACHE / ".venv-bench", HERE / "requirements-bench.txt")
 
 
 def complete(manifest, engine_only):
