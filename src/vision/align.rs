@@ -58,15 +58,22 @@ fn centre(points: &[[f32; 2]; 5]) -> [f32; 2] {
     sum.map(|sum| sum / points.len() as f32)
 }
 
+/// Places are counted in 2¹⁶ths of a pixel: whole numbers step along a row without a conversion for each pixel.
+const PLACE_BITS: u32 = 16;
+/// Shares between pixels are counted in 2¹⁰ths, so that 255 × 2¹⁰ × 2¹⁰ still fits an `i32`.
+const SHARE_BITS: u32 = 10;
+
 /// Fills three planes (red, green, blue, each `side_px`² values 0 to 255) with the part of the photo that `transform`
 /// leads to. Beyond the photo's edge it is black.
 pub fn resample(photo: &Photo, transform: Similarity, side_px: usize, [red, green, blue]: [&mut [f32]; 3]) {
-    let mut place = 0;
-    for row in 0..side_px {
-        for column in 0..side_px {
-            let [x, y] = transform.apply([column as f32, row as f32]);
-            [red[place], green[place], blue[place]] = sample(photo, x, y);
-            place += 1;
+    let fixed = |number: f32| (number * (1 << PLACE_BITS) as f32) as i64;
+    let (step_x, step_y) = (fixed(transform.a), fixed(transform.b));
+    let rows = red.chunks_exact_mut(side_px).zip(green.chunks_exact_mut(side_px)).zip(blue.chunks_exact_mut(side_px));
+    for (row, ((red, green), blue)) in rows.enumerate() {
+        let [mut x, mut y] = transform.apply([0.0, row as f32]).map(fixed);
+        for ((red, green), blue) in red.iter_mut().zip(green).zip(blue) {
+            [*red, *green, *blue] = sample(photo, x, y);
+            (x, y) = (x + step_x, y + step_y);
         }
     }
 }
@@ -81,16 +88,17 @@ pub fn three(planes: &mut Vec<f32>, plane: usize) -> [&mut [f32]; 3] {
 }
 
 /// The photo's colour between four pixels.
-fn sample(photo: &Photo, x: f32, y: f32) -> [f32; 3] {
-    let (left, top) = (x.floor(), y.floor());
-    let (right_share, bottom_share) = (x - left, y - top);
-    let (left, top) = (left as i64, top as i64);
-    let [upper_left, upper_right, lower_left, lower_right] = corners(photo, left, top);
+fn sample(photo: &Photo, x: i64, y: i64) -> [f32; 3] {
+    let share = |place: i64| ((place >> (PLACE_BITS - SHARE_BITS)) & ((1 << SHARE_BITS) - 1)) as i32;
+    let (right_share, bottom_share) = (share(x), share(y));
+    let [upper_left, upper_right, lower_left, lower_right] = corners(photo, x >> PLACE_BITS, y >> PLACE_BITS);
     let mix = |channel: usize| {
-        let between = |from: u8, to: u8| f32::from(from) + (f32::from(to) - f32::from(from)) * right_share;
+        let between =
+            |from: u8, to: u8| (i32::from(from) << SHARE_BITS) + (i32::from(to) - i32::from(from)) * right_share;
         let upper = between(upper_left[channel], upper_right[channel]);
         let lower = between(lower_left[channel], lower_right[channel]);
-        upper + (lower - upper) * bottom_share
+        let both = (upper << SHARE_BITS) + (lower - upper) * bottom_share;
+        both as f32 * (1.0 / (1 << (2 * SHARE_BITS)) as f32)
     };
     [mix(0), mix(1), mix(2)]
 }
