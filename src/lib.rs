@@ -24,6 +24,8 @@ pub mod delivery;
 pub mod demo;
 /// The WebSocket: handshake, frames, flow control.
 pub mod gateway;
+/// A server from its start to its end.
+pub mod lifecycle;
 /// The event types of the session log, reading and writing.
 pub mod log;
 /// Packs: parameters, actions, clauses.
@@ -31,7 +33,6 @@ pub mod policy;
 /// One file a rule, named as in docs/rules.md.
 pub mod rules;
 /// When the next prompt or capture is due.
-#[cfg(any())]
 pub mod schedule;
 /// The fold of a session log.
 pub mod session;

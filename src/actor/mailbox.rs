@@ -8,10 +8,10 @@ use axum::extract::ws::Utf8Bytes;
 use serde_json::value::RawValue;
 use tokio::sync::{mpsc, oneshot};
 
+use super::photos::Checked;
 use crate::cluster::Overlap;
 use crate::gateway::wire::{ErrorMessage, LeaveReason, ServerMessage};
 use crate::log::CloseReason;
-use crate::vision::Check;
 
 /// Messages that may wait for one session.
 pub(super) const MAILBOX_LIMIT: usize = 256;
@@ -111,7 +111,7 @@ pub(super) enum Message {
     /// A photo is encrypted on disk.
     PhotoKept { capture: String },
     /// The vision workers have answered.
-    Checked { capture: String, sha256: String, check: Box<Check> },
+    Checked(Checked),
     /// Two sessions of this learner played at once.
     Overlap(Overlap),
     /// The platform, or a newer session, ends this one. The answer comes once the verdict is on record.

@@ -1,1 +1,25 @@
-//! See ARCHITECTURE.md.
+//! One owner per live session: mailbox, door, effects, timers.
+//!
+//! | file | what |
+//! | --- | --- |
+//! | `mailbox` | what can be said to a session |
+//! | `run` | the loop |
+//! | `live` | the state, and the one door through which events enter |
+//! | `client`, `photos`, `asking`, `closing` | what follows from a message, a photo, the time, the end |
+//! | `registry` | which sessions are live, and how they begin |
+//!
+//! It does not know the rules (the fold does), nor when something is due (the schedule does), nor sockets.
+
+mod asking;
+mod client;
+mod closing;
+mod live;
+mod mailbox;
+mod photos;
+mod registry;
+mod run;
+mod services;
+
+pub use mailbox::{ConnectionId, Gone, Handle, IncomingEvent, IncomingPhoto, Outbound, Outlet};
+pub use registry::{Registry, StartError};
+pub use services::{Policies, Services};

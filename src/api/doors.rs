@@ -44,6 +44,12 @@ pub enum OpenRefusal {
     /// Nothing that is watched now could still be credited.
     #[error("the online hours of this project are used up")]
     QuotaSpent,
+    /// The learner has as many sessions open as one may.
+    #[error("the learner has {open} sessions open already")]
+    TooManyOpen {
+        /// how many are open
+        open: usize,
+    },
     /// As many sessions are open as this server carries, or it is about to stop.
     #[error("no further session can be opened now")]
     Busy {

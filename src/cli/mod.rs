@@ -1,1 +1,57 @@
-//! See ARCHITECTURE.md.
+//! The commands of the `invigil` binary, one file a command.
+//!
+//! This module reads the command line and hands over; it does no work of its own. Exit codes: 0 when all went well, 1
+//! when something was found wrong, 2 when the command line was.
+
+pub mod bench;
+pub mod replay;
+pub mod serve;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Wrong usage, as clap reports it too.
+pub const USAGE_ERROR: u8 = 2;
+
+/// Tells honest online training from faked training.
+#[derive(Debug, Parser)]
+#[command(name = "invigil", version, arg_required_else_help = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve learners' pages and platforms
+    Serve(serve::Serve),
+    /// Judge session logs again and print their verdicts
+    Replay(replay::Replay),
+    /// Measure how fast this machine is at it
+    Bench(bench::Bench),
+}
+
+impl Cli {
+    /// Reads the command line and runs the command.
+    pub fn run() -> ExitCode {
+        match Self::parse().command {
+            Command::Serve(serve) => reported(serve.run()),
+            Command::Replay(replay) => replay.run(),
+            Command::Bench(bench) => bench.run(),
+        }
+    }
+}
+
+/// An error ends the command with the whole chain of causes on stderr, in one line.
+fn reported(result: anyhow::Result<ExitCode>) -> ExitCode {
+    result.unwrap_or_else(|error| {
+        eprintln!("invigil: {error:#}");
+        ExitCode::FAILURE
+    })
+}
+
+/// The event loop of commands that need one.
+fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    Ok(tokio::runtime::Builder::new_multi_thread().enable_all().build()?)
+}

@@ -23,7 +23,8 @@ impl Bucket {
         self.at = self.at.max(now_ms);
         self.level_milli = (self.level_milli + elapsed_ms * self.per_second).min(self.burst * 1000);
         if self.level_milli < 1000 {
-            return Err((1000 - self.level_milli).div_ceil(self.per_second.max(1)));
+            let per_second = self.per_second.max(1);
+            return Err((1000 - self.level_milli + per_second - 1) / per_second);
         }
         self.level_milli -= 1000;
         Ok(())

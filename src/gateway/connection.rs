@@ -10,14 +10,15 @@ use axum::extract::ws::{CloseFrame, Message, WebSocket};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL;
 use futures_util::{FutureExt as _, SinkExt as _};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
+use tokio_tungstenite::tungstenite;
 
+use super::Gateway;
 use super::bucket::Bucket;
 use super::handshake::{Admitted, admit, refusal, unavailable};
 use super::wire::{
     ClientMessage, Control, ErrorCode, ErrorMessage, Hello, PhotoHeader, ServerMessage, TEXT_LIMIT_BYTES, close,
 };
-use super::Gateway;
 use crate::actor::{ConnectionId, Handle, IncomingEvent, IncomingPhoto, Outbound, Outlet};
 use crate::auth::token::LearnerToken;
 
@@ -35,6 +36,8 @@ const PING_EVERY_MS: i64 = 20_000;
 const SILENCE_LIMIT_MS: i64 = 75_000;
 /// Frames that are taken together.
 const FRAMES_LIMIT: usize = 64;
+/// How long a closed connection is listened to, for the client's own close.
+const LINGER_MS: i64 = 2_000;
 /// What a stopping server asks of its clients.
 const RECONNECT_IN_MS: i64 = 1_000;
 
@@ -45,9 +48,13 @@ type End = Option<ErrorMessage>;
 pub(super) async fn serve(socket: WebSocket, gateway: Arc<Gateway>) {
     let mut socket = Socket(socket);
     match begin(&mut socket, &gateway).await {
-        Ok(connection) => connection.run(socket).await,
+        Ok(connection) => connection.run(&mut socket).await,
         Err(Some(error)) => socket.refuse(error).await,
-        Err(None) => {}
+        Err(None) => return,
+    }
+    tokio::select! {
+        () = socket.drain() => {}
+        () = gateway.wall.sleep_ms(LINGER_MS) => {}
     }
 }
 
@@ -140,10 +147,8 @@ impl Connection {
         }
     }
 
-    async fn run(mut self, mut socket: Socket) {
-        if let Err(end) = self.stream(&mut socket).await
-            && let Some(error) = end
-        {
+    async fn run(mut self, socket: &mut Socket) {
+        if let Err(Some(error)) = self.stream(socket).await {
             socket.refuse(error).await;
         }
         let _ = self.session.detached(self.id, self.gateway.clock.now_ms()).await;
@@ -154,7 +159,8 @@ impl Connection {
         self.send_ping(socket).await?;
         let mut stopping = self.gateway.stopping.clone();
         loop {
-            let wake_at = self.next_wake_at();
+            let (wake_at, renew_at) = (self.next_wake_at(), self.renew_at());
+            let (clock, wall) = (self.gateway.clock.clone(), self.gateway.wall.clone());
             tokio::select! {
                 frame = socket.next() => self.take_frames(socket, frame?).await?,
                 outbound = self.outbound.recv() => {
@@ -163,9 +169,9 @@ impl Connection {
                         return Ok(());
                     }
                 }
-                () = self.gateway.clock.sleep_until_ms(wake_at) => self.wake(socket).await?,
-                () = self.gateway.wall.sleep_until_ms(self.renew_at()) => self.renew(socket).await?,
-                _ = stopping.wait_for(|stopping| *stopping) => return self.go_away(socket).await,
+                () = clock.sleep_until_ms(wake_at) => self.wake(socket).await?,
+                () = wall.sleep_until_ms(renew_at) => self.renew(socket).await?,
+                () = turned_true(&mut stopping) => return self.go_away(socket).await,
             }
         }
     }
@@ -372,6 +378,12 @@ impl Connection {
     }
 }
 
+/// Returns when the server stops.
+async fn turned_true(stopping: &mut watch::Receiver<bool>) {
+    // An error means that the server is gone already.
+    let _ = stopping.wait_for(|stopping| *stopping).await;
+}
+
 /// The socket, with the protocol's errors.
 struct Socket(WebSocket);
 
@@ -379,11 +391,13 @@ impl Socket {
     async fn next(&mut self) -> Result<Message, End> {
         match self.0.recv().await {
             Some(Ok(frame)) => Ok(frame),
-            // The library reads no message beyond the limit; what it read up to there is gone.
-            Some(Err(error)) if error.to_string().contains("too long") || error.to_string().contains("too big") => {
-                Err(Some(refusal(ErrorCode::TooLarge, None, "a message may have 4 MiB")))
-            }
-            Some(Err(_)) | None => Err(None),
+            Some(Err(error)) => match error.into_inner().downcast_ref() {
+                Some(tungstenite::Error::Capacity(_)) => {
+                    Err(Some(refusal(ErrorCode::TooLarge, None, "a message may have 4 MiB")))
+                }
+                _ => Err(None),
+            },
+            None => Err(None),
         }
     }
 
@@ -405,6 +419,12 @@ impl Socket {
         if self.send(&ServerMessage::Error(error)).await.is_ok() {
             self.close(code).await;
         }
+    }
+
+    /// Reads on until the client has closed too: a socket that is dropped with unread bytes is reset, and the reset may
+    /// overtake what was just sent.
+    async fn drain(&mut self) {
+        while let Some(Ok(_)) = self.0.recv().await {}
     }
 
     async fn close(&mut self, code: u16) {

@@ -10,6 +10,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
+pub use crate::schedule::PauseReason;
+pub use crate::schedule::question::PromptKind;
+
 /// What a client asks for when it connects.
 pub const SUBPROTOCOL: &str = "invigil.v1";
 /// Where the server listens for it.
@@ -405,16 +408,6 @@ pub struct Prompt {
     pub answer_within_ms: i64,
 }
 
-/// How a prompt is answered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum PromptKind {
-    /// With the text of one of the options.
-    Choice,
-    /// With the result of the sum in the picture.
-    Sum,
-}
-
 /// A photo is wanted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Capture {
@@ -432,18 +425,9 @@ pub struct Capture {
     pub bytes_limit: u64,
     /// largest photo
     pub pixels_limit: u64,
-}
-
-/// What the player waits for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum PauseReason {
-    /// A prompt must be passed first.
-    Prompt,
-    /// Too many wrong answers in a row.
-    WrongAnswers,
-    /// A face must be seen first.
-    Capture,
+    /// digest that was committed to and acknowledged already: only the bytes are still wanted
+    #[serde(default)]
+    pub committed: Option<String>,
 }
 
 /// Something cannot be accepted.

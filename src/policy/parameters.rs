@@ -97,8 +97,10 @@ table! {
         prompt_max_ms: SOME_MS,
         /// Time to answer a prompt, ms.
         prompt_answer_ms: 1_000..=MAX_INTEGER,
-        /// Wrong answers before a prompt has failed.
+        /// Wrong answers in a row that pause the player.
         prompt_wrong_limit: 1..=100,
+        /// How often a prompt is a sum in a picture rather than a choice, in thousandths.
+        prompt_sum_milli: 0..=1_000,
         /// The player is paused when `since_control` comes this near to `prompt_max_gap_ms`, ms.
         pause_before_gap_ms: ANY_MS,
         /// With less of `since_control` left at the opening, the prompt comes before the film, ms.

@@ -2,7 +2,7 @@
 
 use super::{Deadline, Now, PauseReason, Seed};
 use crate::log::{CaptureReason, FaceOutcome};
-use crate::policy::ScheduleParameters;
+use crate::policy::Schedule as Parameters;
 
 /// A capture to ask for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,7 +26,7 @@ pub struct PendingCapture {
 }
 
 impl PendingCapture {
-    pub(super) fn expires_at(&self, connected: bool, parameters: &ScheduleParameters) -> i64 {
+    pub(super) fn expires_at(&self, connected: bool, parameters: &Parameters) -> i64 {
         self.deadline.expires_at(connected, parameters)
     }
 }
@@ -42,7 +42,7 @@ pub(super) struct Captures {
 }
 
 impl Captures {
-    pub(super) fn new(seed: &Seed, parameters: &ScheduleParameters, failed_before: bool) -> Self {
+    pub(super) fn new(seed: &Seed, parameters: &Parameters, failed_before: bool) -> Self {
         let due_at_watch_ms =
             seed.between_ms("capture start", 0, parameters.capture_start_min_ms, parameters.capture_start_max_ms);
         Self {
@@ -66,14 +66,14 @@ impl Captures {
         sha256: &str,
         at: i64,
         connected: bool,
-        parameters: &ScheduleParameters,
+        parameters: &Parameters,
     ) -> bool {
         let Some(pending) = self.pending.as_mut().filter(|pending| pending.id == capture) else { return false };
         if pending.committed.is_some() || at > pending.expires_at(connected, parameters) {
             return false;
         }
         pending.committed = Some(sha256.to_owned());
-        pending.deadline = Deadline::new(at + parameters.capture_send_ms);
+        pending.deadline = Deadline::new(at + parameters.photo_follow_ms);
         true
     }
 
@@ -83,7 +83,7 @@ impl Captures {
         outcome: Option<FaceOutcome>,
         watch_ms: i64,
         seed: &Seed,
-        parameters: &ScheduleParameters,
+        parameters: &Parameters,
     ) {
         self.pending.take_if(|pending| pending.id == capture);
         let matched = outcome == Some(FaceOutcome::Match);
@@ -100,12 +100,16 @@ impl Captures {
         self.due_at_watch_ms = watch_ms + seed.between_ms(label, self.requested, min_ms, max_ms);
     }
 
-    pub(super) fn put_off(&mut self, at: i64, parameters: &ScheduleParameters) {
+    pub(super) fn put_off(&mut self, at: i64, parameters: &Parameters) {
         if let Some(pending) = &mut self.pending {
             let answer_ms =
-                if pending.committed.is_some() { parameters.capture_send_ms } else { parameters.capture_answer_ms };
+                if pending.committed.is_some() { parameters.photo_follow_ms } else { parameters.capture_answer_ms };
             pending.deadline.put_off(at, answer_ms, parameters.disconnected_grace_ms);
         }
+    }
+
+    pub(super) fn count(&self) -> u64 {
+        self.requested
     }
 
     pub(super) fn pending(&self) -> Option<&PendingCapture> {

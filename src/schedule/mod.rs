@@ -7,6 +7,7 @@
 use rand::rngs::ChaCha12Rng;
 use rand::{RngExt as _, SeedableRng as _};
 use ring::hmac;
+use serde::{Deserialize, Serialize};
 
 mod captures;
 pub mod picture;
@@ -17,7 +18,7 @@ pub use captures::{CaptureDue, PendingCapture};
 pub use prompts::OpenPrompt;
 
 use crate::log::{CaptureReason, FaceOutcome, PromptOutcome};
-use crate::policy::ScheduleParameters;
+use crate::policy::Schedule as Parameters;
 
 /// The secret that makes one session's schedule unforeseeable.
 #[derive(Clone)]
@@ -67,7 +68,8 @@ pub struct Now {
 }
 
 /// Why the player is to stand still until something has happened.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum PauseReason {
     /// a prompt must be passed first
     Prompt,
@@ -75,17 +77,6 @@ pub enum PauseReason {
     WrongAnswers,
     /// a face must be seen first
     Capture,
-}
-
-impl PauseReason {
-    /// The word of the protocol.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Prompt => "prompt",
-            Self::WrongAnswers => "wrong_answers",
-            Self::Capture => "capture",
-        }
-    }
 }
 
 /// Something to be done now.
@@ -100,7 +91,7 @@ pub enum Due {
 /// The schedule of one session.
 pub struct Schedule {
     seed: Seed,
-    parameters: ScheduleParameters,
+    parameters: Parameters,
     prompt_max_gap_ms: i64,
     prompts: prompts::Prompts,
     captures: captures::Captures,
@@ -111,7 +102,7 @@ impl Schedule {
     /// The schedule of a session that opens with `since_control_ms` and `face_failures` carried from the one before.
     pub fn new(
         seed: Seed,
-        parameters: ScheduleParameters,
+        parameters: Parameters,
         prompt_max_gap_ms: i64,
         since_control_ms: i64,
         face_failures: i64,
@@ -137,6 +128,11 @@ impl Schedule {
     /// The client's connection is gone.
     pub fn connection_closed(&mut self) {
         self.connected = false;
+    }
+
+    /// Whether the log's last word on connections is that one is open.
+    pub fn connected(&self) -> bool {
+        self.connected
     }
 
     /// The log holds a `prompt.issued`.
@@ -173,6 +169,11 @@ impl Schedule {
     /// The capture that waits for its answer, if there is one.
     pub fn pending_capture(&self) -> Option<&PendingCapture> {
         self.captures.pending()
+    }
+
+    /// How many captures were asked for so far: they are numbered from 1.
+    pub fn captures_requested(&self) -> u64 {
+        self.captures.count()
     }
 
     /// The server time at which the open prompt expires.
@@ -230,10 +231,7 @@ impl Deadline {
     }
 
     /// When it has passed; while nobody is connected, only once the grace is over.
-    fn expires_at(&self, connected: bool, parameters: &ScheduleParameters) -> i64 {
+    fn expires_at(&self, connected: bool, parameters: &Parameters) -> i64 {
         if connected { self.at } else { self.at.max(self.first_at + parameters.disconnected_grace_ms) }
     }
 }
-
-#[cfg(test)]
-mod tests;

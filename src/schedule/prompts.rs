@@ -2,7 +2,7 @@
 
 use super::{Deadline, Now, PauseReason, Seed};
 use crate::log::PromptOutcome;
-use crate::policy::ScheduleParameters;
+use crate::policy::Schedule as Parameters;
 
 /// A prompt that waits for its answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,7 +28,7 @@ pub(super) struct Prompts {
 }
 
 impl Prompts {
-    pub(super) fn new(seed: &Seed, parameters: &ScheduleParameters, near_limit: bool) -> Self {
+    pub(super) fn new(seed: &Seed, parameters: &Parameters, near_limit: bool) -> Self {
         let due_ms = draw(seed, parameters, 0);
         Self { issued: 0, passed: 0, open: None, missed: false, wrong_in_a_row: 0, due_ms, needed_first: near_limit }
     }
@@ -39,13 +39,7 @@ impl Prompts {
             Some(OpenPrompt { id: prompt.to_owned(), number: self.issued, deadline: Deadline::new(deadline_at) });
     }
 
-    pub(super) fn resolved(
-        &mut self,
-        prompt: &str,
-        outcome: PromptOutcome,
-        seed: &Seed,
-        parameters: &ScheduleParameters,
-    ) {
+    pub(super) fn resolved(&mut self, prompt: &str, outcome: PromptOutcome, seed: &Seed, parameters: &Parameters) {
         if self.open.take_if(|open| open.id == prompt).is_none() {
             return;
         }
@@ -62,7 +56,7 @@ impl Prompts {
         }
     }
 
-    pub(super) fn put_off(&mut self, at: i64, parameters: &ScheduleParameters) {
+    pub(super) fn put_off(&mut self, at: i64, parameters: &Parameters) {
         if let Some(open) = &mut self.open {
             open.deadline.put_off(at, parameters.prompt_answer_ms, parameters.disconnected_grace_ms);
         }
@@ -93,6 +87,6 @@ impl Prompts {
     }
 }
 
-fn draw(seed: &Seed, parameters: &ScheduleParameters, passed: u64) -> i64 {
+fn draw(seed: &Seed, parameters: &Parameters, passed: u64) -> i64 {
     seed.between_ms("prompt due", passed, parameters.prompt_min_ms, parameters.prompt_max_ms)
 }

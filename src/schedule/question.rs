@@ -3,13 +3,32 @@
 
 use rand::RngExt as _;
 use rand::seq::{IndexedRandom as _, SliceRandom as _};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::Seed;
-use crate::policy::PromptKind;
 
 /// How many options a question has.
 pub const OPTIONS: usize = 4;
+
+/// How a prompt is answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PromptKind {
+    /// with the text of one of the options
+    Choice,
+    /// with the result of the sum in the picture
+    Sum,
+}
+
+impl PromptKind {
+    /// The word of the log and the protocol.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Choice => "choice",
+            Self::Sum => "sum",
+        }
+    }
+}
 
 /// A question of a lesson, as its platform gave it, or of the built-in pool.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -44,13 +63,14 @@ pub enum Challenge {
 }
 
 impl Challenge {
-    /// What the `number`th prompt of this session asks. An empty lesson takes its questions from the built-in pool.
-    pub fn draw(seed: &Seed, number: u64, kinds: &[PromptKind], lesson: &[Question]) -> Self {
+    /// What the `number`th prompt of this session asks: a sum with a chance of `sum_milli` thousandths. A lesson
+    /// without questions takes them from the built-in pool.
+    pub fn draw(seed: &Seed, number: u64, sum_milli: i64, lesson: &[Question]) -> Self {
         let mut generator = seed.generator("challenge", number);
-        match kinds.choose(&mut generator) {
-            Some(PromptKind::Sum) => Self::sum(&mut generator),
-            _ => Self::choice(&mut generator, if lesson.is_empty() { pool() } else { lesson }),
+        if generator.random_range(0..1000) < sum_milli {
+            return Self::sum(&mut generator);
         }
+        Self::choice(&mut generator, if lesson.is_empty() { pool() } else { lesson })
     }
 
     /// The kind's word in the log and the protocol.
@@ -105,7 +125,8 @@ fn pool() -> &'static [Question] {
     }
     static POOL: std::sync::OnceLock<Vec<Question>> = std::sync::OnceLock::new();
     POOL.get_or_init(|| {
-        let pool: Pool = toml::from_str(include_str!("questions.toml")).expect("the built-in pool is checked by a test");
+        let pool: Pool =
+            toml::from_str(include_str!("questions.toml")).expect("the built-in pool is checked by a test");
         pool.question
     })
 }
@@ -130,16 +151,15 @@ mod tests {
 
     #[test]
     fn the_same_seed_and_number_ask_the_same() {
-        let kinds = [PromptKind::Choice, PromptKind::Sum];
         for number in 1..50 {
-            assert_eq!(Challenge::draw(&seed(), number, &kinds, &[]), Challenge::draw(&seed(), number, &kinds, &[]));
+            assert_eq!(Challenge::draw(&seed(), number, 500, &[]), Challenge::draw(&seed(), number, 500, &[]));
         }
     }
 
     #[test]
     fn the_right_option_moves() {
         let places: std::collections::HashSet<_> = (1..100)
-            .filter_map(|number| match Challenge::draw(&seed(), number, &[PromptKind::Choice], &[]) {
+            .filter_map(|number| match Challenge::draw(&seed(), number, 0, &[]) {
                 Challenge::Choice { options, right, .. } => options.iter().position(|option| *option == right),
                 Challenge::Sum { .. } => None,
             })
@@ -150,7 +170,7 @@ mod tests {
     #[test]
     fn sums_are_right_and_read_full_width_digits() {
         for number in 1..200 {
-            let challenge = Challenge::draw(&seed(), number, &[PromptKind::Sum], &[]);
+            let challenge = Challenge::draw(&seed(), number, 1000, &[]);
             let Challenge::Sum { drawn, right } = &challenge else { panic!("asked for a sum") };
             let parts: Vec<&str> = drawn.split(' ').collect();
             let (one, other): (i64, i64) = (parts[0].parse().unwrap(), parts[2].parse().unwrap());

@@ -131,7 +131,9 @@ impl Tails {
     /// A new owner takes the session: earlier epochs are over.
     pub(super) fn acquire(&self, transaction: &Transaction, session: SessionKey) -> Result<Acquired, AppendError> {
         let epoch = transaction
-            .prepare_cached("UPDATE session SET epoch = epoch + 1 WHERE key = ?1 AND closed_at IS NULL RETURNING epoch")?
+            .prepare_cached(
+                "UPDATE session SET epoch = epoch + 1 WHERE key = ?1 AND closed_at IS NULL RETURNING epoch",
+            )?
             .query_row([session.0], |row| row.get(0))
             .optional()?
             .ok_or(AppendError::NotOpen)?;

@@ -8,15 +8,26 @@ use std::sync::Arc;
 
 use rusqlite::{Connection, Transaction};
 
+pub mod api_keys;
 mod embedded;
-mod journal;
-
-pub use journal::{Acquired, AppendError, Batch, SessionKey};
+pub mod enrolled_photos;
+pub mod enrolments;
 pub mod evidence;
-pub mod outbox;
+mod facts;
 #[cfg(test)]
 pub(crate) mod fixture;
+mod journal;
+pub mod learners;
+pub mod outbox;
+pub mod page;
+pub mod platforms;
+pub mod projects;
+pub mod session_records;
+pub mod sessions;
 pub mod tokens;
+pub mod words;
+
+pub use journal::{Acquired, AppendError, Batch, SessionKey};
 
 /// Why the store could not do what it was asked.
 #[derive(Debug, Clone, thiserror::Error)]

@@ -191,11 +191,11 @@ impl Store {
     }
 
     /// The receiver at `url` wants no more: stops the platform's webhook, and fails what waits for it, with the
-    /// reason. Does nothing if the platform has named another address meanwhile.
+    /// reason. Does nothing, and says so, if the platform has named another address meanwhile.
     ///
     /// # Errors
     /// When it could not be made durable.
-    pub async fn disable_webhook(&self, platform: &str, url: &str, why: &str, now_ms: i64) -> Result<(), StoreError> {
+    pub async fn disable_webhook(&self, platform: &str, url: &str, why: &str, now_ms: i64) -> Result<bool, StoreError> {
         let (platform, url, why) = (platform.to_owned(), url.to_owned(), shortened(why));
         self.write(move |transaction| {
             let disabled = transaction
@@ -209,7 +209,7 @@ impl Store {
                     )?
                     .execute(params![platform, why, now_ms])?;
             }
-            Ok(())
+            Ok(disabled > 0)
         })
         .await
     }
@@ -374,9 +374,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let store = store_with_platforms(folder.path()).await;
         store.enqueue_for_test("e1", "p1", "a", 1).await;
-        store.disable_webhook("p1", "https://old.example/hook", "410 Gone", 5).await.unwrap();
+        assert!(!store.disable_webhook("p1", "https://old.example/hook", "410 Gone", 5).await.unwrap());
         assert_eq!(due(&store, 5).await, ["e1"]);
-        store.disable_webhook("p1", "https://one.example/hook", "410 Gone", 6).await.unwrap();
+        assert!(store.disable_webhook("p1", "https://one.example/hook", "410 Gone", 6).await.unwrap());
         assert_eq!(due(&store, 6).await, [""; 0]);
         let status = store.delivery_status("e1").await.unwrap().unwrap();
         assert_eq!((status.state, status.last_error.as_deref()), (DeliveryState::Failed, Some("410 Gone")));

@@ -72,7 +72,7 @@ impl From<rusqlite::Error> for OpenError {
 
 /// What a session's owner needs besides its log.
 #[derive(Clone, Debug)]
-pub struct SessionRecord {
+pub struct SessionToOwn {
     /// its identifier
     pub id: String,
     /// the schedule's seed, sealed
@@ -113,9 +113,10 @@ impl Store {
         self.write(move |transaction| {
             let opened = opening(transaction, &new, policy_name)?;
             let key = insert(transaction, &new)?;
-            let line = log::write::server_line(1, new.now_ms, EventType::SessionOpened, &opened);
+            let mut line = log::write::server_line(1, new.now_ms, EventType::SessionOpened, &opened);
+            line.push('\n');
             tails.enter(key);
-            let batch = Batch { session: key, epoch: 0, first_n: 1, count: 1, lines: line };
+            let batch = Batch { session: key, epoch: 0, first_n: 1, count: 1, lines: line.into_bytes() };
             tails.append(transaction, &batch).map_err(|error| match error {
                 AppendError::Store(error) => OpenError::Store(error),
                 other => OpenError::Store(StoreError::Corrupt { what: "new session", why: other.to_string() }),
@@ -137,8 +138,25 @@ impl Store {
         let (learner, project) = (learner.to_owned(), project.to_owned());
         self.read(move |connection| {
             Ok(connection
-                .prepare_cached("SELECT key, id FROM session WHERE learner = ?1 AND project = ?2 AND closed_at IS NULL")?
+                .prepare_cached(
+                    "SELECT key, id FROM session WHERE learner = ?1 AND project = ?2 AND closed_at IS NULL",
+                )?
                 .query_row([learner, project], |row| Ok((SessionKey(row.get(0)?), row.get(1)?)))
+                .optional()?)
+        })
+        .await
+    }
+
+    /// The short key of a session.
+    ///
+    /// # Errors
+    /// When the store cannot read.
+    pub async fn session_key(&self, session: &str) -> Result<Option<SessionKey>, StoreError> {
+        let session = session.to_owned();
+        self.read(move |connection| {
+            Ok(connection
+                .prepare_cached("SELECT key FROM session WHERE id = ?1")?
+                .query_row([session], |row| row.get(0).map(SessionKey))
                 .optional()?)
         })
         .await
@@ -161,10 +179,10 @@ impl Store {
     ///
     /// # Errors
     /// When the store cannot read, or there is no such session.
-    pub async fn session_record(&self, session: SessionKey) -> Result<SessionRecord, StoreError> {
+    pub async fn session_to_own(&self, session: SessionKey) -> Result<SessionToOwn, StoreError> {
         self.read(move |connection| {
             let record = |row: &rusqlite::Row| {
-                Ok(SessionRecord { id: row.get(0)?, sealed_seed: row.get(1)?, questions: row.get(2)? })
+                Ok(SessionToOwn { id: row.get(0)?, sealed_seed: row.get(1)?, questions: row.get(2)? })
             };
             Ok(connection
                 .prepare_cached(
@@ -244,11 +262,7 @@ impl Store {
     ///
     /// # Errors
     /// When the store cannot read.
-    pub async fn kept_photo(
-        &self,
-        session: SessionKey,
-        capture: &str,
-    ) -> Result<Option<(String, String)>, StoreError> {
+    pub async fn kept_photo(&self, session: SessionKey, capture: &str) -> Result<Option<(String, String)>, StoreError> {
         let capture = capture.to_owned();
         self.read(move |connection| {
             Ok(connection
@@ -274,15 +288,7 @@ fn insert(transaction: &Transaction, new: &NewSession) -> Result<SessionKey, rus
             "INSERT INTO session (id, platform, learner, project, lesson, seed, opened_at)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
         )?
-        .execute(params![
-            new.id,
-            new.platform,
-            new.learner,
-            new.project,
-            new.lesson,
-            new.sealed_seed,
-            new.now_ms
-        ])?;
+        .execute(params![new.id, new.platform, new.learner, new.project, new.lesson, new.sealed_seed, new.now_ms])?;
     Ok(SessionKey(transaction.last_insert_rowid()))
 }
 
@@ -310,8 +316,12 @@ fn opening(
         return Err(OpenError::NoPhoto);
     }
     let policy = policy_name(&lesson.policy).ok_or_else(|| OpenError::UnknownPolicy(lesson.policy.clone()))?;
-    let history =
-        History::of(&past_of(connection, new)?, &new.lesson, &prior_lessons(connection, new, lesson.position)?, prior_online_ms);
+    let history = History::of(
+        &past_of(connection, new)?,
+        &new.lesson,
+        &prior_lessons(connection, new, lesson.position)?,
+        prior_online_ms,
+    );
     Ok(SessionOpened {
         session: new.id.clone(),
         platform: new.platform.clone(),

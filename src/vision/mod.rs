@@ -1,1 +1,32 @@
-//! See ARCHITECTURE.md.
+//! From a photo to a face check: is the enrolled person, and nobody else, in front of the camera?
+//!
+//! [`VisionPool`] is the door for the engine, [`Checker`] the work of one of its threads: decode with limits, find
+//! the faces, level the one that counts, describe it by 128 numbers, compare. Whatever goes wrong is an outcome of its
+//! own; nothing that fails passes for a match.
+//!
+//! It does not judge: how many failed checks are too many is a rule's business. It does not tell a face from a picture
+//! of a face (no liveness yet), keeps no photo, and never logs one.
+
+mod align;
+mod check;
+mod container;
+mod decode;
+mod detect;
+mod digest;
+mod embed;
+mod manifest;
+pub mod people;
+mod pool;
+mod runtime;
+mod template;
+#[cfg(test)]
+mod tests;
+
+pub use check::{Check, Checker, EnrolError, Outcome, Reason};
+pub use decode::{PHOTO_LIMIT_BYTES, PHOTO_LIMIT_PIXELS, Photo, PhotoError, decode};
+pub use detect::FaceBox;
+pub use digest::Digest;
+pub use manifest::{DEFAULT_FOLDER, Manifest, ModelDigests, VerifyError, verify};
+pub use pool::{Busy, VisionConfig, VisionPool};
+pub use runtime::{Models, VisionError};
+pub use template::{Template, TemplateError};

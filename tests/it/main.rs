@@ -1,1 +1,2 @@
-
+//! Whole parts of the server from outside, in one binary: one module a subject, and nothing else here.
+mod webhook;

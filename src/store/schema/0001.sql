@@ -23,6 +23,7 @@ CREATE TABLE api_key (
     created_at INTEGER NOT NULL,
     revoked_at INTEGER
 ) STRICT, WITHOUT ROWID;
+CREATE INDEX api_key_of_platform ON api_key (platform, id);
 
 -- A person, across platforms, under a random identifier: the only one that logs carry.
 CREATE TABLE learner (
@@ -39,6 +40,16 @@ CREATE TABLE learner_identity (
     -- HMAC-SHA-256 of the ID number under the pepper
     identity BLOB PRIMARY KEY,
     learner  TEXT NOT NULL UNIQUE REFERENCES learner (id)
+) STRICT, WITHOUT ROWID;
+
+-- Which platforms have named this person: a platform sees no other learners.
+CREATE TABLE platform_learner (
+    platform           TEXT NOT NULL REFERENCES platform (id),
+    learner            TEXT NOT NULL REFERENCES learner (id),
+    -- the platform's own reference to the person
+    external_reference TEXT,
+    created_at         INTEGER NOT NULL,
+    PRIMARY KEY (platform, learner)
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE enrolled_photo (
@@ -68,6 +79,7 @@ CREATE TABLE project (
     approved    INTEGER NOT NULL DEFAULT 0,
     created_at  INTEGER NOT NULL
 ) STRICT;
+CREATE INDEX project_of_platform ON project (platform, id);
 
 CREATE TABLE lesson (
     id               TEXT PRIMARY KEY,
@@ -93,6 +105,7 @@ CREATE TABLE enrolment (
     created_at      INTEGER NOT NULL,
     UNIQUE (project, learner)
 ) STRICT;
+CREATE INDEX enrolment_of_project ON enrolment (project, id);
 
 CREATE TABLE session (
     -- short key for the journal
@@ -111,6 +124,7 @@ CREATE TABLE session (
     opened_at  INTEGER NOT NULL,
     closed_at  INTEGER
 ) STRICT;
+CREATE INDEX session_of_platform ON session (platform, id);
 CREATE INDEX session_of_learner ON session (learner, project, opened_at);
 CREATE UNIQUE INDEX session_open ON session (learner, project) WHERE closed_at IS NULL;
 

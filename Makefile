@@ -1,0 +1,37 @@
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-setup models bench lint format
+
+CARGO ?= cargo
+PYTHON ?= python3
+
+help: ## show this
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: models ## run a server and learners, honest and not, and watch the verdicts arrive
+	$(CARGO) run --locked -- demo
+
+test: models test-setup ## run all tests
+	@if $(CARGO) nextest --version > /dev/null 2>&1; then \
+		$(CARGO) nextest run --locked; \
+	else \
+		echo "cargo-nextest is not installed; using cargo test"; $(CARGO) test --locked; \
+	fi
+
+test-setup: ## install what the tests need besides Rust
+	scripts/test-setup.sh
+
+# Weights, runtime, portraits and films, as models/manifest.toml lists them. MODEL_PACKAGES=FOLDER works offline.
+models: ## fetch and prepare the face models and test photos, checked by digest
+	@PYTHONDONTWRITEBYTECODE=1 $(PYTHON) models/prepare.py
+
+bench: models ## measure throughput and latency on this machine
+	$(CARGO) run --locked --release -- bench
+
+lint: ## check format, lints, licences and tidiness
+	$(CARGO) fmt --check
+	$(CARGO) clippy --locked --all-targets -- -D warnings
+	scripts/licences.py
+	scripts/tidy.sh
+
+format: ## format the code
+	$(CARGO) fmt

@@ -1,0 +1,33 @@
+#!/usr/bin/env bash
+# What the tests need besides Rust: system packages, and a private Python environment with pinned packages.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+VENV=tests/cache/venv
+REQUIREMENTS=tests/python/requirements.txt
+
+missing=()
+need() { # PACKAGE COMMAND…: the package is missing if the command fails
+  "${@:2}" > /dev/null 2>&1 || missing+=("$1")
+}
+need strace command -v strace
+need python3 command -v python3
+need python3-venv python3 -c 'import ensurepip'
+
+if [ "${#missing[@]}" -gt 0 ]; then
+  if [ "$(id -u)" != 0 ] || ! command -v apt-get > /dev/null; then
+    echo "The tests need these Debian packages, or what your system calls them: ${missing[*]}" >&2
+    exit 1
+  fi
+  apt-get update -q
+  DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends "${missing[@]}"
+fi
+
+# Complete only if it was made from these very requirements.
+if ! cmp -s "$REQUIREMENTS" "$VENV/requirements.txt"; then
+  rm -rf "$VENV"
+  mkdir -p "$(dirname "$VENV")"
+  python3 -m venv "$VENV"
+  "$VENV/bin/pip" install -q --disable-pip-version-check --require-hashes --only-binary :all: -r "$REQUIREMENTS"
+  cp "$REQUIREMENTS" "$VENV/requirements.txt"
+fi

@@ -1,0 +1,151 @@
+//! Asks the learner what the schedule says is due, and lets pass what was not answered in time.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD as BASE64, URL_SAFE_NO_PAD as BASE64URL};
+use serde::Serialize;
+
+use super::live::Live;
+use crate::gateway::wire::{Capture, Prompt, ServerMessage};
+use crate::log::{CaptureExpired, CaptureRequested, EventType, PromptOutcome};
+use crate::schedule::question::Challenge;
+use crate::schedule::{CaptureDue, Due, Now, picture};
+
+/// What the log says of a prompt: all that was shown, so that it can be looked at years later, but not the answer.
+#[derive(Serialize)]
+struct PromptIssued<'a> {
+    prompt: &'a str,
+    kind: &'static str,
+    deadline_at: i64,
+    text: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    options: Option<&'a [String]>,
+}
+
+impl Live {
+    pub(super) fn schedule_now(&self) -> Now {
+        Now {
+            watch_ms: self.fold.watch_ms(),
+            since_control_ms: self.fold.since_control_ms(),
+            playing: self.fold.playing(),
+            connected: self.connection.as_ref().is_some_and(|connection| connection.welcomed && !connection.refused),
+            ready: self.ready,
+        }
+    }
+
+    /// Brings prompts, captures and pauses up to date with the log and the clock.
+    pub(super) fn keep_schedule(&mut self) {
+        let at = self.now();
+        self.expire(at);
+        if self.leaving.is_none() {
+            while let Some(due) = self.schedule.due(&self.schedule_now()) {
+                match due {
+                    Due::Prompt(number) => self.issue_prompt(number, at),
+                    Due::Capture(capture) => self.request_capture(capture, at),
+                }
+            }
+        }
+        self.ready = false;
+        self.tell_pause();
+    }
+
+    fn expire(&mut self, at: i64) {
+        if let Some(prompt) = self.schedule.open_prompt().map(|open| open.id.clone())
+            && self.schedule.prompt_expires_at().is_some_and(|expires_at| at >= expires_at)
+        {
+            self.resolve(&prompt, PromptOutcome::Expired, at);
+        }
+        if let Some(capture) = self.schedule.pending_capture().map(|pending| pending.id.clone())
+            && self.in_check.as_ref() != Some(&capture)
+            && self.schedule.capture_expires_at().is_some_and(|expires_at| at >= expires_at)
+        {
+            self.expire_capture(&capture, at);
+        }
+    }
+
+    pub(super) fn expire_capture(&mut self, capture: &str, at: i64) {
+        self.record(at, EventType::CaptureExpired, &CaptureExpired { capture: capture.into() });
+        self.tell(ServerMessage::CaptureClosed {
+            capture: capture.to_owned(),
+            outcome: "expired".into(),
+            advice: None,
+        });
+    }
+
+    fn issue_prompt(&mut self, number: u64, at: i64) {
+        let (prompt, challenge) = (format!("q{number}"), self.challenge(number));
+        let deadline_at = at + self.policy.schedule.prompt_answer_ms;
+        let (text, options) = match &challenge {
+            Challenge::Choice { text, options, .. } => (text.as_str(), Some(options.as_slice())),
+            Challenge::Sum { drawn, .. } => (drawn.as_str(), None),
+        };
+        let kind = challenge.kind().as_str();
+        self.record(at, EventType::PromptIssued, &PromptIssued { prompt: &prompt, kind, deadline_at, text, options });
+        self.show_prompt(at);
+    }
+
+    fn request_capture(&mut self, due: CaptureDue, at: i64) {
+        let capture = format!("c{}", due.number);
+        let deadline_at = at + self.policy.schedule.capture_answer_ms;
+        let requested = CaptureRequested { capture: capture.into(), reason: due.reason, deadline_at };
+        self.record(at, EventType::CaptureRequested, &requested);
+        self.show_capture(at);
+    }
+
+    /// After a welcome: what is open is shown again.
+    pub(super) fn ask_again(&mut self) {
+        let at = self.now();
+        self.show_prompt(at);
+        self.show_capture(at);
+    }
+
+    fn show_prompt(&mut self, at: i64) {
+        let Some(open) = self.schedule.open_prompt() else { return };
+        let (prompt, number) = (open.id.clone(), open.number);
+        let challenge = self.challenge(number);
+        let kind = challenge.kind();
+        let (text, options, picture) = match challenge {
+            Challenge::Choice { text, options, .. } => (text, Some(options), None),
+            Challenge::Sum { drawn, .. } => {
+                let png = picture::draw(self.schedule.seed(), number, &drawn);
+                ("请计算图中算式的结果".to_owned(), None, Some(BASE64.encode(png)))
+            }
+        };
+        let answer_within_ms = self.schedule.prompt_expires_at().map_or(0, |expires_at| expires_at - at);
+        self.tell(ServerMessage::Prompt(Prompt { prompt, kind, text, options, picture, answer_within_ms }));
+    }
+
+    fn show_capture(&mut self, at: i64) {
+        let Some(pending) = self.schedule.pending_capture() else { return };
+        let limits = &self.services.limits;
+        let message = Capture {
+            capture: pending.id.clone(),
+            nonce: BASE64URL.encode(self.schedule.seed().nonce(&pending.id)),
+            reason: pending.reason.as_str().into(),
+            commit_within_ms: self.schedule.capture_expires_at().map_or(0, |expires_at| expires_at - at),
+            send_within_ms: self.policy.schedule.photo_follow_ms,
+            bytes_limit: limits.photo_bytes_limit as u64,
+            pixels_limit: limits.photo_pixels_limit,
+            committed: pending.committed.clone(),
+        };
+        self.tell(ServerMessage::Capture(message));
+    }
+
+    fn tell_pause(&mut self) {
+        let now = self.schedule_now();
+        if !now.connected {
+            return;
+        }
+        let pause = self.schedule.pause(&now);
+        if pause != self.told_pause {
+            self.told_pause = pause;
+            self.tell(pause.map_or(ServerMessage::Play, |reason| ServerMessage::Pause { reason }));
+        }
+    }
+
+    /// When something has to be done even if nobody says anything.
+    pub(super) fn wake_at(&self) -> i64 {
+        let silence_at = self.last_heard_at + self.policy.schedule.silence_close_ms;
+        let capture_at = if self.in_check.is_some() { None } else { self.schedule.capture_expires_at() };
+        [self.schedule.prompt_expires_at(), capture_at].into_iter().flatten().fold(silence_at, i64::min)
+    }
+}

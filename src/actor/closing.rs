@@ -1,0 +1,121 @@
+//! The end of a session: what is pending is settled, then the verdict, its record and its delivery go in together.
+
+use serde_json::value::RawValue;
+use tokio::sync::oneshot;
+
+use super::live::{Leaving, Live};
+use crate::delivery::cloud_event::{self, TimeError};
+use crate::gateway::wire::{Closed, LeaveReason, ServerMessage, close};
+use crate::log::{CloseReason, EventType, PromptOutcome, SessionClosed, SessionOpened};
+use crate::store::outbox::NewDelivery;
+use crate::store::sessions::Closing;
+use crate::store::{AppendError, Batch, StoreError};
+
+impl Live {
+    /// The learner ends the session: a capture that was asked for is still to be answered.
+    pub(super) fn leave(&mut self, reason: LeaveReason, at: i64) {
+        self.last_heard_at = self.stamp(at);
+        let reason = match reason {
+            LeaveReason::Completed => CloseReason::Completed,
+            LeaveReason::Left => CloseReason::Left,
+        };
+        self.begin_leaving(reason, None);
+    }
+
+    pub(super) fn begin_leaving(&mut self, reason: CloseReason, waiting: Option<oneshot::Sender<()>>) {
+        let leaving = self.leaving.get_or_insert(Leaving { reason, waiting: Vec::new() });
+        // Who ends a session from outside does not wait for the learner.
+        if !matches!(reason, CloseReason::Completed | CloseReason::Left) {
+            leaving.reason = reason;
+        }
+        leaving.waiting.extend(waiting);
+    }
+
+    /// Nobody has said anything for as long as the pack allows.
+    pub(super) fn leave_if_silent(&mut self) {
+        let silent_for_ms = self.services.clock.now_ms() - self.last_heard_at;
+        if silent_for_ms >= self.policy.schedule.silence_close_ms {
+            self.begin_leaving(CloseReason::Timeout, None);
+        }
+    }
+
+    /// Whether nothing stands in the way of closing now; settles what can be settled.
+    pub(super) fn may_close(&mut self) -> bool {
+        let Some(leaving) = &self.leaving else { return false };
+        if self.in_check.is_some() {
+            return false;
+        }
+        let Some(pending) = self.schedule.pending_capture().map(|pending| pending.id.clone()) else { return true };
+        let waits_for_the_learner = matches!(leaving.reason, CloseReason::Completed | CloseReason::Left);
+        if waits_for_the_learner {
+            return false;
+        }
+        self.expire_capture(&pending, self.now());
+        true
+    }
+
+    /// Writes the end of the log, the verdict, its record and its delivery: all on disk when this returns.
+    pub(super) async fn close(&mut self) -> Result<(), AppendError> {
+        let Some(leaving) = self.leaving.take() else { return Ok(()) };
+        let learner = self.fold.opened().map(|opened| opened.learner.clone()).unwrap_or_default();
+        let ended = self.services.clone().presence.left(&learner, &self.id, self.now());
+        self.spread(ended);
+        let at = self.now();
+        if let Some(prompt) = self.schedule.open_prompt().map(|open| open.id.clone()) {
+            self.resolve(&prompt, PromptOutcome::Expired, at);
+        }
+        self.record(at, EventType::SessionClosed, &SessionClosed { reason: leaving.reason });
+        let verdict = self.fold.verdict(self.digest.clone().finish());
+        let text = serde_json::value::to_raw_value(&verdict).map_err(|error| corrupt(&error))?;
+        let closing = Closing {
+            batch: self.take_batch().unwrap_or_else(|| self.empty_batch()),
+            delivery: self.delivery(&text).map_err(|error| corrupt(&error))?,
+            status: verdict.status.as_str(),
+            log_digest: verdict.log_digest,
+            verdict: text.get().to_owned(),
+            now_ms: at,
+        };
+        self.services.store.close_session(closing).await?;
+        self.services.deliver.notify_one();
+        self.settle().await?;
+        self.say_closed(leaving.reason, text);
+        for waiting in leaving.waiting {
+            let _ = waiting.send(());
+        }
+        Ok(())
+    }
+
+    fn empty_batch(&self) -> Batch {
+        Batch { session: self.key, epoch: self.epoch, first_n: self.fold.next_n(), count: 0, lines: Vec::new() }
+    }
+
+    /// What the platform is told. Deliveries live on the wall clock, as their signatures do.
+    fn delivery(&self, verdict: &RawValue) -> Result<NewDelivery, TimeError> {
+        let now_ms = self.services.wall.now_ms();
+        let event = self.services.entropy.id(now_ms).to_string();
+        let word = |of: fn(&SessionOpened) -> &String| self.fold.opened().map(of).map_or("", String::as_str);
+        let body = cloud_event::SessionClosed {
+            id: &event,
+            source: &self.services.source,
+            closed_at_ms: now_ms,
+            session: &self.id,
+            learner: word(|opened| &opened.learner),
+            project: word(|opened| &opened.project),
+            lesson: word(|opened| &opened.lesson),
+            verdict,
+        }
+        .to_body()?;
+        let platform = word(|opened| &opened.platform).to_owned();
+        Ok(NewDelivery { event, platform, ordering: self.id.clone(), body, now_ms })
+    }
+
+    fn say_closed(&mut self, reason: CloseReason, verdict: Box<RawValue>) {
+        let Some(connection) = &self.connection else { return };
+        connection.outlet.send(&ServerMessage::Closed(Closed { reason: reason.as_str().into(), verdict }));
+        connection.outlet.close(close::NORMAL);
+    }
+}
+
+fn corrupt(error: &dyn std::fmt::Display) -> StoreError {
+    StoreError::Corrupt { what: "verdict", why: error.to_string() }
+}

@@ -1,0 +1,330 @@
+//! A live session: its fold, its schedule, its connection, and the one door through which every event enters.
+//!
+//! Whatever happens is first a line. [`Live::enter`] reads the line back as any replay would, folds it, and puts it
+//! into the batch; [`Live::settle`] makes the batch durable and only then lets anybody hear of it. So the live session
+//! and a replay of its log cannot differ.
+
+use std::sync::Arc;
+
+use axum::body::Bytes;
+use tokio::sync::{mpsc, oneshot};
+
+use super::mailbox::{ConnectionId, Message, Outlet};
+use super::registry::Registry;
+use super::services::Services;
+use crate::auth::keys::DataKey;
+use crate::cluster::{Overlap, Played};
+use crate::gateway::wire::{ErrorMessage, ServerMessage};
+use crate::log::{self, Body, CloseReason, Digest, Event, EventType, LineError, PresenceConflict};
+use crate::policy::Policy;
+use crate::schedule::question::Question;
+use crate::schedule::{PauseReason, Schedule, Seed};
+use crate::session::{Observation, Session};
+use crate::store::{AppendError, Batch, SessionKey};
+use crate::vision::Template;
+
+/// What is done once the events before it are on disk.
+pub(super) enum After {
+    /// Tell the client.
+    Tell(ServerMessage),
+    /// Acknowledge the client's events.
+    Acknowledge,
+    /// Tell the client what is wrong and end its connection.
+    Refuse(ErrorMessage),
+    /// The connection is in the log.
+    Attached(oneshot::Sender<()>),
+    /// Keep a photo and have it checked.
+    Check { capture: String, sha256: String, photo: Bytes },
+}
+
+/// The client that is there now.
+pub(super) struct Connection {
+    pub(super) id: ConnectionId,
+    pub(super) outlet: Outlet,
+    /// the handshake is over
+    pub(super) welcomed: bool,
+    /// it was told what is wrong, and nothing that it says counts any more
+    pub(super) refused: bool,
+    /// `ct` of its newest event
+    pub(super) last_ct: Option<i64>,
+}
+
+/// The learner's face as enrolled, and the key to their photos.
+pub(super) struct Face {
+    pub(super) template: Template,
+    pub(super) key: DataKey,
+}
+
+/// A session that is about to close.
+pub(super) struct Leaving {
+    pub(super) reason: CloseReason,
+    /// who waits for the verdict
+    pub(super) waiting: Vec<oneshot::Sender<()>>,
+}
+
+/// One live session.
+pub(super) struct Live {
+    pub(super) services: Arc<Services>,
+    pub(super) registry: Registry,
+    /// for the tasks that this session starts
+    pub(super) myself: mpsc::WeakSender<Message>,
+    pub(super) id: String,
+    pub(super) key: SessionKey,
+    pub(super) epoch: i64,
+    pub(super) policy: Arc<Policy>,
+    pub(super) fold: Session,
+    pub(super) digest: Digest,
+    pub(super) schedule: Schedule,
+    pub(super) questions: Vec<Question>,
+    pub(super) face: Face,
+    pub(super) warned: usize,
+    pub(super) connection: Option<Connection>,
+    pub(super) told_pause: Option<PauseReason>,
+    /// the client has just said that the learner is there
+    pub(super) ready: bool,
+    pub(super) warned_of_overlap: bool,
+    /// the capture whose photo is being kept or checked
+    pub(super) in_check: Option<String>,
+    pub(super) leaving: Option<Leaving>,
+    pub(super) last_heard_at: i64,
+    pub(super) batch: Vec<u8>,
+    pub(super) batch_first_n: u64,
+    pub(super) after: Vec<After>,
+}
+
+/// What a session starts from.
+pub(super) struct Start {
+    pub(super) id: String,
+    pub(super) key: SessionKey,
+    pub(super) epoch: i64,
+    pub(super) policy: Arc<Policy>,
+    pub(super) seed: Seed,
+    pub(super) questions: Vec<Question>,
+    pub(super) face: Face,
+}
+
+impl Live {
+    /// A session as its log left it. `opened` is the first line's data, `log` the whole of it.
+    pub(super) fn recover(
+        services: Arc<Services>,
+        registry: Registry,
+        myself: mpsc::WeakSender<Message>,
+        start: Start,
+        log: &[u8],
+    ) -> Result<Self, LineError> {
+        let first = log.split(|byte| *byte == b'\n').next().unwrap_or_default();
+        let Body::SessionOpened(opened) = log::parse_line(first)?.body else {
+            return Err(LineError::new("type", "the log does not begin with session.opened"));
+        };
+        let carried = &opened.facts.carried;
+        let schedule = Schedule::new(
+            start.seed,
+            start.policy.schedule.clone(),
+            start.policy.parameters.prompt_max_gap_ms,
+            carried.since_control_ms,
+            carried.face_failures,
+        );
+        let now_ms = services.clock.now_ms();
+        let mut live = Self {
+            services,
+            registry,
+            myself,
+            id: start.id,
+            key: start.key,
+            epoch: start.epoch,
+            fold: Session::new(start.policy.clone()),
+            policy: start.policy,
+            digest: Digest::new(),
+            schedule,
+            questions: start.questions,
+            face: start.face,
+            warned: 0,
+            connection: None,
+            told_pause: None,
+            ready: false,
+            warned_of_overlap: false,
+            in_check: None,
+            leaving: None,
+            // The time in which the server was down is not the learner's silence.
+            last_heard_at: now_ms,
+            batch: Vec::new(),
+            batch_first_n: 1,
+            after: Vec::new(),
+        };
+        for line in log.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+            live.fold_line(line)?;
+        }
+        live.warned = live.fold.violations().len();
+        live.batch_first_n = live.fold.next_n();
+        Ok(live)
+    }
+
+    /// The time for the next line: now, and never before the line before.
+    pub(super) fn stamp(&self, at: i64) -> i64 {
+        self.fold.last_at().map_or(at, |last_at| at.max(last_at))
+    }
+
+    pub(super) fn now(&self) -> i64 {
+        self.stamp(self.services.clock.now_ms())
+    }
+
+    /// Enters an event of the server's own.
+    pub(super) fn record(&mut self, at: i64, event_type: EventType, data: &impl serde::Serialize) {
+        let line = log::write::server_line(self.fold.next_n(), at, event_type, data);
+        if let Err(error) = self.enter(line) {
+            // The server made this line itself: it cannot be wrong unless the program is.
+            tracing::error!(session = self.id, %event_type, %error, "the server's own event was refused");
+        }
+    }
+
+    /// The door: reads the line as a replay would, folds it, and queues it for the journal.
+    pub(super) fn enter(&mut self, line: String) -> Result<(), LineError> {
+        let before = self.fold.last_observation();
+        self.fold_line(line.as_bytes())?;
+        self.batch.extend_from_slice(line.as_bytes());
+        self.batch.push(b'\n');
+        self.warn_of_violations();
+        if let Some(played) = self.played_since(before) {
+            self.meet_others(played);
+        }
+        Ok(())
+    }
+
+    fn fold_line(&mut self, line: &[u8]) -> Result<(), LineError> {
+        let event = log::parse_line(line)?;
+        self.fold.apply(&event).map_err(|error| LineError::new(error.field, error.problem))?;
+        self.tell_schedule(&event);
+        self.digest.line(line);
+        Ok(())
+    }
+
+    /// The schedule follows the log, live and after a restart alike.
+    fn tell_schedule(&mut self, event: &Event) {
+        let watch_ms = self.fold.watch_ms();
+        match &event.body {
+            Body::ConnectionOpened(_) => self.schedule.connection_opened(event.at),
+            Body::ConnectionClosed => self.schedule.connection_closed(),
+            Body::PromptIssued(prompt) => self.schedule.prompt_issued(&prompt.prompt, prompt.deadline_at),
+            Body::PromptResolved(prompt) => self.schedule.prompt_resolved(&prompt.prompt, prompt.outcome),
+            Body::CaptureRequested(capture) => {
+                self.schedule.capture_requested(&capture.capture, capture.reason, capture.deadline_at);
+            }
+            Body::CaptureSubmitted(submitted) => {
+                self.schedule.committed(&submitted.capture, &submitted.sha256, event.at);
+            }
+            Body::FaceChecked(checked) => {
+                self.schedule.checked(&checked.capture, Some(checked.outcome), watch_ms);
+            }
+            Body::CaptureExpired(expired) => self.schedule.checked(&expired.capture, None, watch_ms),
+            _ => {}
+        }
+    }
+
+    fn warn_of_violations(&mut self) {
+        let fresh: Vec<ServerMessage> = self
+            .fold
+            .violations()
+            .iter()
+            .skip(self.warned)
+            .map(|violation| ServerMessage::Warning {
+                rule: violation.rule.as_str().into(),
+                cause: violation.cause.as_ref().map(|cause| cause.to_string().into()),
+                since_ms: None,
+            })
+            .collect();
+        self.warned += fresh.len();
+        self.after.extend(fresh.into_iter().map(After::Tell));
+    }
+
+    /// The stretch that was played up to the newest observation, if it is one.
+    fn played_since(&self, before: Option<Observation>) -> Option<Played> {
+        let (from, to) = (before?, self.fold.last_observation()?);
+        let observed = to.t - from.t <= self.policy.parameters.gap_limit_ms;
+        (from.playing && observed && to.t > from.t).then_some(Played { from_at: from.t, to_at: to.t })
+    }
+
+    fn meet_others(&mut self, played: Played) {
+        let services = self.services.clone();
+        let Some(opened) = self.fold.opened() else { return };
+        let (learner, platform) = (opened.learner.clone(), opened.platform.clone());
+        let ended = services.presence.played(&learner, &self.id, &platform, played);
+        self.spread(ended);
+        let overlapping_ms = services.presence.overlapping_ms(&learner, &self.id);
+        if let Some(since_ms) = overlapping_ms
+            && !self.warned_of_overlap
+        {
+            let (rule, cause) = ("multi_window".into(), Some("session".into()));
+            self.after.push(After::Tell(ServerMessage::Warning { rule, cause, since_ms: Some(since_ms) }));
+        }
+        self.warned_of_overlap = overlapping_ms.is_some();
+    }
+
+    /// Enters the overlaps that concern this session, and passes the others on.
+    pub(super) fn spread(&mut self, overlaps: Vec<Overlap>) {
+        for overlap in overlaps {
+            if overlap.session == self.id {
+                self.overlap(&overlap);
+            } else {
+                self.registry.pass_on(overlap);
+            }
+        }
+    }
+
+    pub(super) fn overlap(&mut self, overlap: &Overlap) {
+        let data = PresenceConflict {
+            with_session: overlap.with_session.as_str().into(),
+            with_platform: overlap.with_platform.as_str().into(),
+            from_at: overlap.played.from_at,
+            to_at: overlap.played.to_at,
+        };
+        self.record(self.now(), EventType::PresenceConflict, &data);
+    }
+
+    /// Tells the client, once everything before is on disk.
+    pub(super) fn tell(&mut self, message: ServerMessage) {
+        self.after.push(After::Tell(message));
+    }
+
+    /// Makes what has happened durable, then lets everybody hear of it.
+    pub(super) async fn settle(&mut self) -> Result<(), AppendError> {
+        if let Some(batch) = self.take_batch() {
+            self.services.store.append(batch).await?;
+        }
+        for after in std::mem::take(&mut self.after) {
+            match after {
+                After::Tell(message) => self.send(&message),
+                After::Acknowledge => self.send(&ServerMessage::Ack { seq: self.fold.last_seq() }),
+                After::Refuse(error) => {
+                    if let Some(connection) = &self.connection {
+                        connection.outlet.refuse(error);
+                    }
+                }
+                After::Attached(attached) => {
+                    let _ = attached.send(());
+                }
+                After::Check { capture, sha256, photo } => self.start_check(capture, sha256, Some(photo)),
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn take_batch(&mut self) -> Option<Batch> {
+        let next_n = self.fold.next_n();
+        let (first_n, count) = (self.batch_first_n, next_n - self.batch_first_n);
+        if count == 0 {
+            return None;
+        }
+        self.batch_first_n = next_n;
+        let lines = std::mem::take(&mut self.batch);
+        Some(Batch { session: self.key, epoch: self.epoch, first_n, count, lines })
+    }
+
+    /// A client that does not read what it is sent is let go; it may come back.
+    fn send(&mut self, message: &ServerMessage) {
+        if let Some(connection) = &self.connection
+            && !connection.outlet.send(message)
+        {
+            self.connection = None;
+        }
+    }
+}

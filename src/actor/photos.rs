@@ -1,0 +1,135 @@
+//! A photo's way: encrypted on disk, checked by the vision workers, and back into the log.
+
+use axum::body::Bytes;
+use serde_json::{Map, Value, json};
+
+use super::live::Live;
+use super::mailbox::Message;
+use crate::gateway::wire::ServerMessage;
+use crate::log::{EventType, FaceChecked, FaceOutcome};
+use crate::store::evidence::EvidenceId;
+use crate::vision::Check;
+
+/// What a check came to: the photo's digest once it is kept, and the workers' answer.
+#[derive(Debug)]
+pub(super) struct Checked {
+    pub(super) capture: String,
+    /// SHA-256 hex of the photo, if it is kept
+    pub(super) kept: Option<String>,
+    /// none: it could not be checked
+    pub(super) check: Option<Check>,
+}
+
+impl Live {
+    /// Has a photo kept and checked, away from the session. Without `photo` it was kept before a restart.
+    pub(super) fn start_check(&mut self, capture: String, sha256: String, photo: Option<Bytes>) {
+        let (services, session, myself) = (self.services.clone(), self.key, self.myself.clone());
+        let (face_key, template) = (self.face.key.clone(), self.face.template.clone());
+        self.in_check = Some(capture.clone());
+        tokio::spawn(async move {
+            let tell = async |message| {
+                if let Some(mailbox) = myself.upgrade() {
+                    let _ = mailbox.send(message).await;
+                }
+            };
+            let photo = match photo {
+                Some(photo) => keep(&services, &face_key, session, &capture, &sha256, photo).await,
+                None => read_back(&services, &face_key, session, &capture).await,
+            };
+            let Some(photo) = photo else {
+                tell(Message::Checked(Checked { capture, kept: None, check: None })).await;
+                return;
+            };
+            tell(Message::PhotoKept { capture: capture.clone() }).await;
+            let check = services.vision.check(photo.as_ref().into(), template).await;
+            let check = check.inspect_err(|busy| tracing::warn!(%busy, "a photo could not be checked")).ok();
+            tell(Message::Checked(Checked { capture, kept: Some(sha256), check })).await;
+        });
+    }
+
+    pub(super) fn photo_kept(&mut self, capture: String) {
+        self.tell(ServerMessage::PhotoReceived { capture });
+    }
+
+    /// The answer of the workers becomes an event like any other.
+    pub(super) fn checked(&mut self, checked: Checked) {
+        self.in_check.take_if(|capture| *capture == checked.capture);
+        let outcome = checked.check.as_ref().and_then(|check| FaceOutcome::from_word(check.outcome.as_str()));
+        let outcome = outcome.unwrap_or(FaceOutcome::Error);
+        let advice =
+            checked.check.as_ref().and_then(|check| check.reason.as_ref()).map(|reason| reason.as_str().to_owned());
+        let data = FaceChecked {
+            capture: checked.capture.as_str().into(),
+            outcome,
+            photo: checked.kept.map(Into::into),
+            extra: checked.check.as_ref().map(for_the_record).unwrap_or_default(),
+        };
+        self.record(self.now(), EventType::FaceChecked, &data);
+        let (capture, outcome) = (checked.capture, outcome.as_str().into());
+        self.tell(ServerMessage::CaptureClosed { capture, outcome, advice: advice.map(Into::into) });
+    }
+}
+
+/// Scores, threshold and digests, so that the check can be repeated years later.
+fn for_the_record(check: &Check) -> Map<String, Value> {
+    let rounded = |number: f32| (f64::from(number) * 10_000.0).round() / 10_000.0;
+    let all = json!({
+        "similarity": check.similarity.map(rounded),
+        "threshold": rounded(check.threshold),
+        "reason": check.reason.as_ref().map(|reason| reason.as_str()),
+        "faces": check.faces.len(),
+        "enrolled": check.enrolment_photo.to_string(),
+        "models": {
+            "detector": check.models.detector.to_string(),
+            "recogniser": check.models.recogniser.to_string(),
+            "runtime": check.models.runtime.to_string(),
+        },
+    });
+    match all {
+        Value::Object(fields) => fields,
+        _ => Map::new(),
+    }
+}
+
+/// Encrypts the photo on disk and notes where; nothing when that failed, which is not the learner's fault.
+async fn keep(
+    services: &super::Services,
+    key: &crate::auth::keys::DataKey,
+    session: crate::store::SessionKey,
+    capture: &str,
+    sha256: &str,
+    photo: Bytes,
+) -> Option<Bytes> {
+    let id = services.entropy.id(services.clock.now_ms()).to_string();
+    let kept = async {
+        let evidence = services.evidence.put(&services.entropy, key, &id, photo.to_vec()).await?;
+        let now_ms = services.clock.now_ms();
+        services.store.keep_photo(session, capture, sha256, evidence.as_str(), now_ms).await?;
+        anyhow::Ok(())
+    };
+    match kept.await {
+        Ok(()) => Some(photo),
+        Err(error) => {
+            tracing::error!(%error, capture, "a photo could not be kept: its check counts as an error");
+            None
+        }
+    }
+}
+
+/// The photo that was kept before this process started.
+async fn read_back(
+    services: &super::Services,
+    key: &crate::auth::keys::DataKey,
+    session: crate::store::SessionKey,
+    capture: &str,
+) -> Option<Bytes> {
+    let read = async {
+        let Some((_, evidence)) = services.store.kept_photo(session, capture).await? else { return Ok(None) };
+        let photo = services.evidence.get(key, &EvidenceId::parse(&evidence)?).await?;
+        anyhow::Ok(Some(Bytes::from(photo)))
+    };
+    read.await.unwrap_or_else(|error| {
+        tracing::error!(%error, capture, "a kept photo could not be read back");
+        None
+    })
+}

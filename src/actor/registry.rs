@@ -1,0 +1,325 @@
+//! Which sessions are live here, and how they begin.
+//!
+//! A session is live from its opening, or from the first that asks for it after a restart, until it is closed. One
+//! task owns it; a second is never started while the first lives.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use futures_util::future::BoxFuture;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
+
+use super::live::{Face, Live, Start};
+use super::mailbox::{Handle, MAILBOX_LIMIT, Message};
+use super::services::Services;
+use crate::api::doors::{CloseReason, CloseRefusal, OpenRefusal, OpenSession, OpenedSession, SessionDoor};
+use crate::auth::keys::DataKey;
+use crate::cluster::Overlap;
+use crate::log::{self, Body, Delivery};
+use crate::rules::online_quota;
+use crate::schedule::Seed;
+use crate::store::sessions::{NewSession, OpenError};
+use crate::store::{AppendError, SessionKey, StoreError};
+use crate::vision::Template;
+
+/// When to come back to a server or a session that has too much to do, ms.
+const RETRY_AFTER_MS: i64 = 2_000;
+
+/// The live sessions of this process. Cheap to clone.
+#[derive(Clone)]
+pub struct Registry(Arc<Inner>);
+
+struct Inner {
+    services: Arc<Services>,
+    live: Mutex<HashMap<String, Entry>>,
+    /// held while a session starts, so that it starts once
+    starting: tokio::sync::Mutex<Stage>,
+}
+
+struct Entry {
+    handle: Handle,
+    task: JoinHandle<()>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    Serving,
+    Stopping,
+}
+
+/// Why a session cannot be live here.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// It has ended, or never was.
+    #[error("the session has ended")]
+    NotOpen,
+    /// The server stops.
+    #[error("the server is stopping")]
+    Stopping,
+    /// What the session needs is missing or cannot be read.
+    #[error("{what}: {why}")]
+    Broken {
+        /// what is missing
+        what: &'static str,
+        /// why
+        why: String,
+    },
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl From<AppendError> for StartError {
+    fn from(error: AppendError) -> Self {
+        match error {
+            AppendError::NotOpen => Self::NotOpen,
+            AppendError::Store(error) => Self::Store(error),
+            other => Self::Broken { what: "journal", why: other.to_string() },
+        }
+    }
+}
+
+impl StartError {
+    fn broken(what: &'static str) -> impl FnOnce(Box<dyn std::error::Error>) -> Self {
+        move |why| Self::Broken { what, why: why.to_string() }
+    }
+}
+
+impl Registry {
+    /// No session is live yet.
+    pub fn new(services: Arc<Services>) -> Self {
+        let starting = tokio::sync::Mutex::new(Stage::Serving);
+        Self(Arc::new(Inner { services, live: Mutex::default(), starting }))
+    }
+
+    /// Takes up every session that was open when the server stopped, so that their times run on.
+    ///
+    /// # Errors
+    /// When the store cannot be read. A session that cannot be taken up is logged and left as it is.
+    pub async fn recover(&self) -> Result<usize, StoreError> {
+        let open = self.0.services.store.open_sessions().await?;
+        let mut recovered = 0;
+        for (key, session) in open {
+            match self.live(&session, key).await {
+                Ok(_) => recovered += 1,
+                Err(error) => tracing::error!(session, %error, "an open session cannot be taken up"),
+            }
+        }
+        Ok(recovered)
+    }
+
+    /// The session's owner; starts it from its log if nobody owns it yet.
+    ///
+    /// # Errors
+    /// See [`StartError`].
+    pub async fn live(&self, session: &str, key: SessionKey) -> Result<Handle, StartError> {
+        if let Some(handle) = self.find(session) {
+            return Ok(handle);
+        }
+        let stage = self.0.starting.lock().await;
+        if *stage == Stage::Stopping {
+            return Err(StartError::Stopping);
+        }
+        if let Some(handle) = self.find(session) {
+            return Ok(handle);
+        }
+        let (mailbox, messages) = mpsc::channel(MAILBOX_LIMIT);
+        let live = self.start(key, mailbox.downgrade()).await?;
+        let (handle, id, registry) = (Handle { mailbox }, session.to_owned(), self.clone());
+        let task = tokio::spawn(async move {
+            live.run(messages).await;
+            registry.lock().remove(&id);
+        });
+        self.lock().insert(session.to_owned(), Entry { handle: handle.clone(), task });
+        Ok(handle)
+    }
+
+    fn find(&self, session: &str) -> Option<Handle> {
+        self.lock().get(session).map(|entry| entry.handle.clone()).filter(|handle| !handle.mailbox.is_closed())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, Entry>> {
+        self.0.live.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    /// How many sessions are live.
+    pub fn count(&self) -> usize {
+        self.lock().len()
+    }
+
+    /// Reads what a session needs and folds its log.
+    async fn start(&self, key: SessionKey, myself: mpsc::WeakSender<Message>) -> Result<Live, StartError> {
+        let services = self.0.services.clone();
+        let record = services.store.session_to_own(key).await?;
+        let acquired = services.store.acquire(key).await?;
+        let first = acquired.log.split(|byte| *byte == b'\n').next().unwrap_or_default();
+        let opened = match log::parse_line(first).map(|event| event.body) {
+            Ok(Body::SessionOpened(opened)) => opened,
+            Ok(_) => return Err(StartError::Broken { what: "log", why: "no session.opened".into() }),
+            Err(error) => return Err(StartError::Broken { what: "log", why: error.to_string() }),
+        };
+        let policy = services.policies.by_label(&opened.policy).cloned();
+        let policy = policy.ok_or_else(|| StartError::Broken { what: "policy pack", why: opened.policy.clone() })?;
+        let seed = unseal_seed(&services, &record.id, &record.sealed_seed)?;
+        let questions =
+            serde_json::from_str(&record.questions).map_err(|error| StartError::broken("questions")(error.into()))?;
+        let face = self.face(&opened.learner).await?;
+        let start = Start { id: record.id, key, epoch: acquired.epoch, policy, seed, questions, face };
+        Live::recover(services, self.clone(), myself, start, &acquired.log)
+            .map_err(|error| StartError::broken("log")(error.into()))
+    }
+
+    async fn face(&self, learner: &str) -> Result<Face, StartError> {
+        let services = &self.0.services;
+        let missing = |what| move || StartError::Broken { what, why: "the learner has none".into() };
+        let sealed = services.store.sealed_data_key(learner).await?.ok_or_else(missing("data key"))?;
+        let key: DataKey =
+            services.keys.unwrap(learner, &sealed).map_err(|error| StartError::broken("data key")(error.into()))?;
+        let photo = services.store.enrolled_photo(learner).await?.ok_or_else(missing("enrolment photo"))?;
+        let template =
+            photo.open_template(&services.keys).map_err(|error| StartError::broken("template")(error.into()))?;
+        let template = Template::from_bytes(&template).map_err(|error| StartError::broken("template")(error.into()))?;
+        Ok(Face { template, key })
+    }
+
+    /// Brings an overlap to the session that it concerns, if that one is live.
+    pub(super) fn pass_on(&self, overlap: Overlap) {
+        if let Some(handle) = self.find(&overlap.session) {
+            // Not from within the session's own task: its mailbox may be full, and wait for ours.
+            tokio::spawn(async move { handle.mailbox.send(Message::Overlap(overlap)).await });
+        }
+    }
+
+    /// Lets every session rest in the journal; returns when all have.
+    pub async fn stop(&self) {
+        *self.0.starting.lock().await = Stage::Stopping;
+        let entries: Vec<Entry> = self.lock().drain().map(|(_, entry)| entry).collect();
+        for entry in &entries {
+            let _ = entry.handle.mailbox.send(Message::Stop).await;
+        }
+        for entry in entries {
+            let _ = entry.task.await;
+        }
+    }
+
+    async fn open_session(&self, request: OpenSession) -> Result<OpenedSession, OpenRefusal> {
+        let services = &self.0.services;
+        self.supersede(&request).await?;
+        let now_ms = services.clock.now_ms();
+        let id = services.entropy.id(now_ms).to_string();
+        let sealed_seed =
+            services.keys.master().seal(&services.entropy, &seed_context(&id), &services.entropy.bytes::<32>());
+        let policies = services.policies.clone();
+        let new = NewSession {
+            id: id.clone(),
+            platform: request.platform,
+            learner: request.learner,
+            project: request.project,
+            lesson: request.lesson,
+            sealed_seed,
+            sessions_per_learner: services.limits.sessions_per_learner,
+            now_ms,
+        };
+        let opened = services
+            .store
+            .open_session(new, move |pack| policies.by_id(pack).map(|policy| policy.label()))
+            .await
+            .map_err(refusal)?;
+        self.live(&id, opened.key).await.map_err(|error| {
+            tracing::error!(session = id, %error, "a session was opened but is not live");
+            OpenRefusal::Busy { retry_after_ms: RETRY_AFTER_MS }
+        })?;
+        let facts = &opened.opened.facts;
+        let online_left_ms = (facts.delivery == Delivery::Blended).then(|| {
+            let policy = services.policies.by_label(&opened.opened.policy);
+            let quota_ms = policy.map_or(0, |policy| online_quota::quota_ms(facts, &policy.parameters));
+            (quota_ms - facts.online_used_ms).max(0)
+        });
+        let furthest_before_ms = facts.furthest_before_ms.unwrap_or(0);
+        Ok(OpenedSession { session: id, furthest_before_ms, online_left_ms })
+    }
+
+    /// A learner has one open session in a project: an older one ends.
+    async fn supersede(&self, request: &OpenSession) -> Result<(), OpenRefusal> {
+        let older = self.0.services.store.open_session_of(&request.learner, &request.project).await?;
+        let Some((key, session)) = older else { return Ok(()) };
+        match self.end(&session, key, log::CloseReason::Superseded).await {
+            Ok(()) | Err(StartError::NotOpen) => Ok(()),
+            Err(StartError::Store(error)) => Err(OpenRefusal::Store(error)),
+            Err(error) => {
+                tracing::error!(session, %error, "an older session cannot be closed");
+                Err(OpenRefusal::Busy { retry_after_ms: RETRY_AFTER_MS })
+            }
+        }
+    }
+
+    /// Closes a session; returns once its verdict is on record.
+    async fn end(&self, session: &str, key: SessionKey, reason: log::CloseReason) -> Result<(), StartError> {
+        let handle = self.live(session, key).await?;
+        let (closed, answer) = oneshot::channel();
+        let message = Message::Close { reason, closed: Some(closed) };
+        handle.mailbox.send(message).await.map_err(|_| StartError::NotOpen)?;
+        answer.await.map_err(|_| StartError::NotOpen)
+    }
+}
+
+impl SessionDoor for Registry {
+    fn open(&self, request: OpenSession) -> BoxFuture<'_, Result<OpenedSession, OpenRefusal>> {
+        Box::pin(self.open_session(request))
+    }
+
+    fn close(&self, session: String, reason: CloseReason) -> BoxFuture<'_, Result<(), CloseRefusal>> {
+        Box::pin(async move {
+            let reason = match reason {
+                CloseReason::Left => log::CloseReason::Left,
+                CloseReason::Completed => log::CloseReason::Completed,
+                CloseReason::Revoked => log::CloseReason::Revoked,
+            };
+            let key = self.0.services.store.session_key(&session).await?.ok_or(CloseRefusal::AlreadyClosed)?;
+            match self.end(&session, key, reason).await {
+                Ok(()) => Ok(()),
+                Err(StartError::NotOpen) => Err(CloseRefusal::AlreadyClosed),
+                Err(StartError::Store(error)) => Err(CloseRefusal::Store(error)),
+                Err(error) => {
+                    tracing::error!(session, %error, "a session cannot be closed");
+                    Err(CloseRefusal::Busy { retry_after_ms: RETRY_AFTER_MS })
+                }
+            }
+        })
+    }
+
+    fn log(&self, session: String) -> BoxFuture<'_, Result<Vec<u8>, StoreError>> {
+        Box::pin(async move {
+            match self.0.services.store.session_key(&session).await? {
+                Some(key) => self.0.services.store.read_log(key).await,
+                None => Ok(Vec::new()),
+            }
+        })
+    }
+}
+
+fn seed_context(session: &str) -> String {
+    format!("seed {session}")
+}
+
+fn unseal_seed(services: &Services, session: &str, sealed: &[u8]) -> Result<Seed, StartError> {
+    let bytes = services.keys.master().open(&seed_context(session), sealed);
+    let bytes = bytes.map_err(|error| StartError::broken("seed")(error.into()))?;
+    let bytes: [u8; 32] =
+        bytes.try_into().map_err(|_| StartError::Broken { what: "seed", why: "not 32 bytes".into() })?;
+    Ok(Seed::new(&bytes))
+}
+
+fn refusal(error: OpenError) -> OpenRefusal {
+    match error {
+        OpenError::NotEnrolled => OpenRefusal::NotEnrolled,
+        OpenError::NoPhoto => OpenRefusal::NoPhoto,
+        OpenError::Store(error) => OpenRefusal::Store(error),
+        OpenError::TooManyOpen(open) => OpenRefusal::TooManyOpen { open },
+        OpenError::UnknownLesson | OpenError::UnknownPolicy(_) | OpenError::StillOpen(_) => {
+            tracing::error!(%error, "a session was refused for a reason that the API should have seen");
+            OpenRefusal::Busy { retry_after_ms: RETRY_AFTER_MS }
+        }
+    }
+}

@@ -1,0 +1,27 @@
+//! `invigil bench`: what this machine can do, measured, one file a benchmark.
+
+pub mod replay;
+
+use std::process::ExitCode;
+
+/// Measures.
+#[derive(Debug, clap::Args)]
+pub struct Bench {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum What {
+    /// Events a second: merely parsing a log, folding it, digesting it
+    Replay(replay::ReplayBench),
+}
+
+impl Bench {
+    /// Runs the benchmark.
+    pub fn run(&self) -> ExitCode {
+        match &self.what {
+            What::Replay(replay) => replay.run(),
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! `invigil face`: one photo or two, looked at as the server would. For trying a camera, a model or a threshold.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use clap::{Args, Subcommand};
+use serde_json::{Value, json};
+
+use crate::vision::{Checker, DEFAULT_FOLDER, EnrolError, Models, Outcome, Reason};
+
+/// Arguments of `invigil face`.
+#[derive(Args, Debug)]
+pub struct FaceArgs {
+    /// The folder that `make models` fills.
+    #[arg(long, value_name = "FOLDER", default_value = DEFAULT_FOLDER, global = true)]
+    models: PathBuf,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand, Debug)]
+enum Command {
+    /// Enrols A and checks B against it; prints JSON, and exits with 0 whether or not they match.
+    Compare {
+        /// The enrolment photo.
+        a: PathBuf,
+        /// The photo to check.
+        b: PathBuf,
+    },
+    /// Prints the faces of A as JSON.
+    Detect {
+        /// The photo.
+        a: PathBuf,
+    },
+}
+
+impl FaceArgs {
+    /// Runs the command.
+    ///
+    /// # Errors
+    /// When a file cannot be read or a model is missing; never because of what a photo shows.
+    pub fn run(self) -> anyhow::Result<ExitCode> {
+        let mut checker = Checker::new(&Models::load(&self.models)?)?;
+        let answer = match self.command {
+            Command::Compare { a, b } => compare(&mut checker, &read(&a)?, &read(&b)?)?,
+            Command::Detect { a } => detect(&mut checker, &read(&a)?)?,
+        };
+        println!("{answer:#}");
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
+    std::fs::read(path).with_context(|| path.display().to_string())
+}
+
+fn compare(checker: &mut Checker, a: &[u8], b: &[u8]) -> anyhow::Result<Value> {
+    let enrolled = match checker.enrol(a) {
+        Ok(enrolled) => enrolled,
+        Err(error) => return not_enrolled(checker, a, &error),
+    };
+    let check = checker.check(b, &enrolled);
+    let faces_a = checker.detect(a)?.unwrap_or_default();
+    Ok(json!({
+        "match": check.outcome == Outcome::Match,
+        "outcome": check.outcome,
+        "similarity": check.similarity,
+        "threshold": check.threshold,
+        "reason": check.reason,
+        "why_not": why_not(check.outcome, check.reason.as_ref()),
+        "faces": {"a": faces_a, "b": check.faces},
+        "digests": {"a": check.enrolment_photo, "b": check.photo, "models": check.models},
+    }))
+}
+
+fn not_enrolled(checker: &mut Checker, a: &[u8], error: &EnrolError) -> anyhow::Result<Value> {
+    let (outcome, reason) = match error {
+        EnrolError::NoFace => (Outcome::NoFace, None),
+        EnrolError::MultipleFaces => (Outcome::MultipleFaces, None),
+        EnrolError::Unusable(reason) => (Outcome::Unusable, Some(reason)),
+        EnrolError::Engine(_) | EnrolError::Busy(_) => (Outcome::Error, None),
+    };
+    Ok(json!({
+        "match": false,
+        "outcome": outcome,
+        "similarity": null,
+        "reason": reason,
+        "why_not": format!("A cannot be enrolled: {error}"),
+        "faces": {"a": checker.detect(a)?.unwrap_or_default(), "b": []},
+    }))
+}
+
+fn why_not(outcome: Outcome, reason: Option<&Reason>) -> Option<String> {
+    let words = match outcome {
+        Outcome::Match => return None,
+        Outcome::Mismatch => "the faces are less alike than the threshold".to_owned(),
+        Outcome::NoFace => "no face was found in B".to_owned(),
+        Outcome::MultipleFaces => "more than one face was found in B".to_owned(),
+        Outcome::Unusable | Outcome::Error => reason.map(Reason::to_string).unwrap_or_default(),
+    };
+    Some(words)
+}
+
+fn detect(checker: &mut Checker, a: &[u8]) -> anyhow::Result<Value> {
+    Ok(match checker.detect(a)? {
+        Ok(faces) => json!({"faces": faces, "why_not": null}),
+        Err(error) => json!({"faces": [], "reason": error.as_str(), "why_not": error.to_string()}),
+    })
+}

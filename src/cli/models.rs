@@ -1,0 +1,121 @@
+//! `invigil models`: are the models the ones this binary was built for, and which test photos are fit for use?
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use clap::{Args, Subcommand};
+
+use crate::vision::people::{self, Frames, People, Person};
+use crate::vision::{Checker, DEFAULT_FOLDER, Manifest, Models, Outcome, verify};
+
+/// Arguments of `invigil models`.
+#[derive(Args, Debug)]
+pub struct ModelsArgs {
+    /// The folder that `make models` fills.
+    #[arg(long, value_name = "FOLDER", default_value = DEFAULT_FOLDER, global = true)]
+    models: PathBuf,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand, Debug)]
+enum Command {
+    /// Checks each file's SHA-256, loads the runtime and opens the models.
+    Verify,
+    /// Looks at every photo of the test people and prints models/people.json anew.
+    Survey,
+}
+
+impl ModelsArgs {
+    /// Runs the command.
+    ///
+    /// # Errors
+    /// When a model or the runtime is missing or does not load.
+    pub fn run(self) -> anyhow::Result<ExitCode> {
+        let folder = self.models;
+        match self.command {
+            Command::Verify => verify_all(&folder),
+            Command::Survey => survey(&folder),
+        }
+    }
+}
+
+/// Names every file, right or wrong, so that one run tells all.
+fn verify_all(folder: &Path) -> anyhow::Result<ExitCode> {
+    let mut wrong = 0;
+    for (file, sha256) in Manifest::embedded().files() {
+        match verify(folder, file, sha256) {
+            Ok(digest) => println!("ok     {digest}  {}", file.display()),
+            Err(error) => {
+                wrong += 1;
+                println!("wrong  {error}");
+            }
+        }
+    }
+    if wrong > 0 {
+        return Ok(ExitCode::FAILURE);
+    }
+    Checker::new(&Models::load(folder)?)?;
+    println!("ok     the runtime loads and the models open");
+    Ok(ExitCode::SUCCESS)
+}
+
+/// People and the photo each is enrolled with. Of a film it is a frame that shows the face as an enrolment should.
+const ENROLLED: [(&str, u32); 6] =
+    [("webcam_man", 1), ("film_woman", 80), ("car_man", 1), ("obama", 1), ("biden", 1), ("astronaut", 1)];
+
+/// How far above its threshold a frame must be, so that another processor's last bits change no demo and no test.
+const MARGIN: f32 = 0.05;
+
+fn survey(folder: &Path) -> anyhow::Result<ExitCode> {
+    let mut checker = Checker::new(&Models::load(folder)?)?;
+    let mut found = People {
+        people: Vec::new(),
+        empty: of_outcome(&mut checker, folder, "empty_chair", Outcome::NoFace)?,
+        several: of_outcome(&mut checker, folder, "group_of_five", Outcome::MultipleFaces)?,
+    };
+    for (name, enrol) in ENROLLED {
+        found.people.push(person(&mut checker, folder, name, enrol)?);
+    }
+    println!("{}", serde_json::to_string(&found)?);
+    Ok(ExitCode::SUCCESS)
+}
+
+fn person(checker: &mut Checker, folder: &Path, name: &str, enrol: u32) -> anyhow::Result<Person> {
+    let photo = std::fs::read(people::path(folder, name, enrol))?;
+    let template = checker.enrol(&photo).with_context(|| format!("{name} cannot be enrolled with {enrol}"))?;
+    let (mut frames, mut least) = (Vec::new(), 1.0_f32);
+    for frame in all_frames(folder, name)?.filter(|frame| *frame != enrol) {
+        let check = checker.check(&std::fs::read(people::path(folder, name, frame))?, &template);
+        let above = check.similarity.unwrap_or(-1.0) - check.threshold;
+        if check.outcome == Outcome::Match && above >= MARGIN {
+            least = least.min(check.similarity.unwrap_or(1.0));
+            frames.push(frame);
+        } else {
+            eprintln!("{name} {frame}: {} {:?} {:?}", check.outcome.as_str(), check.reason, check.similarity);
+        }
+    }
+    eprintln!("{name}: {} frames, least similarity {least}", frames.len());
+    Ok(Person { name: name.to_owned(), enrol, frames })
+}
+
+fn of_outcome(checker: &mut Checker, folder: &Path, name: &str, outcome: Outcome) -> anyhow::Result<Frames> {
+    let anybody = checker.enrol(&std::fs::read(people::path(folder, "obama", 1))?)?;
+    let mut frames = Vec::new();
+    for frame in all_frames(folder, name)? {
+        let check = checker.check(&std::fs::read(people::path(folder, name, frame))?, &anybody);
+        if check.outcome == outcome {
+            frames.push(frame);
+        } else {
+            eprintln!("{name} {frame}: {} {:?}", check.outcome.as_str(), check.reason);
+        }
+    }
+    Ok(Frames { name: name.to_owned(), frames })
+}
+
+/// Frames are numbered from 1 without gaps.
+fn all_frames(folder: &Path, name: &str) -> anyhow::Result<std::ops::RangeInclusive<u32>> {
+    let there = std::fs::read_dir(folder.join("people").join(name)).context("run `make models`")?;
+    Ok(1..=there.count() as u32)
+}

@@ -1,0 +1,175 @@
+//! `invigil replay`: from logs to verdicts.
+//!
+//! Each log is read as a stream and judged by the same fold that a live session runs. A log that cannot be read does
+//! not keep the others from being judged.
+
+mod pretty;
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, IsTerminal, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::log::{Digest, LineError, ReadError, Reader};
+use crate::policy::Policy;
+use crate::session::Session;
+use crate::verdict::Verdict;
+
+/// Enough to keep system calls rare.
+const READ_BUFFER_BYTES: usize = 256 * 1024;
+
+/// Judges session logs and prints one verdict a line, as JSON, in the order of the files.
+#[derive(Debug, clap::Args)]
+pub struct Replay {
+    /// Session logs (JSON Lines); a directory means its *.jsonl, sorted; - means standard input
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
+    /// Judge by this pack (TOML) instead of the default one
+    #[arg(long, value_name = "FILE")]
+    policy: Option<PathBuf>,
+    /// Print for people instead of programs
+    #[arg(long)]
+    pretty: bool,
+}
+
+impl Replay {
+    /// Runs the command: 1 when a log was bad, 2 when the pack was.
+    pub fn run(&self) -> ExitCode {
+        let policy = match self.policy() {
+            Ok(policy) => Arc::new(policy),
+            Err(error) => {
+                eprintln!("error: {error:#}");
+                return ExitCode::from(super::USAGE_ERROR);
+            }
+        };
+        match self.judge_all(&policy) {
+            Ok(0) => ExitCode::SUCCESS,
+            Ok(_) => ExitCode::FAILURE,
+            // Whoever read our output has had enough.
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::FAILURE,
+            Err(error) => {
+                eprintln!("error: standard output: {error}");
+                ExitCode::FAILURE
+            }
+        }
+    }
+
+    fn policy(&self) -> anyhow::Result<Policy> {
+        let Some(path) = &self.policy else {
+            return Ok(Policy::default());
+        };
+        let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
+        Policy::from_toml(&text).with_context(|| path.display().to_string())
+    }
+
+    /// Judges every log; returns how many were bad.
+    fn judge_all(&self, policy: &Arc<Policy>) -> io::Result<usize> {
+        let mut bad = 0;
+        let mut complain = |bar: &ProgressBar, path: &Path, error: &dyn std::fmt::Display| {
+            bad += 1;
+            bar.suspend(|| eprintln!("{}: {error}", path.display()));
+        };
+        let bar = ProgressBar::hidden();
+        let mut logs = Vec::new();
+        for path in &self.files {
+            match logs_at(path) {
+                Ok(found) => logs.extend(found),
+                Err(error) => complain(&bar, path, &error),
+            }
+        }
+        let bar = progress_bar(&logs);
+        for path in &logs {
+            match judge_file(path, policy, &bar) {
+                Ok(verdict) => self.print(&verdict, path, &bar)?,
+                Err(error) => complain(&bar, path, &error),
+            }
+        }
+        bar.finish_and_clear();
+        Ok(bad)
+    }
+
+    fn print(&self, verdict: &Verdict, path: &Path, bar: &ProgressBar) -> io::Result<()> {
+        bar.suspend(|| {
+            let mut out = io::stdout().lock();
+            if self.pretty {
+                pretty::write(&mut out, path, verdict)?;
+            } else {
+                serde_json::to_writer(&mut out, verdict)?;
+                out.write_all(b"\n")?;
+            }
+            out.flush()
+        })
+    }
+}
+
+fn is_stdin(path: &Path) -> bool {
+    path.as_os_str() == "-"
+}
+
+/// The logs that an argument means.
+fn logs_at(path: &Path) -> io::Result<Vec<PathBuf>> {
+    if is_stdin(path) || !path.is_dir() {
+        return Ok(vec![path.to_owned()]);
+    }
+    let mut logs = Vec::new();
+    for entry in std::fs::read_dir(path)? {
+        let log = entry?.path();
+        if log.extension().is_some_and(|extension| extension == "jsonl") && !log.is_dir() {
+            logs.push(log);
+        }
+    }
+    logs.sort();
+    if logs.is_empty() {
+        return Err(io::Error::new(io::ErrorKind::NotFound, "no *.jsonl in this directory"));
+    }
+    Ok(logs)
+}
+
+/// A bar over all bytes to be read; none where nobody watches.
+fn progress_bar(logs: &[PathBuf]) -> ProgressBar {
+    if !io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let sizes = logs.iter().filter(|path| !is_stdin(path)).filter_map(|path| path.metadata().ok());
+    let bar = ProgressBar::new(sizes.map(|data| data.len()).sum());
+    if let Ok(style) = ProgressStyle::with_template("{bar:40} {bytes}/{total_bytes} {bytes_per_sec} {eta}") {
+        bar.set_style(style);
+    }
+    bar
+}
+
+fn judge_file(path: &Path, policy: &Arc<Policy>, bar: &ProgressBar) -> Result<Verdict, ReadError> {
+    if is_stdin(path) {
+        return judge(BufReader::with_capacity(READ_BUFFER_BYTES, io::stdin().lock()), policy, |bytes| bar.inc(bytes));
+    }
+    let file = File::open(path).map_err(|error| ReadError::Io { line: 1, error })?;
+    judge(BufReader::with_capacity(READ_BUFFER_BYTES, file), policy, |bytes| bar.inc(bytes))
+}
+
+/// Judges one log. `progress` is told of bytes read, now and then.
+///
+/// # Errors
+/// When the log is bad or cannot be read.
+pub fn judge(source: impl BufRead, policy: &Arc<Policy>, mut progress: impl FnMut(u64)) -> Result<Verdict, ReadError> {
+    let mut reader = Reader::new(source);
+    let mut session = Session::new(Arc::clone(policy));
+    let mut digest = Digest::new();
+    let mut unreported: u64 = 0;
+    while let Some(read) = reader.next()? {
+        session.apply(&read.event).map_err(|error| ReadError::Line {
+            line: read.event.n,
+            error: LineError::new(error.field, error.problem),
+        })?;
+        digest.line(read.line);
+        unreported += read.line.len() as u64 + 1;
+        if unreported >= READ_BUFFER_BYTES as u64 {
+            progress(std::mem::take(&mut unreported));
+        }
+    }
+    progress(unreported);
+    Ok(session.verdict(digest.finish()))
+}

@@ -1,0 +1,75 @@
+//! The doors of the REST API that lead to faces and to encrypted photos.
+
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+
+use crate::actor::Services;
+use crate::api::doors::{FaceDoor, FaceRefusal, PhotoVault, VaultError};
+use crate::auth::keys::DataKey;
+use crate::clock::{Clock, Entropy};
+use crate::store::evidence::{Evidence, EvidenceId};
+use crate::vision::{Busy, EnrolError, Outcome, Template};
+
+/// When to come back to vision workers that have too much to do, ms.
+const RETRY_AFTER_MS: i64 = 2_000;
+
+/// Enrols with the same workers that check.
+pub(super) struct Faces(pub(super) Arc<Services>);
+
+impl FaceDoor for Faces {
+    fn enrol(&self, photo: Vec<u8>, old: Option<Vec<u8>>) -> BoxFuture<'_, Result<Vec<u8>, FaceRefusal>> {
+        Box::pin(async move {
+            let photo: Arc<[u8]> = photo.into();
+            let template = self.0.vision.enrol(photo.clone()).await.map_err(refusal)?;
+            if let Some(old) = old {
+                let old = Template::from_bytes(&old).map_err(|error| FaceRefusal::Failed(error.to_string()))?;
+                let check = self.0.vision.check(photo, old).await.map_err(|Busy| busy())?;
+                match check.outcome {
+                    Outcome::Match => {}
+                    Outcome::Error => return Err(FaceRefusal::Failed("the comparison failed".into())),
+                    _ => return Err(FaceRefusal::Mismatch),
+                }
+            }
+            Ok(template.to_bytes())
+        })
+    }
+}
+
+fn busy() -> FaceRefusal {
+    FaceRefusal::Busy { retry_after_ms: RETRY_AFTER_MS }
+}
+
+fn refusal(error: EnrolError) -> FaceRefusal {
+    match error {
+        EnrolError::Busy(Busy) => busy(),
+        EnrolError::Engine(why) => FaceRefusal::Failed(why),
+        unsuitable => FaceRefusal::Unsuitable(unsuitable.to_string()),
+    }
+}
+
+/// Keeps enrolment photos where captures are kept.
+pub(super) struct Photos {
+    pub(super) evidence: Evidence,
+    pub(super) entropy: Entropy,
+    pub(super) clock: Clock,
+}
+
+impl PhotoVault for Photos {
+    fn put(&self, key: DataKey, photo: Vec<u8>) -> BoxFuture<'_, Result<String, VaultError>> {
+        Box::pin(async move {
+            let id = self.entropy.id(self.clock.now_ms()).to_string();
+            let kept = self.evidence.put(&self.entropy, &key, &id, photo).await;
+            kept.map(|id| id.as_str().to_owned()).map_err(|error| VaultError(error.to_string()))
+        })
+    }
+
+    fn remove(&self, evidence: String) -> BoxFuture<'_, ()> {
+        Box::pin(async move {
+            let Ok(id) = EvidenceId::parse(&evidence) else { return };
+            if let Err(error) = self.evidence.delete(&id).await {
+                tracing::warn!(%error, "a photo that nothing refers to could not be removed");
+            }
+        })
+    }
+}

@@ -1,0 +1,229 @@
+//! A server from its start to its end: puts the parts together, takes up what was open, and stops without losing
+//! anything.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use tokio::net::TcpListener;
+use tokio::sync::{Notify, watch};
+use tokio::task::JoinHandle;
+
+mod doors;
+
+use crate::actor::{Policies, Registry, Services};
+use crate::api::{self, ApiState};
+use crate::auth::api_key::ensure_operator_key;
+use crate::auth::keys::Keys;
+use crate::clock::{Clock, Entropy};
+use crate::cluster::Presence;
+use crate::config::Config;
+use crate::delivery::{Delivery, address_guard};
+use crate::gateway::{self, Gateway};
+use crate::policy::Policy;
+use crate::store::Store;
+use crate::store::evidence::Evidence;
+use crate::vision::{VisionConfig, VisionPool};
+
+/// How long a stopping server waits for connections to say goodbye, ms.
+const GOODBYE_LIMIT_MS: i64 = 5_000;
+
+/// What a server is started with.
+pub struct ServerConfig {
+    /// as configured
+    pub config: Config,
+    /// the clock of sessions; the machine's, unless somebody shows or tests a session in less than its time
+    pub clock: Clock,
+    /// the clock of tokens, webhooks and signatures
+    pub wall: Clock,
+    /// where keys, identifiers and seeds come from
+    pub entropy: Entropy,
+}
+
+/// Why a server did not start.
+#[derive(Debug, thiserror::Error)]
+#[error("{what}: {why}")]
+pub struct StartError {
+    /// the part that failed
+    what: String,
+    /// what it said
+    why: String,
+}
+
+impl StartError {
+    fn of<E: std::fmt::Display>(what: impl Into<String>) -> impl FnOnce(E) -> Self {
+        let what = what.into();
+        move |why| Self { what, why: why.to_string() }
+    }
+}
+
+/// A server that serves.
+pub struct Server {
+    /// where it listens
+    pub address: SocketAddr,
+    /// how clients reach it
+    pub public_url: String,
+    /// the operator's key, and the file that keeps it
+    pub operator_key: String,
+    /// where it lies
+    pub operator_key_file: PathBuf,
+    /// sessions that were open when the last server stopped
+    pub recovered: usize,
+    stopping: watch::Sender<bool>,
+    sessions: Registry,
+    delivery: Delivery,
+    serving: JoinHandle<std::io::Result<()>>,
+    wall: Clock,
+}
+
+impl Server {
+    /// Starts a server: keys, store, models, sessions, delivery, and at last the listener.
+    ///
+    /// # Errors
+    /// [`StartError`] names the part that failed.
+    pub async fn start(setup: ServerConfig) -> Result<Self, StartError> {
+        let ServerConfig { config, clock, wall, entropy } = setup;
+        let folder = config.data_folder.clone();
+        private_folder(&folder).map_err(StartError::of(format!("data_folder {}", folder.display())))?;
+        let keys = Arc::new(Keys::open_or_create(&folder, &entropy).map_err(StartError::of("keys"))?);
+        let store = Store::open(&folder).map_err(StartError::of("database"))?;
+        let evidence = Evidence::open(&folder.join("photos")).map_err(StartError::of("photos"))?;
+        evidence.remove_drafts().map_err(StartError::of("photos"))?;
+        let operator_key =
+            ensure_operator_key(&folder, &store, &wall, &entropy).await.map_err(StartError::of("operator key"))?;
+        let vision = start_vision(&config)?;
+        let listener =
+            TcpListener::bind(config.listen).await.map_err(StartError::of(format!("listen {}", config.listen)))?;
+        let address = listener.local_addr().map_err(StartError::of("listen"))?;
+        let public_url = config.public_url_of(address);
+        let policies = read_policies(&config)?;
+        let deliver = Arc::new(Notify::new());
+        let services = Arc::new(Services {
+            store: store.clone(),
+            evidence: evidence.clone(),
+            keys: keys.clone(),
+            vision,
+            presence: Presence::default(),
+            policies: policies.clone(),
+            clock: clock.clone(),
+            wall: wall.clone(),
+            entropy: entropy.clone(),
+            limits: config.limits.clone(),
+            deliver: deliver.clone(),
+            source: public_url.clone(),
+        });
+        let sessions = Registry::new(services.clone());
+        let recovered = sessions.recover().await.map_err(StartError::of("open sessions"))?;
+        let delivery =
+            Delivery::start(store.clone(), keys.clone(), wall.clone(), entropy.clone(), config.webhook.clone(), deliver)
+                .map_err(StartError::of("webhooks"))?;
+        let (stopping, stop_seen) = watch::channel(false);
+        let gateway = Gateway::new(
+            sessions.clone(),
+            store.clone(),
+            clock,
+            wall.clone(),
+            entropy.clone(),
+            config.limits.clone(),
+            config.token_lifetime_ms,
+            stop_seen.clone(),
+        );
+        let webhook = config.webhook.clone();
+        let api = api::router(ApiState {
+            store,
+            keys: keys.clone(),
+            entropy: entropy.clone(),
+            clock: wall.clone(),
+            sessions: Arc::new(sessions.clone()),
+            faces: Arc::new(doors::Faces(services)),
+            photos: Arc::new(doors::Photos { evidence, entropy, clock: wall.clone() }),
+            public_url: public_url.clone(),
+            policies: policies.names(),
+            allow_http_webhooks: config.webhook.allow_http,
+            webhook_guard: Arc::new(move |url| {
+                address_guard::check_url(url.as_str(), &webhook).map(drop).map_err(|error| error.to_string())
+            }),
+            limits: api::Limits {
+                json_bytes: config.limits.body_bytes_limit,
+                photo_bytes: config.limits.photo_bytes_limit,
+                token_ms: config.token_lifetime_ms,
+                ..api::Limits::default()
+            },
+        });
+        let routes = api.merge(gateway::router(gateway));
+        let serving = tokio::spawn(serve(listener, routes, stop_seen));
+        Ok(Self {
+            address,
+            public_url,
+            operator_key: operator_key.expose().to_owned(),
+            operator_key_file: folder.join("operator.key"),
+            recovered,
+            stopping,
+            sessions,
+            delivery,
+            serving,
+            wall,
+        })
+    }
+
+    /// Sessions that are live now.
+    pub fn live_sessions(&self) -> usize {
+        self.sessions.count()
+    }
+
+    /// Webhook attempts that were recorded so far, as a signal.
+    pub fn deliveries_recorded(&self) -> watch::Receiver<u64> {
+        self.delivery.recorded()
+    }
+
+    /// Stops: clients are told to reconnect, sessions rest in the journal, deliveries under way end.
+    pub async fn stop(self) {
+        let _ = self.stopping.send(true);
+        let serving = self.serving;
+        let abort = serving.abort_handle();
+        tokio::select! {
+            _ = serving => {}
+            () = self.wall.sleep_ms(GOODBYE_LIMIT_MS) => abort.abort(),
+        }
+        self.sessions.stop().await;
+        self.delivery.shutdown().await;
+    }
+}
+
+async fn serve(listener: TcpListener, routes: axum::Router, mut stopping: watch::Receiver<bool>) -> std::io::Result<()> {
+    use axum::serve::ListenerExt as _;
+    // Acknowledgements are small and awaited: they must not wait for more to send.
+    let listener = listener.tap_io(|stream| {
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "a connection keeps its delay");
+        }
+    });
+    axum::serve(listener, routes)
+        .with_graceful_shutdown(async move {
+            let _ = stopping.wait_for(|stopping| *stopping).await;
+        })
+        .await
+}
+
+fn private_folder(folder: &std::path::Path) -> std::io::Result<()> {
+    use std::os::unix::fs::DirBuilderExt as _;
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)
+}
+
+fn start_vision(config: &Config) -> Result<VisionPool, StartError> {
+    let default = VisionConfig::default();
+    let workers = if config.vision.workers == 0 { default.workers } else { config.vision.workers };
+    let vision = VisionConfig { models: config.models_folder.clone(), workers, queue: config.vision.queue_limit };
+    VisionPool::start(vision).map_err(StartError::of("face models"))
+}
+
+fn read_policies(config: &Config) -> Result<Policies, StartError> {
+    let read = |path: &PathBuf| {
+        let what = || format!("policy {}", path.display());
+        let text = std::fs::read_to_string(path).map_err(StartError::of(what()))?;
+        let policy = Policy::from_toml(&text).map_err(StartError::of(what()))?;
+        policy.check_schedule().map_err(StartError::of(what()))?;
+        Ok(policy)
+    };
+    Ok(Policies::new(config.policies.iter().map(read).collect::<Result<_, _>>()?))
+}

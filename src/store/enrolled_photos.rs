@@ -1,0 +1,126 @@
+//! Enrolment photos: versions, each with the face's template, sealed with the learner's own key.
+//!
+//! The photo itself lies encrypted in the evidence store; here is only what names it. Whether a new face matches the
+//! old one is decided before anything comes here.
+
+use rusqlite::{OptionalExtension as _, params};
+
+use super::{Store, StoreError};
+use crate::auth::keys::{DataKey, KeyError, Keys};
+use crate::clock::Entropy;
+
+/// The enrolment photo in force.
+#[derive(Clone)]
+pub struct EnrolledPhoto {
+    /// whose face it is
+    pub learner: String,
+    /// 1, 2, 3 …
+    pub version: i64,
+    /// SHA-256 hex of the photo
+    pub digest: String,
+    /// what names the encrypted photo
+    pub evidence: String,
+    template: Vec<u8>,
+    data_key: Vec<u8>,
+}
+
+impl EnrolledPhoto {
+    /// The face's template, opened with the learner's key.
+    ///
+    /// # Errors
+    /// [`KeyError::Sealed`] when the records are not of this installation.
+    pub fn open_template(&self, keys: &Keys) -> Result<Vec<u8>, KeyError> {
+        keys.unwrap(&self.learner, &self.data_key)?.open(&context(&self.learner, self.version), &self.template)
+    }
+}
+
+/// A photo that becomes the one in force.
+#[derive(Clone, Debug)]
+pub struct NewEnrolledPhoto {
+    /// whose face it is
+    pub learner: String,
+    /// the version it becomes: one more than the one in force
+    pub version: i64,
+    /// SHA-256 hex of the photo
+    pub digest: String,
+    /// what names the encrypted photo
+    pub evidence: String,
+    /// from [`seal_template`], for this learner and version
+    pub template: Vec<u8>,
+    /// the platform that gave the photo
+    pub platform: String,
+    /// ms since the Unix epoch
+    pub created_at: i64,
+}
+
+/// Seals a template for the version of the photo that it belongs to.
+pub fn seal_template(key: &DataKey, entropy: &Entropy, learner: &str, version: i64, template: &[u8]) -> Vec<u8> {
+    key.seal(entropy, &context(learner, version), template)
+}
+
+impl Store {
+    /// The photo in force of a learner; `None` when there is none, or the learner is forgotten.
+    ///
+    /// # Errors
+    /// When the store could not read.
+    pub async fn enrolled_photo(&self, learner: &str) -> Result<Option<EnrolledPhoto>, StoreError> {
+        let learner = learner.to_owned();
+        self.read(move |connection| {
+            let photo = connection
+                .prepare_cached(
+                    "SELECT learner.id, photo.version, photo.digest, photo.evidence, photo.template, learner.data_key
+                     FROM learner JOIN enrolled_photo AS photo
+                     ON photo.learner = learner.id AND photo.version = learner.photo_version
+                     WHERE learner.id = ?1 AND learner.data_key IS NOT NULL",
+                )?
+                .query_row([&learner], |row| {
+                    Ok(EnrolledPhoto {
+                        learner: row.get(0)?,
+                        version: row.get(1)?,
+                        digest: row.get(2)?,
+                        evidence: row.get(3)?,
+                        template: row.get(4)?,
+                        data_key: row.get(5)?,
+                    })
+                })
+                .optional()?;
+            Ok(photo)
+        })
+        .await
+    }
+
+    /// Puts a photo in force. False when its version is not the next one: another photo came first.
+    ///
+    /// # Errors
+    /// When the store could not write.
+    pub async fn put_enrolled_photo(&self, photo: NewEnrolledPhoto) -> Result<bool, StoreError> {
+        self.write(move |transaction| {
+            let next = transaction.execute(
+                "UPDATE learner SET photo_version = ?2 WHERE id = ?1 AND photo_version = ?2 - 1 AND data_key NOT NULL",
+                params![photo.learner, photo.version],
+            )?;
+            if next == 0 {
+                return Ok(false);
+            }
+            transaction.execute(
+                "INSERT INTO enrolled_photo (learner, version, digest, evidence, template, platform, created_at)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+                params![
+                    photo.learner,
+                    photo.version,
+                    photo.digest,
+                    photo.evidence,
+                    photo.template,
+                    photo.platform,
+                    photo.created_at
+                ],
+            )?;
+            Ok(true)
+        })
+        .await
+    }
+}
+
+fn context(learner: &str, version: i64) -> String {
+    format!("template {learner} {version}")
+}

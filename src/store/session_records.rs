@@ -1,0 +1,122 @@
+//! Sessions and verdicts as they are shown: reading only.
+//!
+//! Opening, owning and closing a session is written elsewhere; so are the facts of its opening.
+
+use rusqlite::{OptionalExtension as _, Row, ToSql, params};
+
+use super::page::{Page, PageRequest};
+use super::{Store, StoreError};
+
+/// A session as the records have it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SessionRecord {
+    /// identifier
+    pub id: String,
+    /// the platform that opened it
+    pub platform: String,
+    /// the learner's random identifier
+    pub learner: String,
+    /// the project
+    pub project: String,
+    /// the lesson
+    pub lesson: String,
+    /// ms since the Unix epoch
+    pub opened_at: i64,
+    /// ms since the Unix epoch; `None` while it is open
+    pub closed_at: Option<i64>,
+    /// status of the newest verdict, if there is one
+    pub verdict_status: Option<String>,
+}
+
+/// Which sessions are wanted; `None`: all.
+#[derive(Clone, Debug, Default)]
+pub struct SessionFilter {
+    /// those of this platform
+    pub platform: Option<String>,
+    /// those of this project
+    pub project: Option<String>,
+    /// those of this learner
+    pub learner: Option<String>,
+}
+
+const SELECT: &str = "SELECT id, platform, learner, project, lesson, opened_at, closed_at,
+    (SELECT status FROM verdict WHERE verdict.session = session.key ORDER BY version DESC LIMIT 1) FROM session";
+
+impl Store {
+    /// A session by its identifier.
+    ///
+    /// # Errors
+    /// When the store could not read.
+    pub async fn session_record(&self, id: &str) -> Result<Option<SessionRecord>, StoreError> {
+        let id = id.to_owned();
+        self.read(move |connection| {
+            let session =
+                connection.prepare_cached(&format!("{SELECT} WHERE id = ?1"))?.query_row([&id], record).optional()?;
+            Ok(session)
+        })
+        .await
+    }
+
+    /// The sessions that a filter lets through.
+    ///
+    /// # Errors
+    /// When the store could not read.
+    pub async fn session_records(
+        &self,
+        filter: SessionFilter,
+        request: PageRequest,
+    ) -> Result<Page<SessionRecord>, StoreError> {
+        self.read(move |connection| {
+            let start = request.start();
+            let rows = request.rows();
+            let mut conditions = String::new();
+            let mut values: Vec<&dyn ToSql> = vec![&start, &rows];
+            for (column, value) in
+                [("platform", &filter.platform), ("project", &filter.project), ("learner", &filter.learner)]
+            {
+                if let Some(value) = value {
+                    values.push(value);
+                    conditions.push_str(&format!(" AND {column} = ?{}", values.len()));
+                }
+            }
+            let sessions = connection
+                .prepare_cached(&format!("{SELECT} WHERE id > ?1{conditions} ORDER BY id LIMIT ?2"))?
+                .query_map(values.as_slice(), record)?
+                .collect::<Result<Vec<_>, _>>()?;
+            Ok(request.page(sessions, |session| &session.id))
+        })
+        .await
+    }
+
+    /// The newest verdict of a session, byte for byte as it was stored.
+    ///
+    /// # Errors
+    /// When the store could not read.
+    pub async fn verdict_body(&self, session: &str) -> Result<Option<String>, StoreError> {
+        let session = session.to_owned();
+        self.read(move |connection| {
+            let body = connection
+                .prepare_cached(
+                    "SELECT verdict.body FROM verdict JOIN session ON session.key = verdict.session
+                     WHERE session.id = ?1 ORDER BY verdict.version DESC LIMIT 1",
+                )?
+                .query_row(params![session], |row| row.get(0))
+                .optional()?;
+            Ok(body)
+        })
+        .await
+    }
+}
+
+fn record(row: &Row<'_>) -> rusqlite::Result<SessionRecord> {
+    Ok(SessionRecord {
+        id: row.get(0)?,
+        platform: row.get(1)?,
+        learner: row.get(2)?,
+        project: row.get(3)?,
+        lesson: row.get(4)?,
+        opened_at: row.get(5)?,
+        closed_at: row.get(6)?,
+        verdict_status: row.get(7)?,
+    })
+}

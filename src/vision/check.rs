@@ -1,0 +1,388 @@
+//! One thread's whole check: decode, find, choose, level, describe, compare.
+//!
+//! Each thing that can be wrong with a photo has an answer of its own, so that a learner can be told what to mend, and
+//! so that a face that cannot be compared fairly is never called another person's.
+
+use std::fmt;
+
+use serde::{Serialize, Serializer};
+
+use super::detect::{Detector, View};
+use super::embed::{self, NUMBERS, Recogniser};
+use super::manifest::{Model, ModelDigests};
+use super::{Digest, FaceBox, Models, Photo, PhotoError, Template, VisionError, decode};
+
+/// The longer side of what the detector sees, in pixels. Half of a webcam's 640: a quarter of the work, and a face of
+/// the least size that counts is still 16 px there, which the detector finds.
+const DETECTOR_SIDE_PX: usize = 320;
+/// A second face counts from this share of the largest one's area: a person twice as far away has a quarter, three
+/// times as far a ninth. What is smaller is a passer-by in the distance or a picture on the wall.
+const SECOND_FACE_SHARE: f32 = 0.1;
+/// Beyond this roll matching fails, in degrees.
+const ROLL_LIMIT_DEGREES: f32 = 30.0;
+/// Beyond this roll the face is called upside down rather than rolled, in degrees.
+const UPSIDE_DOWN_DEGREES: f32 = 120.0;
+/// Least side of a face that is compared, in pixels.
+const FACE_SIDE_LEAST_PX: f32 = 32.0;
+/// Least side of a face that is enrolled: every later check leans on it.
+const ENROLLED_SIDE_LEAST_PX: f32 = 48.0;
+
+/// What a check found; the words are those of the session log's `face.checked`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Outcome {
+    /// The enrolled person, alone.
+    Match,
+    /// Somebody else.
+    Mismatch,
+    /// Nobody.
+    NoFace,
+    /// More than one person.
+    MultipleFaces,
+    /// A photo or a face that cannot be compared; the reason says why.
+    Unusable,
+    /// The engine could not check. The learner is not to blame.
+    Error,
+}
+
+impl Outcome {
+    /// The word in the session log.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Match => "match",
+            Self::Mismatch => "mismatch",
+            Self::NoFace => "no_face",
+            Self::MultipleFaces => "multiple_faces",
+            Self::Unusable => "unusable",
+            Self::Error => "error",
+        }
+    }
+}
+
+impl Serialize for Outcome {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
+/// Why a photo is unusable, or why the engine could not check.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// The bytes are no photo that is taken.
+    Photo(PhotoError),
+    /// The face is too small.
+    TooSmall,
+    /// The head, or the camera, is tilted by more than 30°.
+    Rolled,
+    /// The face is upside down.
+    UpsideDown,
+    /// Part of the face is outside the photo.
+    CutOff,
+    /// The template was made by another recogniser: the person must be enrolled again.
+    OtherModel,
+    /// A model failed, or a worker.
+    Engine(String),
+}
+
+impl Reason {
+    /// The word for it.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Photo(error) => error.as_str(),
+            Self::TooSmall => "too_small",
+            Self::Rolled => "rolled",
+            Self::UpsideDown => "upside_down",
+            Self::CutOff => "cut_off",
+            Self::OtherModel => "other_model",
+            Self::Engine(_) => "engine",
+        }
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Photo(error) => return error.fmt(formatter),
+            Self::TooSmall => "the face is too small: come closer to the camera",
+            Self::Rolled => "the face is tilted: hold your head and the camera level",
+            Self::UpsideDown => "the face is upside down: turn the camera",
+            Self::CutOff => "part of the face is outside the photo",
+            Self::OtherModel => "the enrolment was made with another model and must be renewed",
+            Self::Engine(why) => return write!(formatter, "the engine could not look at the photo: {why}"),
+        })
+    }
+}
+
+impl Serialize for Reason {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
+/// The result of a check, with all that is needed to make it again.
+#[derive(Clone, Debug, Serialize)]
+pub struct Check {
+    /// What was found.
+    pub outcome: Outcome,
+    /// Why, for `unusable` and `error`.
+    pub reason: Option<Reason>,
+    /// Cosine of the two faces, −1 to 1; present when they were compared.
+    pub similarity: Option<f32>,
+    /// The least similarity that counts as a match, at the size of these faces.
+    pub threshold: f32,
+    /// The faces found, the largest first.
+    pub faces: Vec<FaceBox>,
+    /// SHA-256 of the photo's bytes as sent.
+    pub photo: Digest,
+    /// SHA-256 of the enrolment photo's bytes.
+    pub enrolment_photo: Digest,
+    /// The models that looked.
+    pub models: ModelDigests,
+}
+
+/// Why a photo cannot be enrolled, in words the learner can act on.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum EnrolError {
+    /// No face.
+    #[error("no face was found: look into the camera, in good light")]
+    NoFace,
+    /// More than one.
+    #[error("more than one face was found: only you may be in the photo")]
+    MultipleFaces,
+    /// The photo or the face cannot be used.
+    #[error("{0}")]
+    Unusable(Reason),
+    /// The engine failed; try again.
+    #[error("the photo could not be looked at: {0}")]
+    Engine(String),
+    /// The engine is at its limit; try again.
+    #[error(transparent)]
+    Busy(#[from] super::Busy),
+}
+
+/// The face that counts, or why there is none.
+enum Seen {
+    One(FaceBox),
+    Nobody,
+    Several,
+    Unusable(Reason),
+}
+
+/// Looks at photos: one a thread.
+pub struct Checker {
+    detector: Detector,
+    recogniser: Recogniser,
+    thresholds: Thresholds,
+    digests: ModelDigests,
+}
+
+impl Checker {
+    /// Opens the models.
+    ///
+    /// # Errors
+    /// When one of them does not load.
+    pub fn new(models: &Models) -> Result<Self, VisionError> {
+        Ok(Self {
+            detector: Detector::new(models)?,
+            recogniser: Recogniser::new(models)?,
+            thresholds: Thresholds::of(models.manifest().model("recogniser")),
+            digests: models.digests(),
+        })
+    }
+
+    /// Holds a photo against an enrolled face. Never fails: what goes wrong is an outcome.
+    pub fn check(&mut self, photo: &[u8], enrolled: &Template) -> Check {
+        let mut check = Check {
+            outcome: Outcome::Error,
+            reason: None,
+            similarity: None,
+            threshold: self.thresholds.at(enrolled.side_px),
+            faces: Vec::new(),
+            photo: Digest::of(photo),
+            enrolment_photo: enrolled.photo,
+            models: self.digests,
+        };
+        if enrolled.recogniser != self.digests.recogniser {
+            check.reason = Some(Reason::OtherModel);
+        } else if let Err(error) = self.fill_in(photo, enrolled, &mut check) {
+            check.outcome = Outcome::Error;
+            check.reason = Some(Reason::Engine(error.to_string()));
+        }
+        check
+    }
+
+    fn fill_in(&mut self, photo: &[u8], enrolled: &Template, check: &mut Check) -> Result<(), VisionError> {
+        let looked = self.look(photo, FACE_SIDE_LEAST_PX, &mut check.faces)?;
+        let (outcome, reason) = match looked {
+            Err(error) => (Outcome::Unusable, Some(Reason::Photo(error))),
+            Ok((_, Seen::Unusable(reason))) => (Outcome::Unusable, Some(reason)),
+            Ok((_, Seen::Nobody)) => (Outcome::NoFace, None),
+            Ok((_, Seen::Several)) => (Outcome::MultipleFaces, None),
+            Ok((photo, Seen::One(face))) => self.compare(&photo, &face, enrolled, check)?,
+        };
+        (check.outcome, check.reason) = (outcome, reason);
+        Ok(())
+    }
+
+    fn compare(
+        &mut self,
+        photo: &Photo,
+        face: &FaceBox,
+        enrolled: &Template,
+        check: &mut Check,
+    ) -> Result<(Outcome, Option<Reason>), VisionError> {
+        let similarity = embed::dot(&self.describe(photo, face)?, &enrolled.numbers);
+        check.similarity = Some(similarity);
+        check.threshold = self.thresholds.at(face.side_px().min(enrolled.side_px));
+        if similarity >= check.threshold {
+            return Ok((Outcome::Match, None));
+        }
+        if self.is_upside_down(photo, face)? {
+            return Ok((Outcome::Unusable, Some(Reason::UpsideDown)));
+        }
+        Ok((Outcome::Mismatch, None))
+    }
+
+    /// Makes a template of the one face in a photo.
+    ///
+    /// # Errors
+    /// [`EnrolError`] says what to mend.
+    pub fn enrol(&mut self, photo: &[u8]) -> Result<Template, EnrolError> {
+        let engine = |error: VisionError| EnrolError::Engine(error.to_string());
+        let digest = Digest::of(photo);
+        let looked = self.look(photo, ENROLLED_SIDE_LEAST_PX, &mut Vec::new()).map_err(engine)?;
+        let (photo, seen) = looked.map_err(|error| EnrolError::Unusable(Reason::Photo(error)))?;
+        let face = match seen {
+            Seen::One(face) => face,
+            Seen::Nobody => return Err(EnrolError::NoFace),
+            Seen::Several => return Err(EnrolError::MultipleFaces),
+            Seen::Unusable(reason) => return Err(EnrolError::Unusable(reason)),
+        };
+        if self.is_upside_down(&photo, &face).map_err(engine)? {
+            return Err(EnrolError::Unusable(Reason::UpsideDown));
+        }
+        let numbers = self.describe(&photo, &face).map_err(engine)?;
+        Ok(Template { numbers, recogniser: self.digests.recogniser, photo: digest, side_px: face.side_px() })
+    }
+
+    /// The faces of a photo, the largest first.
+    ///
+    /// # Errors
+    /// The inner error is the photo's, the outer one the engine's.
+    pub fn detect(&mut self, photo: &[u8]) -> Result<Result<Vec<FaceBox>, PhotoError>, VisionError> {
+        match decode(photo) {
+            Ok(photo) => self.find(&photo).map(Ok),
+            Err(error) => Ok(Err(error)),
+        }
+    }
+
+    fn look(
+        &mut self,
+        photo: &[u8],
+        side_least_px: f32,
+        faces: &mut Vec<FaceBox>,
+    ) -> Result<Result<(Photo, Seen), PhotoError>, VisionError> {
+        let photo = match decode(photo) {
+            Ok(photo) => photo,
+            Err(error) => return Ok(Err(error)),
+        };
+        *faces = self.find(&photo)?;
+        let seen = match chosen(&photo, faces, side_least_px) {
+            Seen::Nobody => self.turned(&photo)?.map_or(Seen::Nobody, Seen::Unusable),
+            seen => seen,
+        };
+        Ok(Ok((photo, seen)))
+    }
+
+    fn find(&mut self, photo: &Photo) -> Result<Vec<FaceBox>, VisionError> {
+        let faces = self.detector.detect(photo, View::whole(photo, DETECTOR_SIDE_PX))?;
+        if !faces.is_empty() {
+            return Ok(faces);
+        }
+        self.detector.detect(photo, View::bordered(photo, DETECTOR_SIDE_PX))
+    }
+
+    /// Whether a face appears once the photo is turned: how a learner with a turned camera is told so.
+    fn turned(&mut self, photo: &Photo) -> Result<Option<Reason>, VisionError> {
+        let mut turned = photo.clone();
+        for reason in [Reason::Rolled, Reason::UpsideDown, Reason::Rolled] {
+            turned = turned.quarter_turn();
+            let faces = self.detector.detect(&turned, View::whole(&turned, DETECTOR_SIDE_PX))?;
+            if faces.iter().any(|face| face.side_px() >= FACE_SIDE_LEAST_PX) {
+                return Ok(Some(reason));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The detector finds upside-down faces too, with the eyes where the mouth is. It is surer of the same face once
+    /// the photo is turned.
+    fn is_upside_down(&mut self, photo: &Photo, face: &FaceBox) -> Result<bool, VisionError> {
+        let turned = photo.quarter_turn().quarter_turn();
+        let faces = self.detector.detect(&turned, View::whole(&turned, DETECTOR_SIDE_PX))?;
+        let centre =
+            [photo.width_px as f32 - face.x - face.width / 2.0, photo.height_px as f32 - face.y - face.height / 2.0];
+        let same = faces.iter().find(|other| {
+            (other.x..other.x + other.width).contains(&centre[0])
+                && (other.y..other.y + other.height).contains(&centre[1])
+        });
+        Ok(same.is_some_and(|other| other.score > face.score && other.roll_degrees().abs() < ROLL_LIMIT_DEGREES))
+    }
+
+    fn describe(&mut self, photo: &Photo, face: &FaceBox) -> Result<[f32; NUMBERS], VisionError> {
+        let described = self.recogniser.embed(photo, face)?;
+        described.ok_or_else(|| VisionError::Model("the five points of a face lie in one place".to_owned()))
+    }
+}
+
+/// The face that counts among `faces`, the largest of which comes first.
+fn chosen(photo: &Photo, faces: &[FaceBox], side_least_px: f32) -> Seen {
+    let Some((main, others)) = faces.split_first() else {
+        return Seen::Nobody;
+    };
+    if others.iter().any(|other| other.area() >= SECOND_FACE_SHARE * main.area()) {
+        return Seen::Several;
+    }
+    let roll_degrees = main.roll_degrees().abs();
+    let inside =
+        |[x, y]: [f32; 2]| (0.0..photo.width_px as f32).contains(&x) && (0.0..photo.height_px as f32).contains(&y);
+    if roll_degrees > UPSIDE_DOWN_DEGREES {
+        return Seen::Unusable(Reason::UpsideDown);
+    }
+    if roll_degrees > ROLL_LIMIT_DEGREES {
+        return Seen::Unusable(Reason::Rolled);
+    }
+    if main.side_px() < side_least_px {
+        return Seen::Unusable(Reason::TooSmall);
+    }
+    if !main.points.into_iter().all(inside) {
+        return Seen::Unusable(Reason::CutOff);
+    }
+    Seen::One(*main)
+}
+
+/// The similarity that counts as a match, by the size of the smaller of the two faces.
+///
+/// At the upstream threshold large faces are confused once in a thousand times or less; tiny ones need more for the
+/// same. Between the two measured sizes it is a straight line (models/MODEL_CARD.md).
+struct Thresholds {
+    full: f32,
+    full_side_px: f32,
+    small: f32,
+    small_side_px: f32,
+}
+
+impl Thresholds {
+    fn of(model: &Model) -> Self {
+        Self {
+            full: model.threshold("similarity"),
+            full_side_px: model.threshold("full_side_px"),
+            small: model.threshold("similarity_small"),
+            small_side_px: model.threshold("small_side_px"),
+        }
+    }
+
+    fn at(&self, side_px: f32) -> f32 {
+        let share = (self.full_side_px - side_px) / (self.full_side_px - self.small_side_px);
+        self.full + (self.small - self.full) * share.clamp(0.0, 1.0)
+    }
+}

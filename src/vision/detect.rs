@@ -1,0 +1,258 @@
+//! Finds faces and their five points with YuNet.
+//!
+//! It says where faces are and how sure it is; which of them counts is `check`'s business.
+
+use ort::session::{Session, SessionOutputs};
+use ort::value::TensorRef;
+use serde::Serialize;
+
+use super::{Models, Photo, VisionError};
+
+/// The detector's coarsest grid: sides are padded to a multiple of it, with black, at the right and the bottom.
+const SIDE_MULTIPLE: usize = 32;
+const STRIDES: [usize; 3] = [8, 16, 32];
+
+/// A face in a photo; all lengths in pixels of the upright photo, from its top left corner.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct FaceBox {
+    /// Left edge.
+    pub x: f32,
+    /// Upper edge.
+    pub y: f32,
+    /// Width.
+    pub width: f32,
+    /// Height.
+    pub height: f32,
+    /// How sure the detector is, 0 to 1.
+    pub score: f32,
+    /// Right eye, left eye, nose, right and left corner of the mouth; right and left are the person's own.
+    pub points: [[f32; 2]; 5],
+}
+
+impl FaceBox {
+    /// Area in square pixels.
+    pub fn area(&self) -> f32 {
+        self.width * self.height
+    }
+
+    /// Side of a square of the same area, in pixels.
+    pub fn side_px(&self) -> f32 {
+        self.area().sqrt()
+    }
+
+    /// How far the line from eye to eye is turned from level, in degrees, −180 to 180; clockwise is positive.
+    pub fn roll_degrees(&self) -> f32 {
+        let [right, left, ..] = self.points;
+        (left[1] - right[1]).atan2(left[0] - right[0]).to_degrees()
+    }
+
+    fn overlap(&self, other: &Self) -> f32 {
+        let width = (self.x + self.width).min(other.x + other.width) - self.x.max(other.x);
+        let height = (self.y + self.height).min(other.y + other.height) - self.y.max(other.y);
+        let common = width.max(0.0) * height.max(0.0);
+        common / (self.area() + other.area() - common)
+    }
+}
+
+/// How a photo is laid before the detector.
+#[derive(Clone, Copy, Debug)]
+pub struct View {
+    /// So many pixels in each direction become one.
+    shrink: usize,
+    /// Black pixels on the left and above, after shrinking.
+    border: usize,
+}
+
+impl View {
+    /// The whole photo, its longer side at most `side_px`.
+    pub fn whole(photo: &Photo, side_px: usize) -> Self {
+        Self { shrink: photo.width_px.max(photo.height_px).div_ceil(side_px), border: 0 }
+    }
+
+    /// As [`View::whole`] at half its size and in a border: a face that fills the frame is not found without.
+    pub fn bordered(photo: &Photo, side_px: usize) -> Self {
+        let shrink = 2 * Self::whole(photo, side_px).shrink;
+        Self { shrink, border: photo.width_px.max(photo.height_px) / shrink / 4 }
+    }
+
+    /// A length of the photo, as the detector sees it; its border is on either side.
+    fn padded(self, length_px: usize) -> usize {
+        ((length_px / self.shrink).max(1) + 2 * self.border).next_multiple_of(SIDE_MULTIPLE)
+    }
+
+    /// Back to a place in the photo. Pixels are averaged, so a small one's centre is that of those it came from.
+    fn place(self, seen: f32) -> f32 {
+        (seen - self.border as f32 + 0.5) * self.shrink as f32 - 0.5
+    }
+}
+
+/// YuNet, with a buffer of its own: one a thread.
+pub struct Detector {
+    session: Session,
+    planes: Vec<f32>,
+    sums: Vec<u32>,
+    score_least: f32,
+    overlap_limit: f32,
+}
+
+impl Detector {
+    /// Opens the detector.
+    pub fn new(models: &Models) -> Result<Self, VisionError> {
+        let model = models.manifest().model("detector");
+        Ok(Self {
+            session: models.detector()?,
+            planes: Vec::new(),
+            sums: Vec::new(),
+            score_least: model.threshold("score"),
+            overlap_limit: model.threshold("overlap"),
+        })
+    }
+
+    /// The faces of `photo`, the largest first.
+    pub fn detect(&mut self, photo: &Photo, view: View) -> Result<Vec<FaceBox>, VisionError> {
+        let (width, height) = (view.padded(photo.width_px), view.padded(photo.height_px));
+        self.fill(photo, view, width, height);
+        let input = TensorRef::from_array_view(([1, 3, height, width], self.planes.as_slice()))?;
+        let outputs = self.session.run(ort::inputs![input])?;
+        let mut found = Vec::new();
+        for stride in STRIDES {
+            let grid = Grid::read(&outputs, stride, width, height)?;
+            found.extend(grid.faces(self.score_least).map(|face| in_photo(face, view)));
+        }
+        let mut faces = without_doubles(found, self.overlap_limit);
+        faces.sort_by(|a, b| b.area().total_cmp(&a.area()));
+        Ok(faces)
+    }
+
+    /// Lays the photo out as three planes, blue first, each value 0 to 255.
+    fn fill(&mut self, photo: &Photo, view: View, width: usize, height: usize) {
+        let plane = width * height;
+        self.planes.clear();
+        self.planes.resize(3 * plane, 0.0);
+        let columns = (photo.width_px / view.shrink).max(1);
+        let rows = (photo.height_px / view.shrink).max(1);
+        let (blue, rest) = self.planes.split_at_mut(plane);
+        let (green, red) = rest.split_at_mut(plane);
+        for row in 0..rows {
+            let start = (row + view.border) * width + view.border;
+            let target = [&mut *red, &mut *green, &mut *blue].map(|plane| &mut plane[start..start + columns]);
+            if view.shrink == 1 {
+                let stride = 3 * photo.width_px;
+                spread(&photo.rgb[row * stride..(row + 1) * stride], target);
+            } else {
+                average(photo, row, view.shrink, &mut self.sums, target);
+            }
+        }
+    }
+}
+
+fn spread(pixels: &[u8], [red, green, blue]: [&mut [f32]; 3]) {
+    let columns = red.iter_mut().zip(green).zip(blue);
+    for (pixel, ((red, green), blue)) in pixels.chunks_exact(3).zip(columns) {
+        *red = f32::from(pixel[0]);
+        *green = f32::from(pixel[1]);
+        *blue = f32::from(pixel[2]);
+    }
+}
+
+/// Averages squares of `shrink` × `shrink` pixels; fewer where the photo is narrower than that.
+fn average(photo: &Photo, row: usize, shrink: usize, sums: &mut Vec<u32>, [red, green, blue]: [&mut [f32]; 3]) {
+    let stride = 3 * photo.width_px;
+    let lines = row * shrink..((row + 1) * shrink).min(photo.height_px);
+    let across = shrink.min(photo.width_px);
+    let share = 1.0 / (lines.len() * across) as f32;
+    sums.clear();
+    sums.resize(stride, 0);
+    for line in lines {
+        let pixels = &photo.rgb[line * stride..(line + 1) * stride];
+        sums.iter_mut().zip(pixels).for_each(|(sum, value)| *sum += u32::from(*value));
+    }
+    let columns = red.iter_mut().zip(green).zip(blue);
+    for (square, ((red, green), blue)) in sums.chunks_exact(3 * across).zip(columns) {
+        let mut total = [0; 3];
+        for pixel in square.chunks_exact(3) {
+            total.iter_mut().zip(pixel).for_each(|(total, value)| *total += value);
+        }
+        [*red, *green, *blue] = total.map(|total| total as f32 * share);
+    }
+}
+
+/// The detector's answer at one stride: one cell for each square of so many pixels, row by row.
+struct Grid<'a> {
+    stride: usize,
+    columns: usize,
+    class: &'a [f32],
+    object: &'a [f32],
+    shape: &'a [f32],
+    points: &'a [f32],
+}
+
+impl<'a> Grid<'a> {
+    fn read(outputs: &'a SessionOutputs, stride: usize, width: usize, height: usize) -> Result<Self, VisionError> {
+        let cells = (width / stride) * (height / stride);
+        let part = |name: &str, each: usize| {
+            let name = format!("{name}_{stride}");
+            let value = outputs.get(&name).ok_or_else(|| VisionError::Model(format!("no output `{name}`")))?;
+            let (_, values) = value.try_extract_tensor::<f32>()?;
+            let right = values.len() == cells * each;
+            right.then_some(values).ok_or_else(|| VisionError::Model(format!("output `{name}` has another size")))
+        };
+        let (class, object) = (part("cls", 1)?, part("obj", 1)?);
+        Ok(Self { stride, columns: width / stride, class, object, shape: part("bbox", 4)?, points: part("kps", 10)? })
+    }
+
+    /// Faces of at least `score_least`, in the detector's own pixels. What is not finite is no face.
+    fn faces(&self, score_least: f32) -> impl Iterator<Item = FaceBox> {
+        let scores = self.class.iter().zip(self.object);
+        let scores = scores.map(|(class, object)| (class.clamp(0.0, 1.0) * object.clamp(0.0, 1.0)).sqrt());
+        let likely = scores.enumerate().filter(move |(_, score)| *score >= score_least);
+        likely.map(|(cell, score)| self.face(cell, score)).filter(FaceBox::is_finite)
+    }
+
+    fn face(&self, cell: usize, score: f32) -> FaceBox {
+        let stride = self.stride as f32;
+        let (column, row) = ((cell % self.columns) as f32, (cell / self.columns) as f32);
+        let shape = &self.shape[4 * cell..4 * cell + 4];
+        let (width, height) = (shape[2].exp() * stride, shape[3].exp() * stride);
+        let points = &self.points[10 * cell..10 * cell + 10];
+        FaceBox {
+            x: (column + shape[0]) * stride - width / 2.0,
+            y: (row + shape[1]) * stride - height / 2.0,
+            width,
+            height,
+            score,
+            points: std::array::from_fn(|i| [(points[2 * i] + column) * stride, (points[2 * i + 1] + row) * stride]),
+        }
+    }
+}
+
+impl FaceBox {
+    fn is_finite(&self) -> bool {
+        let numbers = [self.x, self.y, self.width, self.height, self.score];
+        numbers.iter().chain(self.points.as_flattened()).all(|number| number.is_finite()) && self.area() > 0.0
+    }
+}
+
+fn in_photo(face: FaceBox, view: View) -> FaceBox {
+    let scale = view.shrink as f32;
+    FaceBox {
+        x: view.place(face.x),
+        y: view.place(face.y),
+        width: face.width * scale,
+        height: face.height * scale,
+        points: face.points.map(|point| point.map(|at| view.place(at))),
+        ..face
+    }
+}
+
+/// Of boxes that overlap by more than `overlap_limit`, keeps the surest.
+fn without_doubles(mut found: Vec<FaceBox>, overlap_limit: f32) -> Vec<FaceBox> {
+    found.sort_by(|a, b| b.score.total_cmp(&a.score));
+    let mut kept: Vec<FaceBox> = Vec::new();
+    for face in found {
+        if kept.iter().all(|other| face.overlap(other) <= overlap_limit) {
+            kept.push(face);
+        }
+    }
+    kept
+}

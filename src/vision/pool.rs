@@ -1,0 +1,206 @@
+//! A bounded pool of threads that look at photos, each with models of its own.
+//!
+//! When its queue is full it says so at once: a caller can shed load only if it is told. When a worker panics or a
+//! model fails, the outcome is `error`, and the worker gets fresh models before its next photo.
+
+use std::panic::{self, AssertUnwindSafe};
+use std::path::PathBuf;
+use std::sync::mpsc::{self, Receiver, SyncSender};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
+
+use tokio::sync::oneshot;
+
+use super::manifest::{DEFAULT_FOLDER, ModelDigests};
+use super::{Check, Checker, Digest, EnrolError, Models, Outcome, Reason, Template, VisionError};
+
+/// How a pool is set up.
+#[derive(Clone, Debug)]
+pub struct VisionConfig {
+    /// Where `make models` left its files.
+    pub models: PathBuf,
+    /// Threads; each takes about 120 MB for its models.
+    pub workers: usize,
+    /// Photos that may wait for a thread.
+    pub queue: usize,
+}
+
+impl Default for VisionConfig {
+    /// One worker a core; four photos may wait for each, which at worst is a wait of about a tenth of a second.
+    fn default() -> Self {
+        let workers = thread::available_parallelism().map_or(1, usize::from);
+        Self { models: PathBuf::from(DEFAULT_FOLDER), workers, queue: 4 * workers }
+    }
+}
+
+/// The queue is full: nothing was done, try again later.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("too many photos are waiting already")]
+pub struct Busy;
+
+/// What a worker is asked.
+enum Job {
+    Check {
+        photo: Arc<[u8]>,
+        enrolled: Box<Template>,
+        reply: oneshot::Sender<Check>,
+    },
+    Enrol {
+        photo: Arc<[u8]>,
+        reply: oneshot::Sender<Result<Template, EnrolError>>,
+    },
+    #[cfg(test)]
+    Panic,
+}
+
+/// The pool. Dropping it lets each worker finish its photo, and waits for that.
+pub struct VisionPool {
+    jobs: Option<SyncSender<Job>>,
+    workers: Vec<JoinHandle<()>>,
+    digests: ModelDigests,
+}
+
+impl VisionPool {
+    /// Verifies and loads the models, and starts the workers.
+    ///
+    /// # Errors
+    /// When a model or the runtime is missing, has other bytes, or does not load.
+    pub fn start(config: VisionConfig) -> Result<Self, VisionError> {
+        let models = Models::load(&config.models)?;
+        let digests = models.digests();
+        let (jobs, waiting) = mpsc::sync_channel(config.queue.max(1));
+        let mut pool = Self { jobs: Some(jobs), workers: Vec::new(), digests };
+        let waiting = Arc::new(Mutex::new(waiting));
+        for number in 0..config.workers.max(1) {
+            let worker = Worker { checker: Some(Checker::new(&models)?), models: config.models.clone(), digests };
+            let waiting = Arc::clone(&waiting);
+            let thread = thread::Builder::new().name(format!("vision-{number}"));
+            pool.workers.push(thread.spawn(move || worker.run(&waiting))?);
+        }
+        Ok(pool)
+    }
+
+    /// What the models and the runtime are, by digest.
+    pub fn digests(&self) -> ModelDigests {
+        self.digests
+    }
+
+    /// Holds a photo against an enrolled face. Dropping the future gives up a photo that still waits.
+    ///
+    /// # Errors
+    /// [`Busy`] at once when the queue is full.
+    pub async fn check(&self, photo: Arc<[u8]>, enrolled: Template) -> Result<Check, Busy> {
+        let (reply, answer) = oneshot::channel();
+        let lost = failed_check(&photo, &enrolled, self.digests);
+        self.send(Job::Check { photo, enrolled: Box::new(enrolled), reply })?;
+        Ok(answer.await.unwrap_or(lost))
+    }
+
+    /// Makes a template of the one face in a photo.
+    ///
+    /// # Errors
+    /// [`EnrolError`] says what to mend, or that the engine is busy.
+    pub async fn enrol(&self, photo: Arc<[u8]>) -> Result<Template, EnrolError> {
+        let (reply, answer) = oneshot::channel();
+        self.send(Job::Enrol { photo, reply })?;
+        answer.await.unwrap_or_else(|_| Err(EnrolError::Engine(WORKER_LOST.to_owned())))
+    }
+
+    fn send(&self, job: Job) -> Result<(), Busy> {
+        let jobs = self.jobs.as_ref().ok_or(Busy)?;
+        // Disconnected means that no worker is left, which cannot be as long as they catch their panics.
+        jobs.try_send(job).map_err(|_| Busy)
+    }
+
+    #[cfg(test)]
+    pub(super) fn panic_once(&self) {
+        self.send(Job::Panic).unwrap();
+    }
+}
+
+impl Drop for VisionPool {
+    fn drop(&mut self) {
+        self.jobs = None;
+        for worker in self.workers.drain(..) {
+            // A worker that ended in a panic has nothing left to finish.
+            let _ = worker.join();
+        }
+    }
+}
+
+const WORKER_LOST: &str = "the worker failed";
+
+fn failed_check(photo: &[u8], enrolled: &Template, models: ModelDigests) -> Check {
+    Check {
+        outcome: Outcome::Error,
+        reason: Some(Reason::Engine(WORKER_LOST.to_owned())),
+        similarity: None,
+        threshold: 1.0,
+        faces: Vec::new(),
+        photo: Digest::of(photo),
+        enrolment_photo: enrolled.photo(),
+        models,
+    }
+}
+
+struct Worker {
+    /// Absent after a failure, until fresh models are there.
+    checker: Option<Checker>,
+    models: PathBuf,
+    digests: ModelDigests,
+}
+
+impl Worker {
+    fn run(mut self, waiting: &Mutex<Receiver<Job>>) {
+        while let Some(job) = next(waiting) {
+            // Only what survives a panic is used after it: the checker is dropped.
+            if panic::catch_unwind(AssertUnwindSafe(|| self.work(job))).is_err() {
+                tracing::error!("a vision worker panicked; it gets fresh models");
+                self.checker = None;
+            }
+        }
+    }
+
+    fn work(&mut self, job: Job) {
+        match job {
+            Job::Check { photo, enrolled, reply } if !reply.is_closed() => {
+                let check = match self.checker() {
+                    Ok(checker) => checker.check(&photo, &enrolled),
+                    Err(_) => failed_check(&photo, &enrolled, self.digests),
+                };
+                self.after(check.outcome == Outcome::Error && check.reason != Some(Reason::OtherModel));
+                // Nobody waits any more: the answer has no reader.
+                let _ = reply.send(check);
+            }
+            Job::Enrol { photo, reply } if !reply.is_closed() => {
+                let made = self.checker().map_err(|error| EnrolError::Engine(error.to_string()));
+                let made = made.and_then(|checker| checker.enrol(&photo));
+                self.after(matches!(made, Err(EnrolError::Engine(_))));
+                let _ = reply.send(made);
+            }
+            #[cfg(test)]
+            Job::Panic => panic!("asked to"),
+            Job::Check { .. } | Job::Enrol { .. } => {}
+        }
+    }
+
+    fn checker(&mut self) -> Result<&mut Checker, VisionError> {
+        let checker = match self.checker.take() {
+            Some(checker) => checker,
+            None => Checker::new(&Models::load(&self.models)?)?,
+        };
+        Ok(self.checker.insert(checker))
+    }
+
+    fn after(&mut self, failed: bool) {
+        if failed {
+            tracing::error!("a model failed; the worker gets fresh ones");
+            self.checker = None;
+        }
+    }
+}
+
+/// The next job; `None` once the pool is dropped and the queue is empty.
+fn next(waiting: &Mutex<Receiver<Job>>) -> Option<Job> {
+    waiting.lock().unwrap_or_else(PoisonError::into_inner).recv().ok()
+}

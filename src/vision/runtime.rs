@@ -1,0 +1,129 @@
+//! Loads ONNX Runtime by its path, once a process, and opens models in it.
+//!
+//! One session serves one thread: on a CPU, several photos are faster side by side than in a batch. No execution
+//! provider but the CPU's is set up here.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use ort::environment::Environment;
+use ort::logging::LogLevel;
+use ort::session::Session;
+use ort::session::builder::GraphOptimizationLevel;
+
+use super::manifest::{self, Manifest, ModelDigests, VerifyError};
+
+/// The engine cannot look at photos.
+#[derive(Debug, thiserror::Error)]
+pub enum VisionError {
+    /// A model or the runtime is missing or has other bytes.
+    #[error(transparent)]
+    Verify(#[from] VerifyError),
+    /// The runtime's library does not load.
+    #[error("ONNX Runtime does not load from {}: {why}; run `make models`", path.display())]
+    Runtime {
+        /// The library.
+        path: PathBuf,
+        /// The loader's message.
+        why: String,
+    },
+    /// Another library was loaded before; a process can hold only one.
+    #[error("ONNX Runtime is loaded from {} already", loaded.display())]
+    RuntimeTaken {
+        /// The library in use.
+        loaded: PathBuf,
+    },
+    /// A model does not run, or its answer has another shape than it should.
+    #[error("a model failed: {0}")]
+    Model(String),
+    /// No thread could be started.
+    #[error("a worker thread did not start: {0}")]
+    Thread(#[from] std::io::Error),
+}
+
+impl From<ort::Error> for VisionError {
+    fn from(error: ort::Error) -> Self {
+        Self::Model(error.to_string())
+    }
+}
+
+/// The models' bytes, verified, and the runtime they run in.
+pub struct Models {
+    environment: Environment,
+    detector: Vec<u8>,
+    recogniser: Vec<u8>,
+    digests: ModelDigests,
+    manifest: Manifest,
+}
+
+impl Models {
+    /// Verifies what `make models` left in `folder`, and loads the runtime from there.
+    ///
+    /// # Errors
+    /// When a file is missing, has other bytes than the manifest says, or does not load.
+    pub fn load(folder: &Path) -> Result<Self, VisionError> {
+        let manifest = Manifest::embedded();
+        let read = |role| {
+            let model = manifest.model(role);
+            manifest::verified(folder, &model.file, &model.sha256)
+        };
+        let (detector, detector_digest) = read("detector")?;
+        let (recogniser, recogniser_digest) = read("recogniser")?;
+        let (_, runtime_digest) = manifest::verified(folder, &manifest.runtime.file, &manifest.runtime.sha256)?;
+        let digests =
+            ModelDigests { detector: detector_digest, recogniser: recogniser_digest, runtime: runtime_digest };
+        let environment = environment(&folder.join(&manifest.runtime.file))?;
+        Ok(Self { environment, detector, recogniser, digests, manifest })
+    }
+
+    /// What the models and the runtime are, by digest.
+    pub fn digests(&self) -> ModelDigests {
+        self.digests
+    }
+
+    pub(super) fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    pub(super) fn detector(&self) -> Result<Session, VisionError> {
+        session(&self.environment, &self.detector)
+    }
+
+    pub(super) fn recogniser(&self) -> Result<Session, VisionError> {
+        session(&self.environment, &self.recogniser)
+    }
+}
+
+/// The process's one environment. Kept for good: the library is never unloaded.
+fn environment(library: &Path) -> Result<Environment, VisionError> {
+    static LOADED: Mutex<Option<(PathBuf, Environment)>> = Mutex::new(None);
+    let failed = |why: String| VisionError::Runtime { path: library.to_owned(), why };
+    let path = library.canonicalize().map_err(|error| failed(error.to_string()))?;
+    let mut loaded = LOADED.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some((before, environment)) = &*loaded {
+        if *before != path {
+            return Err(VisionError::RuntimeTaken { loaded: before.clone() });
+        }
+        return Ok(environment.clone());
+    }
+    let builder = ort::init_from(&path).map_err(|error| failed(error.to_string()))?;
+    let environment = builder.with_name("invigil").with_telemetry(false).build()?;
+    environment.set_log_level(LogLevel::Error);
+    *loaded = Some((path, environment.clone()));
+    Ok(environment)
+}
+
+fn session(environment: &Environment, model: &[u8]) -> Result<Session, VisionError> {
+    let plain = |error: ort::Error<ort::session::builder::SessionBuilder>| VisionError::Model(error.to_string());
+    Session::builder(environment)?
+        .with_optimization_level(GraphOptimizationLevel::All)
+        .map_err(plain)?
+        .with_intra_threads(1)
+        .map_err(plain)?
+        .with_inter_threads(1)
+        .map_err(plain)?
+        .with_log_level(LogLevel::Error)
+        .map_err(plain)?
+        .commit_from_memory(model)
+        .map_err(VisionError::from)
+}

@@ -1,0 +1,313 @@
+//! What a check says of real photos, and of what was never a photo. The photos are those of `make models`; without
+//! them these tests fail, and say so.
+
+use std::cell::RefCell;
+use std::path::Path;
+use std::sync::Arc;
+
+use image::{DynamicImage, ImageFormat, RgbImage};
+
+use super::people::People;
+use super::*;
+
+fn folder() -> &'static Path {
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/models/cache"))
+}
+
+fn read(path: &Path) -> Vec<u8> {
+    std::fs::read(path).unwrap_or_else(|error| panic!("{}: {error}; run `make models`", path.display()))
+}
+
+fn enrolment(name: &str) -> Vec<u8> {
+    read(&People::embedded().person(name).unwrap().enrol_path(folder()))
+}
+
+fn frames(name: &str) -> Vec<Vec<u8>> {
+    let paths = People::embedded().person(name).unwrap().frame_paths(folder());
+    paths.iter().map(|path| read(path)).collect()
+}
+
+/// Opening the models takes longer than any check, so each test thread opens them once.
+fn with_checker<T>(work: impl FnOnce(&mut Checker) -> T) -> T {
+    thread_local!(static CHECKER: RefCell<Option<Checker>> = const { RefCell::new(None) });
+    CHECKER.with_borrow_mut(|checker| {
+        work(checker.get_or_insert_with(|| {
+            let models = Models::load(folder()).unwrap_or_else(|error| panic!("{error}"));
+            Checker::new(&models).unwrap_or_else(|error| panic!("{error}"))
+        }))
+    })
+}
+
+fn check(photo: &[u8], enrolled: &str) -> Check {
+    with_checker(|checker| {
+        let template = checker.enrol(&enrolment(enrolled)).unwrap();
+        checker.check(photo, &template)
+    })
+}
+
+/// The outcome's word, and the reason's if there is one.
+fn words(photo: &[u8], enrolled: &str) -> String {
+    let check = check(photo, enrolled);
+    let reason = check.reason.map(|reason| format!(" {}", reason.as_str())).unwrap_or_default();
+    format!("{}{reason}", check.outcome.as_str())
+}
+
+fn picture(photo: &[u8]) -> RgbImage {
+    image::load_from_memory(photo).unwrap().into_rgb8()
+}
+
+fn encoded(picture: RgbImage, format: ImageFormat) -> Vec<u8> {
+    let mut bytes = std::io::Cursor::new(Vec::new());
+    DynamicImage::ImageRgb8(picture).write_to(&mut bytes, format).unwrap();
+    bytes.into_inner()
+}
+
+fn jpeg(picture: RgbImage) -> Vec<u8> {
+    encoded(picture, ImageFormat::Jpeg)
+}
+
+/// `picture` in the middle of a grey square, turned by `degrees`.
+fn tilted(picture: &RgbImage, degrees: f32) -> RgbImage {
+    let side = (picture.width() as f32).hypot(picture.height() as f32) as u32;
+    let (sine, cosine) = degrees.to_radians().sin_cos();
+    let middle = side as f32 / 2.0;
+    RgbImage::from_fn(side, side, |x, y| {
+        let (x, y) = (x as f32 - middle, y as f32 - middle);
+        let from_x = cosine * x + sine * y + picture.width() as f32 / 2.0;
+        let from_y = cosine * y - sine * x + picture.height() as f32 / 2.0;
+        let inside = from_x >= 0.0 && from_y >= 0.0;
+        let found = inside.then(|| picture.get_pixel_checked(from_x as u32, from_y as u32)).flatten();
+        found.copied().unwrap_or(image::Rgb([128; 3]))
+    })
+}
+
+fn resized(picture: &RgbImage, width: u32) -> RgbImage {
+    let height = picture.height() * width / picture.width();
+    image::imageops::resize(picture, width, height, image::imageops::FilterType::Triangle)
+}
+
+fn side_by_side(left: &RgbImage, right: &RgbImage) -> RgbImage {
+    let mut both = RgbImage::new(left.width() + right.width(), left.height().max(right.height()));
+    image::imageops::replace(&mut both, left, 0, 0);
+    image::imageops::replace(&mut both, right, i64::from(left.width()), 0);
+    both
+}
+
+// --- who it is -----------------------------------------------------------------------------------------------------
+
+#[test]
+fn every_listed_frame_matches_its_own_enrolment() {
+    for person in People::embedded().people {
+        for (index, frame) in frames(&person.name).iter().enumerate().step_by(5) {
+            assert_eq!(words(frame, &person.name), "match", "{} frame {}", person.name, person.frames[index]);
+        }
+    }
+}
+
+#[test]
+fn nobody_matches_another_person() {
+    let people = People::embedded().people;
+    for shown in &people {
+        let mut photos = frames(&shown.name);
+        photos.truncate(3);
+        photos.push(enrolment(&shown.name));
+        for other in people.iter().filter(|other| other.name != shown.name) {
+            for photo in &photos {
+                let check = check(photo, &other.name);
+                assert_eq!(check.outcome, Outcome::Mismatch, "{} as {}: {check:?}", shown.name, other.name);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_check_carries_what_is_needed_to_make_it_again() {
+    let (photo, enrolled) = (frames("obama").remove(0), enrolment("obama"));
+    let check = check(&photo, "obama");
+    assert_eq!(check.photo, Digest::of(&photo));
+    assert_eq!(check.enrolment_photo, Digest::of(&enrolled));
+    let manifest = Manifest::embedded();
+    assert_eq!(check.models.recogniser.to_string(), manifest.model("recogniser").sha256);
+    assert_eq!(check.models.detector.to_string(), manifest.model("detector").sha256);
+    assert_eq!(check.models.runtime.to_string(), manifest.runtime.sha256);
+    let json = serde_json::to_value(&check).unwrap();
+    assert_eq!(json["outcome"], "match");
+    assert_eq!(json["models"]["detector"], manifest.model("detector").sha256);
+    assert!(check.similarity.unwrap() >= check.threshold);
+}
+
+#[test]
+fn a_smaller_face_needs_more_likeness() {
+    let large = check(&frames("webcam_man")[0], "webcam_man");
+    let small = check(&jpeg(resized(&picture(&frames("webcam_man")[0]), 220)), "webcam_man");
+    assert_eq!((large.outcome, small.outcome), (Outcome::Match, Outcome::Match));
+    assert!(small.threshold > large.threshold, "{} ≤ {}", small.threshold, large.threshold);
+}
+
+#[test]
+fn a_mirrored_photo_matches() {
+    let mirrored = image::imageops::flip_horizontal(&picture(&frames("webcam_man")[0]));
+    assert_eq!(words(&jpeg(mirrored), "webcam_man"), "match");
+}
+
+// --- what cannot be compared ---------------------------------------------------------------------------------------
+
+#[test]
+fn an_empty_chair_has_no_face() {
+    for path in People::embedded().empty.paths(folder()).iter().step_by(6) {
+        assert_eq!(words(&read(path), "obama"), "no_face", "{}", path.display());
+    }
+}
+
+#[test]
+fn a_second_person_is_seen() {
+    let (one, other) = (picture(&enrolment("obama")), picture(&enrolment("biden")));
+    assert_eq!(words(&jpeg(side_by_side(&one, &other)), "obama"), "multiple_faces");
+    for path in People::embedded().several.paths(folder()) {
+        assert_eq!(words(&read(&path), "obama"), "multiple_faces");
+    }
+}
+
+#[test]
+fn a_small_face_on_the_wall_is_no_second_person() {
+    let mut photo = picture(&enrolment("obama"));
+    let poster = resized(&picture(&enrolment("biden")), 90);
+    image::imageops::replace(&mut photo, &poster, 0, 0);
+    assert_eq!(words(&jpeg(photo), "obama"), "match");
+}
+
+#[test]
+fn a_tilted_head_is_unusable_from_thirty_degrees_on() {
+    let photo = picture(&frames("webcam_man")[20]);
+    for degrees in [-20.0, 20.0] {
+        assert_eq!(words(&jpeg(tilted(&photo, degrees)), "webcam_man"), "match", "{degrees}°");
+    }
+    for degrees in [-135.0, -90.0, -60.0, -45.0, 45.0, 60.0, 90.0, 135.0] {
+        let found = words(&jpeg(tilted(&photo, degrees)), "webcam_man");
+        assert!(found.starts_with("unusable"), "{degrees}°: {found}");
+    }
+}
+
+#[test]
+fn an_upside_down_face_is_unusable_and_not_another_person() {
+    for name in ["obama", "webcam_man", "film_woman", "biden", "astronaut", "car_man"] {
+        let turned = jpeg(image::imageops::rotate180(&picture(&enrolment(name))));
+        assert_eq!(words(&turned, name), "unusable upside_down", "{name}");
+        let refused = with_checker(|checker| checker.enrol(&turned));
+        assert_eq!(refused.unwrap_err(), EnrolError::Unusable(Reason::UpsideDown), "{name}");
+    }
+}
+
+#[test]
+fn a_tiny_face_is_unusable() {
+    let tiny = jpeg(resized(&picture(&frames("webcam_man")[0]), 120));
+    assert_eq!(words(&tiny, "webcam_man"), "unusable too_small");
+    let refused = with_checker(|checker| checker.enrol(&tiny));
+    assert_eq!(refused.unwrap_err(), EnrolError::Unusable(Reason::TooSmall));
+}
+
+#[test]
+fn a_face_that_fills_the_frame_is_found() {
+    let photo = picture(&frames("webcam_man")[0]);
+    let face = with_checker(|checker| checker.detect(&frames("webcam_man")[0])).unwrap().unwrap()[0];
+    let (x, y) = (face.x as u32, face.y as u32);
+    let close = image::imageops::crop_imm(&photo, x, y, face.width as u32, face.height as u32).to_image();
+    assert_eq!(words(&jpeg(resized(&close, 600)), "webcam_man"), "match");
+}
+
+#[test]
+fn an_enrolment_says_what_to_mend() {
+    let empty = read(&People::embedded().empty.paths(folder())[0]);
+    let several = read(&People::embedded().several.paths(folder())[0]);
+    with_checker(|checker| {
+        assert_eq!(checker.enrol(&empty).unwrap_err(), EnrolError::NoFace);
+        assert_eq!(checker.enrol(&several).unwrap_err(), EnrolError::MultipleFaces);
+        let text = EnrolError::Unusable(Reason::Photo(PhotoError::NotAPhoto));
+        assert_eq!(checker.enrol(b"not a photo").unwrap_err(), text);
+    });
+}
+
+#[test]
+fn what_another_model_enrolled_is_not_compared() {
+    let photo = enrolment("obama");
+    let check = with_checker(|checker| {
+        let mut template = checker.enrol(&photo).unwrap();
+        template.recogniser = Digest([7; 32]);
+        checker.check(&photo, &template)
+    });
+    assert_eq!((check.outcome, check.reason), (Outcome::Error, Some(Reason::OtherModel)));
+}
+
+#[test]
+fn a_template_survives_its_byte_form_and_nothing_else_passes_for_one() {
+    let template = with_checker(|checker| checker.enrol(&enrolment("obama"))).unwrap();
+    let bytes = template.to_bytes();
+    assert_eq!(Template::from_bytes(&bytes).unwrap(), template);
+    assert_eq!(Template::from_bytes(&bytes[1..]), Err(TemplateError::Unknown));
+    assert_eq!(Template::from_bytes(&[]), Err(TemplateError::Unknown));
+    let mut damaged = bytes;
+    damaged[100] ^= 0x40;
+    assert_eq!(Template::from_bytes(&damaged), Err(TemplateError::Damaged));
+    assert!(!format!("{template:?}").contains("numbers"));
+}
+
+// --- the pool ------------------------------------------------------------------------------------------------------
+
+fn pool(workers: usize, queue: usize) -> VisionPool {
+    let config = VisionConfig { models: folder().to_owned(), workers, queue };
+    VisionPool::start(config).unwrap_or_else(|error| panic!("{error}"))
+}
+
+#[tokio::test]
+async fn a_pool_checks_and_enrols_and_is_the_same_each_time() {
+    let pool = pool(2, 8);
+    let enrolled = pool.enrol(enrolment("obama").into()).await.unwrap();
+    let photo: Arc<[u8]> = frames("obama").remove(0).into();
+    let first = pool.check(Arc::clone(&photo), enrolled.clone()).await.unwrap();
+    let again = pool.check(photo, enrolled).await.unwrap();
+    assert_eq!(first.outcome, Outcome::Match);
+    assert_eq!(first.similarity, again.similarity);
+}
+
+#[tokio::test]
+async fn a_full_pool_says_so_at_once() {
+    let pool = pool(1, 1);
+    let enrolled = pool.enrol(enrolment("obama").into()).await.unwrap();
+    let photo: Arc<[u8]> = enrolment("obama").into();
+    let all = (0..20).map(|_| pool.check(Arc::clone(&photo), enrolled.clone()));
+    let answers = futures_util::future::join_all(all).await;
+    let busy = answers.iter().filter(|answer| answer.is_err()).count();
+    assert!(busy > 0 && busy < 20, "{busy} of 20 were refused");
+    let refused_or_matched =
+        |answer: &Result<Check, Busy>| answer.as_ref().map_or(true, |c| c.outcome == Outcome::Match);
+    assert!(answers.iter().all(refused_or_matched));
+}
+
+#[tokio::test]
+async fn a_worker_that_panics_is_an_error_for_one_photo_and_none_for_the_next() {
+    let pool = pool(1, 4);
+    let enrolled = pool.enrol(enrolment("obama").into()).await.unwrap();
+    pool.panic_once();
+    let check = pool.check(enrolment("obama").into(), enrolled).await.unwrap();
+    assert_eq!(check.outcome, Outcome::Match);
+}
+
+#[test]
+fn without_models_the_pool_does_not_start_and_says_what_to_do() {
+    let nowhere = tempfile::tempdir().unwrap();
+    let config = VisionConfig { models: nowhere.path().to_owned(), workers: 1, queue: 1 };
+    let error = VisionPool::start(config).err().unwrap().to_string();
+    assert!(error.contains("run `make models`"), "{error}");
+}
+
+#[test]
+fn a_model_with_other_bytes_is_refused() {
+    let other = tempfile::tempdir().unwrap();
+    let manifest = Manifest::embedded();
+    for (file, _) in manifest.files() {
+        std::fs::create_dir_all(other.path().join(file).parent().unwrap()).unwrap();
+        std::fs::copy(folder().join(file), other.path().join(file)).expect("run `make models`");
+    }
+    std::fs::write(other.path().join(&manifest.model("detector").file), b"something else").unwrap();
+    assert!(matches!(Models::load(other.path()), Err(VisionError::Verify(VerifyError::Changed { .. }))));
+}
