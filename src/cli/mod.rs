@@ -4,6 +4,7 @@
 //! when something was found wrong, 2 when the command line was.
 
 pub mod bench;
+pub mod demo;
 pub mod replay;
 pub mod serve;
 
@@ -26,6 +27,8 @@ pub struct Cli {
 enum Command {
     /// Serve learners' pages and platforms
     Serve(serve::Serve),
+    /// Run a server with learners, honest and not, and watch the verdicts arrive
+    Demo(demo::DemoArgs),
     /// Judge session logs again and print their verdicts
     Replay(replay::Replay),
     /// Measure how fast this machine is at it
@@ -37,6 +40,7 @@ impl Cli {
     pub fn run() -> ExitCode {
         match Self::parse().command {
             Command::Serve(serve) => reported(serve.run()),
+            Command::Demo(demo) => reported(demo.run()),
             Command::Replay(replay) => replay.run(),
             Command::Bench(bench) => bench.run(),
         }

@@ -1,12 +1,15 @@
 //! The faces of the demo: frames of films and portraits, prepared by `make models` from published packages.
 //!
-//! `models/people.json` says which frames belong to whom; the files themselves are never part of the repository.
+//! `models/people.json` says which frames show whom; the frames themselves are never part of the repository.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde::Deserialize;
+
+/// Which frames show whom.
+pub const LIST: &str = include_str!("../../models/people.json");
 
 /// Why there is nobody to show.
 #[derive(Debug, thiserror::Error)]
@@ -20,13 +23,8 @@ pub enum PeopleError {
         source: std::io::Error,
     },
     /// The list is not what it should be.
-    #[error("{path}: {source}")]
-    List {
-        /// which
-        path: PathBuf,
-        /// what is wrong
-        source: serde_json::Error,
-    },
+    #[error("models/people.json: {0}")]
+    List(#[from] serde_json::Error),
     /// The list has nobody of that name.
     #[error("people.json knows nobody called {0}")]
     Unknown(&'static str),
@@ -66,15 +64,12 @@ pub struct Film {
 }
 
 impl People {
-    /// Reads the list, of the people whose frames are in `folder`.
+    /// The people of [`LIST`], whose frames are in `folder`.
     ///
     /// # Errors
-    /// When it cannot be read.
-    pub fn read(list: &Path, folder: &Path) -> Result<Self, PeopleError> {
-        let text = read(list)?;
-        let list =
-            serde_json::from_slice(&text).map_err(|source| PeopleError::List { path: list.to_owned(), source })?;
-        Ok(Self { folder: folder.to_owned(), list })
+    /// When `list` is no such list.
+    pub fn of(list: &str, folder: &Path) -> Result<Self, PeopleError> {
+        Ok(Self { folder: folder.to_owned(), list: serde_json::from_str(list)? })
     }
 
     /// The photo to enrol `name` with. It is in no film.
@@ -125,10 +120,8 @@ mod tests {
         for number in 1..=6 {
             std::fs::write(folder.join(format!("ann/{number:03}.jpg")), [number]).unwrap();
         }
-        let list = folder.join("people.json");
-        let text = r#"{"people":[{"name":"ann","enrol":1,"frames":[2,3,4,5,6]}],"empty":{"name":"chair","frames":[9]}}"#;
-        std::fs::write(&list, text).unwrap();
-        People::read(&list, folder).unwrap()
+        let list = r#"{"people":[{"name":"ann","enrol":1,"frames":[2,3,4,5,6]}],"empty":{"name":"chair","frames":[9]}}"#;
+        People::of(list, folder).unwrap()
     }
 
     #[test]
@@ -141,6 +134,15 @@ mod tests {
             std::iter::from_fn(move || film.next_photo()).flatten().collect::<Vec<_>>()
         };
         assert_eq!((shown(0), shown(1)), (vec![2, 4, 6], vec![3, 5]));
+    }
+
+    #[test]
+    fn the_list_has_everybody_who_takes_part() {
+        let people = People::of(LIST, Path::new("nowhere")).unwrap();
+        for learner in crate::demo::learners::everybody() {
+            assert!(!matches!(people.film(learner.sitter, 0, 1), Err(PeopleError::Unknown(_))), "{}", learner.name);
+            assert!(!matches!(people.portrait(learner.portrait), Err(PeopleError::Unknown(_))), "{}", learner.name);
+        }
     }
 
     #[test]

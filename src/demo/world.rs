@@ -4,7 +4,9 @@ use reqwest::{Client as Http, Method, RequestBuilder};
 use serde_json::{Value, json};
 
 use super::course;
+use super::receiver::Receiver;
 use crate::client::{ClientKey, Credentials};
+use crate::delivery::sign::WebhookSecret;
 
 /// Class hours of the ordinary course.
 const HOURS: i64 = 40;
@@ -110,8 +112,8 @@ impl Place {
 }
 
 impl World {
-    /// Makes platforms and courses on the server at `address` (`http://host:port`). `webhooks` gives the address for
-    /// each platform, and is told the secret.
+    /// Makes platforms and courses on the server at `address` (`http://host:port`), judged by the pack `policy`, with
+    /// webhooks that go to `receiver`.
     ///
     /// # Errors
     /// When the server refuses.
@@ -119,7 +121,7 @@ impl World {
         address: &str,
         operator_key: &str,
         policy: &str,
-        mut webhooks: impl FnMut(usize, Option<&str>) -> String,
+        receiver: &Receiver,
     ) -> Result<Self, WorldError> {
         // Fails when the process has chosen a provider already, which is as well.
         let _ = rustls::crypto::ring::default_provider().install_default();
@@ -128,9 +130,7 @@ impl World {
         let mut platforms = Vec::with_capacity(2);
         for (index, name) in ["青田在线", "北河云课堂"].into_iter().enumerate() {
             let platform = operator.platform(name).await?;
-            let hook = json!({"url": webhooks(index, None)});
-            let hook = platform.send(Method::PUT, "/platform/webhook", hook).await?;
-            webhooks(index, Some(text(&hook, "/platform/webhook", "secret")?));
+            platform.subscribe(index, receiver).await?;
             platforms.push(platform);
         }
         let [here, elsewhere] = <[Api; 2]>::try_from(platforms).unwrap_or_else(|_| unreachable!("two names"));
@@ -207,6 +207,15 @@ impl Api {
         let path = format!("/platforms/{}/keys", text(&platform, "/platforms", "id")?);
         let key = self.send(Method::POST, &path, json!({"label": "demo"})).await?;
         Ok(Self { key: text(&key, &path, "key")?.to_owned(), ..self.clone() })
+    }
+
+    async fn subscribe(&self, index: usize, receiver: &Receiver) -> Result<(), WorldError> {
+        let path = "/platform/webhook";
+        let hook = self.send(Method::PUT, path, json!({"url": receiver.url(index)})).await?;
+        let secret = WebhookSecret::parse(text(&hook, path, "secret")?);
+        let secret = secret.map_err(|_| WorldError::Answer { what: path.to_owned(), field: "secret" })?;
+        receiver.share(index, secret);
+        Ok(())
     }
 
     /// A course of `platform`, approved with all its lessons by this operator: its id, and those of its lessons.
