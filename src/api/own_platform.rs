@@ -12,7 +12,7 @@ use super::caller::OwnPlatform;
 use super::extract::JsonBody;
 use super::problem::{Problem, Refusals};
 use super::{Answer, ApiState};
-use crate::auth::webhook_secret::WebhookSecret;
+use crate::delivery::sign::WebhookSecret;
 use crate::store::platforms::PlatformRecord;
 
 /// Longest address of a webhook, in bytes.
@@ -58,7 +58,7 @@ async fn set_webhook(
     let secret = WebhookSecret::generate(&state.entropy);
     let sealed = secret.seal(&state.keys, &state.entropy, &platform);
     state.store.set_webhook(&platform, url.to_string(), sealed).await?;
-    Ok(Json(IssuedWebhook { url: url.to_string(), secret: secret.expose() }))
+    Ok(Json(IssuedWebhook { url: url.to_string(), secret: secret.to_text() }))
 }
 
 /// Takes the webhook away; what was not delivered yet is not

@@ -88,6 +88,8 @@ kinds! {
     face_mismatch: CONFLICT, "face-mismatch", "The face does not match";
     /// 409: nothing more can be credited.
     quota_spent: CONFLICT, "quota-spent", "The online hours are used up";
+    /// 409: the learner has as many sessions open as one may.
+    too_many_sessions: CONFLICT, "too-many-sessions", "Too many sessions are open";
     /// 409: the session was closed before.
     session_closed: CONFLICT, "session-closed", "The session is already closed";
     /// 413: more bytes than allowed.

@@ -292,6 +292,7 @@ impl From<OpenRefusal> for Problem {
         match refusal {
             OpenRefusal::NotEnrolled => Self::not_enrolled(detail).naming("learner", "is not enrolled in this project"),
             OpenRefusal::NoPhoto => Self::photo_missing(detail).naming("learner", "has no enrolment photo"),
+            OpenRefusal::TooManyOpen { .. } => Self::too_many_sessions(detail),
             OpenRefusal::QuotaSpent => Self::quota_spent(detail),
             OpenRefusal::Busy { retry_after_ms } => Self::busy(detail).retry_after_ms(retry_after_ms),
             OpenRefusal::Store(error) => error.into(),
@@ -330,7 +331,7 @@ mod tests {
 
         let now_ms = operator.clock.now_ms();
         let token = LearnerToken::parse(opened["token"].as_str().unwrap()).unwrap();
-        let holder = operator.state.store.token_holder(token.hash(), now_ms).await.unwrap().unwrap();
+        let holder = operator.state.store.token_holder(token.hash()).await.unwrap().unwrap();
         assert_eq!(holder.session, opened["session"].as_str().unwrap());
         assert_eq!(holder.expires_at, opened["token_expires_at"].as_i64().unwrap());
         assert!(holder.expires_at > now_ms);

@@ -36,9 +36,10 @@ fn line(row: &Row, widths: &[usize], width: Option<usize>) -> String {
 fn rows(learner: &LearnerReport) -> Vec<Row> {
     let mark = if learner.problems.is_empty() { style("✓").green() } else { style("✗").red().bold() };
     let similarity = learner.similarity().map(|(lowest, highest)| format!("{lowest:.2}–{highest:.2}"));
-    let mut clauses = learner.broken().into_iter().map(|broken| {
-        format!("{} {}", broken.name, style(format!("{} {}", broken.source, broken.text)).dim())
-    });
+    let mut clauses = learner
+        .broken()
+        .into_iter()
+        .map(|broken| format!("{} {}", broken.name, style(format!("{} {}", broken.source, broken.text)).dim()));
     let first: Row = [
         mark.to_string(),
         learner.learner.to_owned(),
@@ -107,7 +108,9 @@ mod tests {
             similarity: Some((0.613, 0.95)),
             ..SessionReport::default()
         };
-        LearnerReport { learner: name, does: "看视频", sessions: vec![session], credited_hours: 0.16, problems: vec![] }
+        LearnerReport {
+            learner: name, does: "看视频", sessions: vec![session], credited_hours: 0.16, problems: vec![]
+        }
     }
 
     #[test]

@@ -98,7 +98,11 @@ async fn tell(learners: Vec<(&'static str, Progress)>, wall: Clock) {
         for ((name, progress), before) in learners.iter().zip(&mut before) {
             let seen = progress.seen();
             for news in news(before, &seen) {
-                eprintln!("{:5.1} s  {}  {news}", stopwatch.elapsed().as_secs_f64(), pad_str(name, NAME_COLUMNS, Alignment::Left, None));
+                eprintln!(
+                    "{:5.1} s  {}  {news}",
+                    stopwatch.elapsed().as_secs_f64(),
+                    pad_str(name, NAME_COLUMNS, Alignment::Left, None)
+                );
             }
             *before = seen;
         }
@@ -144,6 +148,9 @@ mod tests {
         insta::assert_snapshot!(one_line("speeder", &seen), @"");
         let offline = Seen { connected: false, ..seen.clone() };
         assert_eq!(state(&offline), "offline fast_forward/rate");
-        assert_eq!(news(&Seen { violations: vec![], ..seen.clone() }, &offline), ["is offline", "breaks fast_forward/rate"]);
+        assert_eq!(
+            news(&Seen { violations: vec![], ..seen.clone() }, &offline),
+            ["is offline", "breaks fast_forward/rate"]
+        );
     }
 }

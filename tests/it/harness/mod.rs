@@ -42,7 +42,6 @@ pub struct Stage {
 /// A platform with one approved project.
 pub struct Course {
     pub platform: Api,
-    pub platform_id: String,
     pub project: String,
     pub lessons: Vec<String>,
 }
@@ -52,7 +51,6 @@ pub struct Course {
 pub struct Opened {
     pub session: String,
     pub token: String,
-    pub url: String,
 }
 
 impl Stage {
@@ -91,7 +89,7 @@ impl Stage {
         let key = self.operator.post(&format!("/platforms/{platform_id}/keys"), json!({"label": "test"})).await;
         let api = Api { key: text(&key, "key"), ..self.operator.clone() };
         let (project, lessons) = self.project(&api, durations_ms).await;
-        Course { platform: api, platform_id, project, lessons }
+        Course { platform: api, project, lessons }
     }
 
     /// One more approved project of this platform.
@@ -146,7 +144,7 @@ impl Course {
 
     pub async fn open(&self, lesson: &str, learner: &str) -> Opened {
         let opened = self.platform.post("/sessions", json!({"lesson": lesson, "learner": learner})).await;
-        Opened { session: text(&opened, "session"), token: text(&opened, "token"), url: text(&opened, "url") }
+        Opened { session: text(&opened, "session"), token: text(&opened, "token") }
     }
 }
 
