@@ -4,6 +4,9 @@
 //! when something was found wrong, 2 when the command line was.
 
 pub mod bench;
+pub mod demo;
+pub mod face;
+pub mod models;
 pub mod openapi;
 pub mod replay;
 pub mod serve;
@@ -27,10 +30,16 @@ pub struct Cli {
 enum Command {
     /// Serve learners' pages and platforms
     Serve(serve::Serve),
+    /// Run a server with learners, honest and not, and watch the verdicts arrive
+    Demo(demo::DemoArgs),
     /// Judge session logs again and print their verdicts
     Replay(replay::Replay),
-    /// Print the OpenAPI document of the REST API
-    Openapi,
+    /// Look at one photo or two as the server would
+    Face(face::FaceArgs),
+    /// The face models: verify them
+    Models(models::ModelsArgs),
+    /// Print the REST API's OpenAPI document
+    Openapi(openapi::OpenApi),
     /// Measure how fast this machine is at it
     Bench(bench::Bench),
 }
@@ -40,8 +49,11 @@ impl Cli {
     pub fn run() -> ExitCode {
         match Self::parse().command {
             Command::Serve(serve) => reported(serve.run()),
+            Command::Demo(demo) => reported(demo.run()),
             Command::Replay(replay) => replay.run(),
-            Command::Openapi => reported(openapi::run()),
+            Command::Face(face) => reported(face.run()),
+            Command::Models(models) => reported(models.run()),
+            Command::Openapi(openapi) => reported(openapi.run()),
             Command::Bench(bench) => bench.run(),
         }
     }

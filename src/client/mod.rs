@@ -133,7 +133,12 @@ impl Client {
 impl Handle {
     /// The client's own clock, ms since it began: the `ct` of an event that happens now.
     pub fn ct_ms(&self) -> i64 {
-        self.clock.now_ms() - self.origin_ms
+        self.ct_at(self.clock.now_ms())
+    }
+
+    /// What the client's own clock showed when `now_ms` was on the clock that it was given.
+    pub fn ct_at(&self, now_ms: i64) -> i64 {
+        now_ms - self.origin_ms
     }
 
     /// Reports something that happens now. Returns once it is taken down, which is before it is sent; it will be
@@ -142,7 +147,16 @@ impl Handle {
     /// # Errors
     /// When the client has ended.
     pub async fn send_event(&self, event: Event) -> Result<(), Ended> {
-        self.command(Command::Event { ct: self.ct_ms(), event }).await
+        self.send_event_at(self.ct_ms(), event).await
+    }
+
+    /// Reports something that happened when the client's own clock showed `ct_ms`. One that is older than the event
+    /// before is brought forward to it.
+    ///
+    /// # Errors
+    /// When the client has ended.
+    pub async fn send_event_at(&self, ct_ms: i64, event: Event) -> Result<(), Ended> {
+        self.command(Command::Event { ct: ct_ms, event }).await
     }
 
     /// Answers a capture: commits to `photo` (the bytes of a JPEG, PNG or WebP file) now, and sends it once the

@@ -1,1 +1,23 @@
-//! See ARCHITECTURE.md.
+//! Learners, honest and not, who show the server at work.
+//!
+//! A server in a temporary folder, two platforms with a webhook receiver, and fifteen learners who are clients of the
+//! real protocol with real photos. Sessions run faster by an injected clock; nothing else is faked. How it looks on a
+//! terminal is in [`view`] and [`table`]; the command line is `cli::demo`.
+
+mod course;
+mod desk;
+mod identity;
+mod learners;
+mod people;
+mod player;
+mod progress;
+mod receiver;
+mod report;
+mod run;
+pub mod table;
+pub mod view;
+mod world;
+
+pub use self::progress::{Progress, Seen};
+pub use self::report::{Broken, LearnerReport, Report, SessionReport};
+pub use self::run::{Demo, DemoError, DemoOptions};

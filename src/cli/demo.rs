@@ -1,0 +1,75 @@
+//! `invigil demo`: a server, learners honest and not, and their verdicts, without any set-up.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use clap::Args;
+
+use crate::clock::Clock;
+use crate::demo::{Demo, DemoOptions, Report, table, view};
+use crate::vision::DEFAULT_FOLDER;
+
+/// Run a server with learners, honest and not, and watch the verdicts arrive.
+#[derive(Debug, Args)]
+pub struct DemoArgs {
+    /// How much faster than life sessions run
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=10))]
+    speed: u32,
+    /// End when the last verdict is there, with 1 if one is not deserved, instead of waiting for Ctrl-C
+    #[arg(long)]
+    once: bool,
+    /// Print the report as JSON on stdout, instead of a table
+    #[arg(long)]
+    json: bool,
+    /// Where `make models` put the models and the people
+    #[arg(long, value_name = "FOLDER", default_value = DEFAULT_FOLDER)]
+    models: PathBuf,
+    /// What is logged, as in RUST_LOG
+    #[arg(long, value_name = "LEVELS", default_value = "error")]
+    log: String,
+}
+
+impl DemoArgs {
+    /// Holds the demo.
+    ///
+    /// # Errors
+    /// When the server does not start or the stage cannot be set; not because of a verdict.
+    pub fn run(self) -> anyhow::Result<ExitCode> {
+        let filter = tracing_subscriber::EnvFilter::try_new(&self.log).context("--log")?;
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+        super::runtime()?.block_on(self.hold())
+    }
+
+    async fn hold(self) -> anyhow::Result<ExitCode> {
+        let demo = Demo::set_up(&DemoOptions { speed: self.speed, models_folder: self.models.clone() }).await?;
+        eprintln!("serving at {}; Ctrl-C ends it", demo.address());
+        let report = tokio::select! {
+            report = demo.perform() => report,
+            () = view::follow(demo.learners(), Clock::system()) => anyhow::bail!("the view ended"),
+            stop = tokio::signal::ctrl_c() => {
+                stop?;
+                demo.stop().await;
+                return Ok(ExitCode::FAILURE);
+            }
+        };
+        self.show(&report)?;
+        if !self.once {
+            eprintln!("\nstill serving at {}; Ctrl-C ends it", demo.address());
+            tokio::signal::ctrl_c().await?;
+        }
+        demo.stop().await;
+        Ok(if report.as_deserved { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    }
+
+    fn show(&self, report: &Report) -> anyhow::Result<()> {
+        if self.json {
+            println!("{}", serde_json::to_string_pretty(report)?);
+            return Ok(());
+        }
+        let terminal = console::Term::stdout();
+        let columns = terminal.is_term().then(|| usize::from(terminal.size().1));
+        print!("\n{}", table::draw(report, columns));
+        Ok(())
+    }
+}

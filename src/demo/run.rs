@@ -1,0 +1,213 @@
+//! The demo from its first to its last moment: a server in a temporary folder, a stage, learners, a report.
+//!
+//! Everybody speaks with the server over sockets, as from outside. Only the sessions' clock is the demo's own.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use serde_json::Value;
+use tokio::task::JoinSet;
+
+use super::identity::invented_id_number;
+use super::learners::{Learner, Seat, everybody};
+use super::people::{LIST, People, PeopleError};
+use super::progress::{Progress, Seen};
+use super::receiver::Receiver;
+use super::report::{LearnerReport, Report, SessionReport};
+use super::world::{OpenedSession, World, WorldError};
+use crate::clock::{Clock, Entropy, Stopwatch};
+use crate::config::Config;
+use crate::lifecycle::{Server, ServerConfig, StartError};
+
+const POLICY: &str = include_str!("policy.toml");
+const POLICY_NAME: &str = "demo";
+/// How long the last webhooks may take, in real time: their first attempt is made at once.
+const WEBHOOKS_WITHIN_MS: i64 = 10_000;
+
+/// Why the demo could not be held.
+#[derive(Debug, thiserror::Error)]
+pub enum DemoError {
+    /// A file could not be written, or a port not be had.
+    #[error("{0}: {1}")]
+    Io(&'static str, std::io::Error),
+    /// The people could not be read.
+    #[error(transparent)]
+    People(#[from] PeopleError),
+    /// The server does not start.
+    #[error("the server does not start: {0}")]
+    Start(#[from] StartError),
+    /// The stage could not be set.
+    #[error("the stage could not be set: {0}")]
+    World(#[from] WorldError),
+}
+
+/// How the demo is held.
+#[derive(Debug, Clone)]
+pub struct DemoOptions {
+    /// how much faster than life sessions run, 1 to 10
+    pub speed: u32,
+    /// where `make models` put the models and the people
+    pub models_folder: PathBuf,
+}
+
+/// A server with learners at its door.
+pub struct Demo {
+    server: Server,
+    // Dropped last: the server writes into it.
+    _folder: tempfile::TempDir,
+    world: Arc<World>,
+    receiver: Receiver,
+    cast: Vec<(Learner, Seat)>,
+    clock: Clock,
+    wall: Clock,
+    speed: u32,
+}
+
+impl Demo {
+    /// Starts the server and sets the stage.
+    ///
+    /// # Errors
+    /// When the server does not start, or the models or people are not there.
+    pub async fn set_up(options: &DemoOptions) -> Result<Self, DemoError> {
+        let (clock, wall, entropy) = (Clock::scaled(options.speed), Clock::system(), Entropy::system());
+        let people = People::of(LIST, &options.models_folder.join("people"))?;
+        let folder = tempfile::tempdir().map_err(|error| DemoError::Io("temporary folder", error))?;
+        let config = config(&folder, options)?;
+        let (session_clock, real, random) = (clock.clone(), wall.clone(), entropy.clone());
+        let server = Server::start(ServerConfig { config, clock: session_clock, wall: real, entropy: random }).await?;
+        let receiver = Receiver::start(wall.clone()).await.map_err(|error| DemoError::Io("webhook receiver", error))?;
+        let world = World::set_up(&server.public_url, &server.operator_key, POLICY_NAME, &receiver).await?;
+        let world = Arc::new(world);
+        let mut cast = Vec::new();
+        for (index, learner) in everybody().into_iter().enumerate() {
+            let seat = seat(&world, &people, index, &learner, (&clock, &entropy)).await?;
+            cast.push((learner, seat));
+        }
+        let speed = options.speed;
+        Ok(Self { server, _folder: folder, world, receiver, cast, clock, wall, speed })
+    }
+
+    /// Where the server listens: `http://host:port`.
+    pub fn address(&self) -> &str {
+        &self.server.public_url
+    }
+
+    /// Everybody, and what can be seen of them.
+    pub fn learners(&self) -> Vec<(&'static str, Progress)> {
+        self.cast.iter().map(|(learner, seat)| (learner.name, seat.progress.clone())).collect()
+    }
+
+    /// Lets everybody do what they came for; returns when the last has left and the webhooks are there.
+    pub async fn perform(&self) -> Report {
+        let stopwatch = Stopwatch::start();
+        let mut learners = JoinSet::new();
+        for (learner, seat) in &self.cast {
+            let (script, seat) = (learner.script, seat.clone());
+            learners.spawn(async move {
+                let progress = seat.progress.clone();
+                // Over is how most sessions end; what it came to is in the verdict.
+                let _ = script(seat).await;
+                progress.leaves();
+            });
+        }
+        while learners.join_next().await.is_some() {}
+        self.await_webhooks().await;
+        let mut reports = Vec::with_capacity(self.cast.len());
+        for (learner, seat) in &self.cast {
+            reports.push(self.report(learner, &seat.progress.seen()).await);
+        }
+        let webhooks = self.receiver.counts();
+        let as_deserved =
+            reports.iter().all(|report| report.problems.is_empty()) && webhooks.received == webhooks.verified;
+        let elapsed_s = stopwatch.elapsed().as_secs_f64();
+        Report { speed: self.speed, elapsed_s, learners: reports, webhooks, as_deserved }
+    }
+
+    /// Stops the server.
+    pub async fn stop(self) {
+        self.server.stop().await;
+    }
+
+    async fn await_webhooks(&self) {
+        let sessions: Vec<OpenedSession> =
+            self.cast.iter().flat_map(|(_, seat)| seat.progress.seen().sessions).collect();
+        let deadline_ms = self.wall.now_ms() + WEBHOOKS_WITHIN_MS;
+        while self.wall.now_ms() < deadline_ms
+            && !sessions.iter().all(|session| self.receiver.verdict(&session.id).is_some())
+        {
+            self.wall.sleep_ms(50).await;
+        }
+    }
+
+    async fn report(&self, learner: &Learner, seen: &Seen) -> LearnerReport {
+        let told: HashMap<&str, Value> = seen
+            .closed
+            .iter()
+            .map(|(session, closed)| (session.as_str(), serde_json::from_str(closed.verdict.get()).unwrap_or_default()))
+            .collect();
+        let mut sessions = Vec::with_capacity(seen.sessions.len());
+        for session in &seen.sessions {
+            sessions.push(self.session_report(session, told.get(session.id.as_str())).await);
+        }
+        LearnerReport::of(learner, sessions, &seen.errors)
+    }
+
+    async fn session_report(&self, session: &OpenedSession, told: Option<&Value>) -> SessionReport {
+        let verdict = self.world.verdict(session).await.unwrap_or_else(|error| {
+            tracing::warn!(%error, "a verdict cannot be read");
+            Value::Null
+        });
+        let log = self.world.log(session).await.unwrap_or_default();
+        let mut report = SessionReport::of(&session.id, &verdict, &log);
+        report.compare("to the learner", told, &verdict);
+        report.compare("by webhook", self.receiver.verdict(&session.id).as_ref(), &verdict);
+        report
+    }
+
+    /// The clock of the sessions.
+    pub fn clock(&self) -> &Clock {
+        &self.clock
+    }
+}
+
+fn config(folder: &tempfile::TempDir, options: &DemoOptions) -> Result<Config, DemoError> {
+    let policy = folder.path().join("policy.toml");
+    std::fs::write(&policy, POLICY).map_err(|error| DemoError::Io("policy", error))?;
+    let mut config = Config::default();
+    config.listen = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
+    config.data_folder = folder.path().join("data");
+    config.models_folder = options.models_folder.clone();
+    config.policies = vec![policy];
+    // The receiver is on this machine.
+    config.webhook.allow_private_addresses = true;
+    config.webhook.allow_http = true;
+    Ok(config)
+}
+
+/// Makes a learner known everywhere where they are to learn, and gives them a camera.
+async fn seat(
+    world: &Arc<World>,
+    people: &People,
+    index: usize,
+    learner: &Learner,
+    (clock, entropy): (&Clock, &Entropy),
+) -> Result<Seat, DemoError> {
+    let sitters: Vec<&str> = everybody().iter().map(|other| other.sitter).collect();
+    let same_face = |sitters: &[&str]| sitters.iter().filter(|sitter| **sitter == learner.sitter).count();
+    let film = people.film(learner.sitter, same_face(&sitters[..index]), same_face(&sitters))?;
+    let portrait = people.portrait(learner.portrait)?;
+    let id_number = invented_id_number(index as u32);
+    let mut id = String::new();
+    for place in learner.places {
+        id = world.enrol(*place, &id_number, &portrait, learner.prior_online_ms).await?;
+    }
+    Ok(Seat {
+        world: world.clone(),
+        learner: id,
+        film,
+        clock: clock.clone(),
+        entropy: entropy.clone(),
+        progress: Progress::default(),
+    })
+}

@@ -1,0 +1,132 @@
+//! The table at the end: columns that stay in line when Chinese and Latin text stand beside each other.
+
+use console::{Alignment, measure_text_width, pad_str, style, truncate_str};
+
+use super::report::{LearnerReport, Report};
+
+const HEADERS: [&str; 7] = ["", "learner", "what they did", "verdict", "hours", "similarity", "rule and clause"];
+const GAP: &str = "  ";
+
+type Row = [String; HEADERS.len()];
+
+/// Draws the report. Lines are cut at `width` columns, when one is given.
+pub fn draw(report: &Report, width: Option<usize>) -> String {
+    let rows: Vec<Row> = report.learners.iter().flat_map(rows).collect();
+    let widths: [usize; HEADERS.len()] = std::array::from_fn(|column| {
+        let cells = rows.iter().map(|row| measure_text_width(&row[column]));
+        cells.chain([measure_text_width(HEADERS[column])]).max().unwrap_or(0)
+    });
+    let header = HEADERS.map(|title| style(title).dim().to_string());
+    let mut lines = vec![line(&header, &widths, width)];
+    lines.extend(rows.iter().map(|row| line(row, &widths, width)));
+    lines.push(String::new());
+    lines.extend(report.learners.iter().flat_map(problems));
+    lines.push(summary(report));
+    lines.join("\n") + "\n"
+}
+
+fn line(row: &Row, widths: &[usize], width: Option<usize>) -> String {
+    let cells = row.iter().zip(widths).map(|(cell, width)| pad_str(cell, *width, Alignment::Left, None));
+    let line = cells.collect::<Vec<_>>().join(GAP);
+    let line = line.trim_end();
+    width.map_or_else(|| line.to_owned(), |width| truncate_str(line, width, "…").into_owned())
+}
+
+/// A learner's row, and one more for each further rule.
+fn rows(learner: &LearnerReport) -> Vec<Row> {
+    let mark = if learner.problems.is_empty() { style("✓").green() } else { style("✗").red().bold() };
+    let similarity = learner.similarity().map(|(lowest, highest)| format!("{lowest:.2}–{highest:.2}"));
+    let mut clauses = learner
+        .broken()
+        .into_iter()
+        .map(|broken| format!("{} {}", broken.name, style(format!("{} {}", broken.source, broken.text)).dim()));
+    let first: Row = [
+        mark.to_string(),
+        learner.learner.to_owned(),
+        learner.does.to_owned(),
+        coloured(learner.status()),
+        format!("{:.2}", learner.credited_hours),
+        similarity.unwrap_or_else(|| "–".to_owned()),
+        clauses.next().unwrap_or_default(),
+    ];
+    let further = clauses.map(|clause| {
+        let mut row = Row::default();
+        row[HEADERS.len() - 1] = clause;
+        row
+    });
+    std::iter::once(first).chain(further).collect()
+}
+
+/// A verdict's status in its colour.
+pub(super) fn coloured(status: &str) -> String {
+    match status {
+        "valid" => style(status).green().to_string(),
+        "invalid" => style(status).red().to_string(),
+        "review" => style(status).yellow().to_string(),
+        _ => style(status).bold().to_string(),
+    }
+}
+
+fn problems(learner: &LearnerReport) -> impl Iterator<Item = String> + '_ {
+    learner.problems.iter().map(|problem| format!("{} {}: {problem}", style("✗").red().bold(), learner.learner))
+}
+
+fn summary(report: &Report) -> String {
+    let sessions: usize = report.learners.iter().map(|learner| learner.sessions.len()).sum();
+    let webhooks = report.webhooks;
+    let deserved = if report.as_deserved {
+        style("everybody got what they deserve").green()
+    } else {
+        style("not everybody got what they deserve").red().bold()
+    };
+    format!(
+        "{sessions} sessions in {:.0} s at {} times the speed; webhooks: {} received, {} verified; {deserved}",
+        report.elapsed_s, report.speed, webhooks.received, webhooks.verified
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::demo::receiver::Counts;
+    use crate::demo::report::{Broken, SessionReport};
+
+    fn learner(name: &'static str, broken: &[(&str, &str)]) -> LearnerReport {
+        let broken: Vec<Broken> = broken
+            .iter()
+            .map(|(name, source)| Broken {
+                rule: (*name).into(),
+                name: (*name).into(),
+                source: (*source).into(),
+                text: "有…".into(),
+            })
+            .collect();
+        let status = if broken.is_empty() { "valid" } else { "invalid" };
+        let session = SessionReport {
+            status: status.into(),
+            broken,
+            similarity: Some((0.613, 0.95)),
+            ..SessionReport::default()
+        };
+        LearnerReport {
+            learner: name, does: "看视频", sessions: vec![session], credited_hours: 0.16, problems: vec![]
+        }
+    }
+
+    #[test]
+    fn columns_stay_in_line() {
+        console::set_colors_enabled(false);
+        let report = Report {
+            speed: 10,
+            elapsed_s: 61.2,
+            learners: vec![
+                learner("honest", &[]),
+                learner("快进者", &[("fast_forward/rate", "10号"), ("prompt_gap", "10号")]),
+            ],
+            webhooks: Counts { received: 2, verified: 2, repeated: 0 },
+            as_deserved: true,
+        };
+        insta::assert_snapshot!(draw(&report, None), @"");
+        assert!(draw(&report, Some(60)).lines().take(4).all(|line| measure_text_width(line) <= 60));
+    }
+}

@@ -1,0 +1,282 @@
+//! The stage: platforms, courses, learners and their photos, all made through the REST API like anybody would.
+
+use reqwest::{Client as Http, Method, RequestBuilder};
+use serde_json::{Value, json};
+
+use super::course;
+use super::receiver::Receiver;
+use crate::client::{ClientKey, Credentials};
+use crate::delivery::sign::WebhookSecret;
+
+/// Class hours of the ordinary course.
+const HOURS: i64 = 40;
+/// One hour of 40 minutes: 16 of them may be online.
+const SMALL_HOURS: i64 = 1;
+
+/// Why the stage could not be set.
+#[derive(Debug, thiserror::Error)]
+pub enum WorldError {
+    /// The server cannot be reached.
+    #[error("{what}: {source}")]
+    Http {
+        /// the request
+        what: String,
+        /// what happened
+        source: reqwest::Error,
+    },
+    /// The server will not do it.
+    #[error("{what}: {status}: {body}")]
+    Refused {
+        /// the request
+        what: String,
+        /// the status
+        status: u16,
+        /// why
+        body: String,
+    },
+    /// The answer lacks something.
+    #[error("{what}: the answer has no {field}")]
+    Answer {
+        /// the request
+        what: String,
+        /// what it lacks
+        field: &'static str,
+    },
+}
+
+/// A caller of the REST API.
+#[derive(Clone)]
+struct Api {
+    http: Http,
+    /// up to and including `/api/v1`
+    base: String,
+    key: String,
+}
+
+/// Where a session can be opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Place {
+    /// First lesson of the ordinary course, first platform.
+    First,
+    /// The lesson after it.
+    Second,
+    /// The same course at the second platform.
+    Elsewhere,
+    /// A course so short that its online quota is soon spent.
+    Small,
+}
+
+/// A session that a platform has opened for a learner.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OpenedSession {
+    /// its id
+    pub id: String,
+    /// whose it is
+    pub place: Place,
+}
+
+/// What a learner's page is given.
+#[derive(Debug)]
+pub struct Admission {
+    /// the session
+    pub session: OpenedSession,
+    /// where to stream
+    pub url: String,
+    /// with what
+    pub credentials: Credentials,
+}
+
+/// Two platforms and their courses.
+pub struct World {
+    platforms: [Api; 2],
+    projects: [String; 3],
+    lessons: [String; 4],
+}
+
+impl Place {
+    fn platform(self) -> usize {
+        usize::from(self == Self::Elsewhere)
+    }
+
+    fn project(self) -> usize {
+        match self {
+            Self::First | Self::Second => 0,
+            Self::Elsewhere => 1,
+            Self::Small => 2,
+        }
+    }
+
+    fn lesson(self) -> usize {
+        self as usize
+    }
+}
+
+impl World {
+    /// Makes platforms and courses on the server at `address` (`http://host:port`), judged by the pack `policy`, with
+    /// webhooks that go to `receiver`.
+    ///
+    /// # Errors
+    /// When the server refuses.
+    pub async fn set_up(
+        address: &str,
+        operator_key: &str,
+        policy: &str,
+        receiver: &Receiver,
+    ) -> Result<Self, WorldError> {
+        // Fails when the process has chosen a provider already, which is as well.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let base = format!("{}/api/v1", address.trim_end_matches('/'));
+        let operator = Api { http: Http::new(), base, key: operator_key.to_owned() };
+        let mut platforms = Vec::with_capacity(2);
+        for (index, name) in ["青田在线", "北河云课堂"].into_iter().enumerate() {
+            let platform = operator.platform(name).await?;
+            platform.subscribe(index, receiver).await?;
+            platforms.push(platform);
+        }
+        let [here, elsewhere] = <[Api; 2]>::try_from(platforms).unwrap_or_else(|_| unreachable!("two names"));
+        let titles = ["第一课 安全用电", "第二课 电工仪表"];
+        let (main, main_lessons) = operator.course(&here, policy, "电工（五级）", HOURS, &titles).await?;
+        let (other, other_lessons) = operator.course(&elsewhere, policy, "电工（五级）", HOURS, &titles[..1]).await?;
+        let (small, small_lessons) = operator.course(&here, policy, "安全用电常识", SMALL_HOURS, &titles[..1]).await?;
+        let lessons: Vec<String> = [main_lessons, other_lessons, small_lessons].concat();
+        let lessons =
+            lessons.try_into().map_err(|_| WorldError::Answer { what: "/projects".into(), field: "lessons" })?;
+        Ok(Self { platforms: [here, elsewhere], projects: [main, other, small], lessons })
+    }
+
+    /// Makes a learner known at the platform of `place`, with a photo, and enrols them there. Returns their id.
+    ///
+    /// # Errors
+    /// When the server refuses.
+    pub async fn enrol(
+        &self,
+        place: Place,
+        id_number: &str,
+        portrait: &[u8],
+        prior_online_ms: i64,
+    ) -> Result<String, WorldError> {
+        let platform = &self.platforms[place.platform()];
+        let learner = platform.send(Method::POST, "/learners", json!({"id_number": id_number})).await?;
+        let id = text(&learner, "/learners", "id")?.to_owned();
+        // Known from the other platform already: the photo in force stays.
+        if learner["photo_version"].as_i64().unwrap_or(0) == 0 {
+            platform.photo(&id, portrait).await?;
+        }
+        let path = format!("/projects/{}/enrolments", self.projects[place.project()]);
+        platform.send(Method::POST, &path, json!({"learner": id, "prior_online_ms": prior_online_ms})).await?;
+        Ok(id)
+    }
+
+    /// Opens a session, with a new key for the learner's page.
+    ///
+    /// # Errors
+    /// When the server refuses.
+    pub async fn open(&self, place: Place, learner: &str) -> Result<Admission, WorldError> {
+        let body = json!({"lesson": self.lessons[place.lesson()], "learner": learner});
+        let opened = self.platforms[place.platform()].send(Method::POST, "/sessions", body).await?;
+        let field = |name| text(&opened, "/sessions", name).map(str::to_owned);
+        let session = field("session")?;
+        let key = ClientKey::generate()
+            .map_err(|_| WorldError::Answer { what: "a key pair".to_owned(), field: "randomness" })?;
+        let credentials = Credentials { session: session.clone(), token: field("token")?, key: key.into() };
+        Ok(Admission { session: OpenedSession { id: session, place }, url: field("url")?, credentials })
+    }
+
+    /// The verdict on record.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub async fn verdict(&self, session: &OpenedSession) -> Result<Value, WorldError> {
+        let path = format!("/sessions/{}/verdict", session.id);
+        self.platforms[session.place.platform()].send(Method::GET, &path, Value::Null).await
+    }
+
+    /// The session's log, JSON Lines.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub async fn log(&self, session: &OpenedSession) -> Result<String, WorldError> {
+        let path = format!("/sessions/{}/log", session.id);
+        let platform = &self.platforms[session.place.platform()];
+        platform.run(&path, platform.request(Method::GET, &path)).await
+    }
+}
+
+impl Api {
+    async fn platform(&self, name: &str) -> Result<Self, WorldError> {
+        let platform = self.send(Method::POST, "/platforms", json!({"name": name})).await?;
+        let path = format!("/platforms/{}/keys", text(&platform, "/platforms", "id")?);
+        let key = self.send(Method::POST, &path, json!({"label": "demo"})).await?;
+        Ok(Self { key: text(&key, &path, "key")?.to_owned(), ..self.clone() })
+    }
+
+    async fn subscribe(&self, index: usize, receiver: &Receiver) -> Result<(), WorldError> {
+        let path = "/platform/webhook";
+        let hook = self.send(Method::PUT, path, json!({"url": receiver.url(index)})).await?;
+        let secret = WebhookSecret::parse(text(&hook, path, "secret")?);
+        let secret = secret.map_err(|_| WorldError::Answer { what: path.to_owned(), field: "secret" })?;
+        receiver.share(index, secret);
+        Ok(())
+    }
+
+    /// A course of `platform`, approved with all its lessons by this operator: its id, and those of its lessons.
+    async fn course(
+        &self,
+        platform: &Self,
+        policy: &str,
+        name: &str,
+        total_hours: i64,
+        titles: &[&str],
+    ) -> Result<(String, Vec<String>), WorldError> {
+        let lessons: Vec<Value> = titles.iter().map(|title| course::lesson(title)).collect();
+        let project = json!({
+            "name": name, "total_hours": total_hours, "delivery": "blended", "policy": policy, "lessons": lessons,
+        });
+        let project = platform.send(Method::POST, "/projects", project).await?;
+        let id = text(&project, "/projects", "id")?.to_owned();
+        self.approve(&format!("/projects/{id}")).await?;
+        let mut lessons = Vec::with_capacity(titles.len());
+        for lesson in project["lessons"].as_array().into_iter().flatten() {
+            let lesson = text(lesson, "/projects", "id")?.to_owned();
+            self.approve(&format!("/lessons/{lesson}")).await?;
+            lessons.push(lesson);
+        }
+        Ok((id, lessons))
+    }
+
+    async fn approve(&self, path: &str) -> Result<Value, WorldError> {
+        self.send(Method::PUT, &format!("{path}/approval"), json!({"approved": true})).await
+    }
+
+    async fn photo(&self, learner: &str, portrait: &[u8]) -> Result<(), WorldError> {
+        let path = format!("/learners/{learner}/photo");
+        let request = self.request(Method::PUT, &path).header("content-type", "image/jpeg").body(portrait.to_vec());
+        self.run(&path, request).await.map(drop)
+    }
+
+    async fn send(&self, method: Method, path: &str, body: Value) -> Result<Value, WorldError> {
+        let request = self.request(method, path);
+        let request = if body.is_null() { request } else { request.json(&body) };
+        let answer = self.run(path, request).await?;
+        Ok(serde_json::from_str(&answer).unwrap_or(Value::Null))
+    }
+
+    fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        self.http.request(method, format!("{}{path}", self.base)).bearer_auth(&self.key)
+    }
+
+    async fn run(&self, what: &str, request: RequestBuilder) -> Result<String, WorldError> {
+        let failed = |source| WorldError::Http { what: what.to_owned(), source };
+        let response = request.send().await.map_err(failed)?;
+        let status = response.status();
+        let body = response.text().await.map_err(failed)?;
+        if status.is_success() {
+            return Ok(body);
+        }
+        Err(WorldError::Refused { what: what.to_owned(), status: status.as_u16(), body })
+    }
+}
+
+fn text<'a>(answer: &'a Value, what: &str, field: &'static str) -> Result<&'a str, WorldError> {
+    answer[field].as_str().ok_or_else(|| WorldError::Answer { what: what.to_owned(), field })
+}
