@@ -1,5 +1,6 @@
 //! `invigil serve`: a server on this machine, until it is told to stop.
 
+use std::io::IsTerminal as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -59,7 +60,8 @@ async fn serve(config: Config) -> anyhow::Result<ExitCode> {
 
 fn start_log(config: &Config) {
     let filter = tracing_subscriber::EnvFilter::new(&config.log.filter);
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let colours = std::io::stderr().is_terminal();
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colours);
     match config.log.format {
         LogFormat::Text => log.init(),
         LogFormat::Json => log.json().init(),

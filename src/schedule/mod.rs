@@ -235,3 +235,6 @@ impl Deadline {
         if connected { self.at } else { self.at.max(self.first_at + parameters.disconnected_grace_ms) }
     }
 }
+
+#[cfg(test)]
+mod tests;
