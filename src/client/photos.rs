@@ -85,6 +85,7 @@ mod tests {
             send_within_ms: 60_000,
             bytes_limit: 524_288,
             pixels_limit: 4_000_000,
+            committed: None,
         }
     }
 

@@ -120,7 +120,8 @@ mod tests {
         for number in 1..=6 {
             std::fs::write(folder.join(format!("ann/{number:03}.jpg")), [number]).unwrap();
         }
-        let list = r#"{"people":[{"name":"ann","enrol":1,"frames":[2,3,4,5,6]}],"empty":{"name":"chair","frames":[9]}}"#;
+        let list =
+            r#"{"people":[{"name":"ann","enrol":1,"frames":[2,3,4,5,6]}],"empty":{"name":"chair","frames":[9]}}"#;
         People::of(list, folder).unwrap()
     }
 

@@ -75,8 +75,7 @@ impl Demo {
         let folder = tempfile::tempdir().map_err(|error| DemoError::Io("temporary folder", error))?;
         let config = config(&folder, options)?;
         let (session_clock, real, random) = (clock.clone(), wall.clone(), entropy.clone());
-        let server =
-            Server::start(ServerConfig { config, clock: session_clock, wall: real, entropy: random }).await?;
+        let server = Server::start(ServerConfig { config, clock: session_clock, wall: real, entropy: random }).await?;
         let receiver = Receiver::start(wall.clone()).await.map_err(|error| DemoError::Io("webhook receiver", error))?;
         let world = World::set_up(&server.public_url, &server.operator_key, POLICY_NAME, &receiver).await?;
         let world = Arc::new(world);

@@ -139,7 +139,8 @@ impl World {
         let (other, other_lessons) = operator.course(&elsewhere, policy, "电工（五级）", HOURS, &titles[..1]).await?;
         let (small, small_lessons) = operator.course(&here, policy, "安全用电常识", SMALL_HOURS, &titles[..1]).await?;
         let lessons: Vec<String> = [main_lessons, other_lessons, small_lessons].concat();
-        let lessons = lessons.try_into().map_err(|_| WorldError::Answer { what: "/projects".into(), field: "lessons" })?;
+        let lessons =
+            lessons.try_into().map_err(|_| WorldError::Answer { what: "/projects".into(), field: "lessons" })?;
         Ok(Self { platforms: [here, elsewhere], projects: [main, other, small], lessons })
     }
 

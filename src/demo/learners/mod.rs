@@ -109,8 +109,7 @@ impl Seat {
             Over
         })?;
         self.progress.sits_down(admission.session);
-        let client =
-            Client::connect(admission.url, admission.credentials, self.clock.clone(), self.entropy.clone());
+        let client = Client::connect(admission.url, admission.credentials, self.clock.clone(), self.entropy.clone());
         Desk::sit_down(client, self.clock.clone(), self.entropy.clone(), habits, self.progress.clone()).await
     }
 }
@@ -131,20 +130,117 @@ pub fn everybody() -> Vec<Learner> {
     let no_face: &[&str] = &["face_unchecked", "face_unresolved"];
     vec![
         learner("honest", "watches and answers", "webcam_man", |seat| Box::pin(honest::watches(seat)), Deserves::VALID),
-        learner("bad network", "is cut off five times", "film_woman", |seat| Box::pin(honest::is_cut_off(seat)), Deserves::VALID),
-        learner("rewinder", "pauses, goes back, watches again", "car_man", |seat| Box::pin(honest::rewinds(seat)), Deserves::VALID),
-        learner("speeder", "plays at four times the speed", "film_woman", |seat| Box::pin(speed::hurries(seat)), Deserves::invalid(&["fast_forward"])),
-        learner("lying speeder", "the same, and reports normal speed", "webcam_man", |seat| Box::pin(speed::hurries_and_lies(seat)), Deserves::invalid(&["fast_forward"])),
-        learner("forger", "no player: posts the whole film", "obama", |seat| Box::pin(speed::forges(seat)), Deserves::invalid(&["fast_forward"]).besides(no_face)),
-        learner("jumper", "drags the player to the end", "webcam_man", |seat| Box::pin(speed::jumps(seat)), Deserves::invalid(&["fast_forward"])),
-        Learner { places: &[Place::First, Place::Elsewhere], ..learner("two at once", "two platforms at the same time", "film_woman", |seat| Box::pin(elsewhere::two_platforms(seat)), Deserves::invalid(&["multi_window"])) },
-        learner("chain", "seven short sessions, no prompt answered", "car_man", |seat| Box::pin(absent::short_sessions(seat)), Deserves { sessions: Which::Last, ..Deserves::invalid(&["prompt_gap"]) }),
-        learner("away", "lets it play, answers no prompt", "webcam_man", |seat| Box::pin(absent::answers_nothing(seat)), Deserves::invalid(&["prompt_gap"])),
-        learner("other page", "hides the page and lets it play", "film_woman", |seat| Box::pin(elsewhere::hides(seat)), Deserves::invalid(&["multi_window"])),
-        Learner { portrait: "biden", ..learner("stand-in", "somebody else sits there", "webcam_man", |seat| Box::pin(absent::in_front_of_the_camera(seat)), Deserves::invalid(&["face_liveness"]).besides(no_face)) },
-        Learner { portrait: "astronaut", ..learner("empty chair", "nobody sits there", "empty_chair", |seat| Box::pin(absent::in_front_of_the_camera(seat)), Deserves::invalid(&["face_liveness"]).besides(no_face)) },
-        learner("out of order", "begins with the second lesson", "car_man", |seat| Box::pin(order::second_lesson_first(seat)), Deserves::invalid(&["course_order"])),
-        Learner { places: &[Place::Small], prior_online_ms: 840_000, ..learner("over quota", "learns online past the 40 %", "webcam_man", |seat| Box::pin(order::past_the_quota(seat)), Deserves::invalid(&["online_quota"])) },
+        learner(
+            "bad network",
+            "is cut off five times",
+            "film_woman",
+            |seat| Box::pin(honest::is_cut_off(seat)),
+            Deserves::VALID,
+        ),
+        learner(
+            "rewinder",
+            "pauses, goes back, watches again",
+            "car_man",
+            |seat| Box::pin(honest::rewinds(seat)),
+            Deserves::VALID,
+        ),
+        learner(
+            "speeder",
+            "plays at four times the speed",
+            "film_woman",
+            |seat| Box::pin(speed::hurries(seat)),
+            Deserves::invalid(&["fast_forward"]),
+        ),
+        learner(
+            "lying speeder",
+            "the same, and reports normal speed",
+            "webcam_man",
+            |seat| Box::pin(speed::hurries_and_lies(seat)),
+            Deserves::invalid(&["fast_forward"]),
+        ),
+        learner(
+            "forger",
+            "no player: posts the whole film",
+            "obama",
+            |seat| Box::pin(speed::forges(seat)),
+            Deserves::invalid(&["fast_forward"]).besides(no_face),
+        ),
+        learner(
+            "jumper",
+            "drags the player to the end",
+            "webcam_man",
+            |seat| Box::pin(speed::jumps(seat)),
+            Deserves::invalid(&["fast_forward"]),
+        ),
+        Learner {
+            places: &[Place::First, Place::Elsewhere],
+            ..learner(
+                "two at once",
+                "two platforms at the same time",
+                "film_woman",
+                |seat| Box::pin(elsewhere::two_platforms(seat)),
+                Deserves::invalid(&["multi_window"]),
+            )
+        },
+        learner(
+            "chain",
+            "seven short sessions, no prompt answered",
+            "car_man",
+            |seat| Box::pin(absent::short_sessions(seat)),
+            Deserves { sessions: Which::Last, ..Deserves::invalid(&["prompt_gap"]) },
+        ),
+        learner(
+            "away",
+            "lets it play, answers no prompt",
+            "webcam_man",
+            |seat| Box::pin(absent::answers_nothing(seat)),
+            Deserves::invalid(&["prompt_gap"]),
+        ),
+        learner(
+            "other page",
+            "hides the page and lets it play",
+            "film_woman",
+            |seat| Box::pin(elsewhere::hides(seat)),
+            Deserves::invalid(&["multi_window"]),
+        ),
+        Learner {
+            portrait: "biden",
+            ..learner(
+                "stand-in",
+                "somebody else sits there",
+                "webcam_man",
+                |seat| Box::pin(absent::in_front_of_the_camera(seat)),
+                Deserves::invalid(&["face_liveness"]).besides(no_face),
+            )
+        },
+        Learner {
+            portrait: "astronaut",
+            ..learner(
+                "empty chair",
+                "nobody sits there",
+                "empty_chair",
+                |seat| Box::pin(absent::in_front_of_the_camera(seat)),
+                Deserves::invalid(&["face_liveness"]).besides(no_face),
+            )
+        },
+        learner(
+            "out of order",
+            "begins with the second lesson",
+            "car_man",
+            |seat| Box::pin(order::second_lesson_first(seat)),
+            Deserves::invalid(&["course_order"]),
+        ),
+        Learner {
+            places: &[Place::Small],
+            prior_online_ms: 840_000,
+            ..learner(
+                "over quota",
+                "learns online past the 40 %",
+                "webcam_man",
+                |seat| Box::pin(order::past_the_quota(seat)),
+                Deserves::invalid(&["online_quota"]),
+            )
+        },
     ]
 }
 
