@@ -1,8 +1,9 @@
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-setup models bench lint format
+.PHONY: help demo test test-setup models models-clean bench bench-opencv lint format
 
 CARGO ?= cargo
 PYTHON ?= python3
+export PYTHONDONTWRITEBYTECODE = 1
 
 help: ## show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -20,12 +21,20 @@ test: models test-setup ## run all tests
 test-setup: ## install what the tests need besides Rust
 	scripts/test-setup.sh
 
-# Weights, runtime, portraits and films, as models/manifest.toml lists them. MODEL_PACKAGES=FOLDER works offline.
+# Runtime, models, portraits and films, as models/manifest.toml lists them. MODEL_PACKAGES=FOLDER works offline.
 models: ## fetch and prepare the face models and test photos, checked by digest
-	@PYTHONDONTWRITEBYTECODE=1 $(PYTHON) models/prepare.py
+	@$(PYTHON) models/prepare.py
 
-bench: models ## measure throughput and latency on this machine
-	$(CARGO) run --locked --release -- bench
+models-clean: ## remove what `make models` has fetched
+	rm -rf models/cache
+
+# What `invigil bench photos` is held against: OpenCV for Python, in an environment of its own.
+bench-opencv:
+	@$(PYTHON) models/prepare.py --benchmark
+
+bench: models bench-opencv ## measure this machine: replay beside bare parsing, photo checks beside OpenCV
+	$(CARGO) run --locked --release -- bench replay
+	$(CARGO) run --locked --release -- bench photos
 
 lint: ## check format, lints, licences and tidiness
 	$(CARGO) fmt --check

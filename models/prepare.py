@@ -25,7 +25,7 @@ import zipfile
 import frames
 
 HERE = pathlib.Path(__file__).resolve().parent
-CACHE = pathlib.Path(os.environ.get("INVIGIL_MODELS", HERE / "cache"))
+CACHE = pathlib.Path(os.environ.get("MODEL_CACHE", HERE / "cache"))
 # pip must not pick by the Python it happens to run under: the manifest names one file, whatever runs this script.
 WHEEL_TAGS = ["--only-binary=:all:", "--python-version=3.11", "--implementation=cp", "--abi=cp311", "--abi=none"]
 WHEEL_TAGS += [f"--platform=manylinux_2_{minor}_x86_64" for minor in (28, 27, 24, 17)]
@@ -141,12 +141,15 @@ def prepare_people(manifest, packages, work):
 def main():
     parser = argparse.ArgumentParser(description="Fetches and prepares the models.")
     parser.add_argument("--engine", action="store_true", help="only what the engine runs with: no people, no originals")
-    engine_only = parser.parse_args().engine
+    parser.add_argument("--benchmark", action="store_true", help="OpenCV for Python as well, for `invigil bench photos`")
+    arguments = parser.parse_args()
     manifest = tomllib.loads((HERE / "manifest.toml").read_text())
     CACHE.mkdir(parents=True, exist_ok=True)
     with open(CACHE / ".lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        complete(manifest, engine_only)
+        complete(manifest, arguments.engine)
+        if arguments.benchmark:
+            environment(CACHE / ".venv-bench", HERE / "requirements-bench.txt")
 
 
 def complete(manifest, engine_only):

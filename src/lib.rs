@@ -42,3 +42,67 @@ pub mod store;
 pub mod verdict;
 /// From a photo to a face check.
 pub mod vision;
+
+#[cfg(test)]
+mod tests {
+    use std::path::{Path, PathBuf};
+
+    /// What makes a verdict may depend on nothing but the log and the policy.
+    const PURE: [&str; 6] = ["log", "session", "rules", "policy", "verdict", "schedule"];
+    /// Ways to the network, the disk, a database, a model, a clock or a generator of randomness.
+    const IMPURE: [&str; 25] = [
+        "tokio",
+        "axum",
+        "reqwest",
+        "rusqlite",
+        "ort::",
+        "ndarray",
+        "crate::clock",
+        "std::time",
+        "jiff",
+        "thread_rng",
+        "rand::rng",
+        "rand::random",
+        "OsRng",
+        "SysRng",
+        "getrandom",
+        "uuid",
+        "std::fs",
+        "std::net",
+        "std::env",
+        "std::thread",
+        "std::process",
+        "RandomState",
+        "ring::rand",
+        "HashMap",
+        "HashSet",
+    ];
+
+    fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() && !path.ends_with("tests") {
+                sources(&path, found);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                found.push(path);
+            }
+        }
+    }
+
+    #[test]
+    fn the_core_is_pure() {
+        let mut found = Vec::new();
+        for module in PURE {
+            sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src").join(module), &mut found);
+        }
+        assert!(found.len() > 40);
+        for path in found {
+            let text = std::fs::read_to_string(&path).unwrap();
+            let code = text.lines().filter(|line| !line.trim_start().starts_with("//"));
+            for (k, line) in code.enumerate() {
+                let impure = IMPURE.iter().find(|word| line.contains(*word));
+                assert_eq!(impure, None, "{} (line {} of its code): {line}", path.display(), k + 1);
+            }
+        }
+    }
+}

@@ -151,7 +151,7 @@ mod tests {
         let good = complete("11010119900307001");
         let wrong_check = format!("{}{}", &good[..17], if good.ends_with('0') { '1' } else { '0' });
         let mut swapped = good.clone().into_bytes();
-        swapped.swap(13, 14);
+        swapped.swap(15, 16);
         for (number, error) in [
             (String::new(), IdNumberError::Length),
             (good[..17].to_owned(), IdNumberError::Length),

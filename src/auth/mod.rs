@@ -5,6 +5,5 @@ pub mod id_number;
 pub mod keys;
 mod secret;
 pub mod token;
-pub mod webhook_secret;
 
 pub use secret::SecretHash;

@@ -5,6 +5,9 @@
 
 pub mod bench;
 pub mod demo;
+pub mod face;
+pub mod models;
+pub mod openapi;
 pub mod replay;
 pub mod serve;
 
@@ -31,6 +34,12 @@ enum Command {
     Demo(demo::DemoArgs),
     /// Judge session logs again and print their verdicts
     Replay(replay::Replay),
+    /// Look at one photo or two as the server would
+    Face(face::FaceArgs),
+    /// The face models: verify them
+    Models(models::ModelsArgs),
+    /// Print the REST API's OpenAPI document
+    Openapi(openapi::OpenApi),
     /// Measure how fast this machine is at it
     Bench(bench::Bench),
 }
@@ -42,6 +51,9 @@ impl Cli {
             Command::Serve(serve) => reported(serve.run()),
             Command::Demo(demo) => reported(demo.run()),
             Command::Replay(replay) => replay.run(),
+            Command::Face(face) => reported(face.run()),
+            Command::Models(models) => reported(models.run()),
+            Command::Openapi(openapi) => reported(openapi.run()),
             Command::Bench(bench) => bench.run(),
         }
     }

@@ -79,7 +79,24 @@ fn survey(folder: &Path) -> anyhow::Result<ExitCode> {
         found.people.push(person(&mut checker, folder, name, enrol)?);
     }
     println!("{}", serde_json::to_string(&found)?);
+    eprintln!("greatest likeness of two people: {}", greatest_between(&mut checker, folder, &found)?);
     Ok(ExitCode::SUCCESS)
+}
+
+/// Every person's enrolment and every tenth frame, against everybody else's enrolment.
+fn greatest_between(checker: &mut Checker, folder: &Path, found: &People) -> anyhow::Result<f32> {
+    let mut greatest = -1.0_f32;
+    for enrolled in &found.people {
+        let template = checker.enrol(&std::fs::read(enrolled.enrol_path(folder))?)?;
+        for shown in found.people.iter().filter(|shown| shown.name != enrolled.name) {
+            let frames = shown.frame_paths(folder).into_iter().step_by(10);
+            for path in frames.chain([shown.enrol_path(folder)]) {
+                let check = checker.check(&std::fs::read(path)?, &template);
+                greatest = greatest.max(check.similarity.unwrap_or(-1.0));
+            }
+        }
+    }
+    Ok(greatest)
 }
 
 fn person(checker: &mut Checker, folder: &Path, name: &str, enrol: u32) -> anyhow::Result<Person> {

@@ -37,8 +37,7 @@ async fn serve(config: Config) -> anyhow::Result<ExitCode> {
     let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
     let wall = Clock::system();
-    let server =
-        Server::start(ServerConfig { config, clock: wall.clone(), wall, entropy: Entropy::system() }).await?;
+    let server = Server::start(ServerConfig { config, clock: wall.clone(), wall, entropy: Entropy::system() }).await?;
     tracing::info!(
         address = %server.address,
         operator_key = %server.operator_key_file.display(),

@@ -278,6 +278,9 @@ impl Connection {
                 }
                 Err(error) => Err(Some(error.into())),
             },
+            Message::Binary(bytes) if bytes.len() > self.gateway.limits.message_bytes_limit => {
+                Err(Some(refusal(ErrorCode::TooLarge, None, "a message may have 4 MiB")))
+            }
             Message::Binary(bytes) => {
                 self.flush(events, at).await?;
                 self.take_photo(socket, bytes, at).await

@@ -104,8 +104,9 @@ async fn upgrade(State(gateway): State<Arc<Gateway>>, upgrade: WebSocketUpgrade)
         .read_buffer_size(BUFFER_BYTES)
         .write_buffer_size(0)
         .max_write_buffer_size(wire::BINARY_LIMIT_BYTES)
-        .max_message_size(gateway.limits.message_bytes_limit)
-        .max_frame_size(gateway.limits.message_bytes_limit)
+        // A message a little too large is read to its end and refused in words; one beyond twice the limit is cut off.
+        .max_message_size(2 * gateway.limits.message_bytes_limit)
+        .max_frame_size(2 * gateway.limits.message_bytes_limit)
         .on_upgrade(move |socket| async move {
             connection::serve(socket, gateway).await;
             drop(permit);

@@ -114,9 +114,15 @@ impl Server {
         });
         let sessions = Registry::new(services.clone());
         let recovered = sessions.recover().await.map_err(StartError::of("open sessions"))?;
-        let delivery =
-            Delivery::start(store.clone(), keys.clone(), wall.clone(), entropy.clone(), config.webhook.clone(), deliver)
-                .map_err(StartError::of("webhooks"))?;
+        let delivery = Delivery::start(
+            store.clone(),
+            keys.clone(),
+            wall.clone(),
+            entropy.clone(),
+            config.webhook.clone(),
+            deliver,
+        )
+        .map_err(StartError::of("webhooks"))?;
         let (stopping, stop_seen) = watch::channel(false);
         let gateway = Gateway::new(
             sessions.clone(),
@@ -190,7 +196,11 @@ impl Server {
     }
 }
 
-async fn serve(listener: TcpListener, routes: axum::Router, mut stopping: watch::Receiver<bool>) -> std::io::Result<()> {
+async fn serve(
+    listener: TcpListener,
+    routes: axum::Router,
+    mut stopping: watch::Receiver<bool>,
+) -> std::io::Result<()> {
     use axum::serve::ListenerExt as _;
     // Acknowledgements are small and awaited: they must not wait for more to send.
     let listener = listener.tap_io(|stream| {

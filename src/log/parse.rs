@@ -266,3 +266,141 @@ impl<'de> DeserializeSeed<'de> for BodySeed<'_> {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::log::{Heartbeat, PlaybackEvent};
+
+    const BEAT: &str = r#"{"n":7,"at":9,"src":"client","seq":3,"ct":-5,"type":"heartbeat","data":{"playing":true,"pos_ms":4,"rate":1}}"#;
+
+    fn field(line: &str) -> String {
+        parse_line(line.as_bytes()).expect_err(line).field
+    }
+
+    #[test]
+    fn the_order_of_keys_and_unknown_ones_do_not_matter() {
+        let expected = parse_line(BEAT.as_bytes()).unwrap();
+        assert_eq!(expected.origin, Origin::Client { seq: 3, ct: -5 });
+        assert_eq!(expected.body, Body::Heartbeat(Heartbeat { playing: true, pos_ms: 4, rate: 1.0 }));
+        let shuffled = r#" {"data":{"rate":1.0,"x":[{}],"p\u006fs_ms":4,"playing":true},"new":{"n":1},"ct":-5,"type":"heart\u0062eat","seq":3,"src":"client","at":9,"n":7} "#;
+        assert_eq!(parse_line(shuffled.as_bytes()).unwrap(), expected);
+    }
+
+    #[test]
+    fn an_unknown_type_is_kept_from_either_side() {
+        for (src, more) in [("server", r#""seq":"ignored","#), ("client", r#""seq":1,"ct":1,"#)] {
+            let line = format!(r#"{{"n":1,"at":1,"src":"{src}",{more}"type":"something.new","data":{{"playing":7}}}}"#);
+            assert_eq!(parse_line(line.as_bytes()).unwrap().body, Body::Unknown);
+        }
+    }
+
+    #[test]
+    fn a_wrong_line_names_its_field() {
+        let cases = [
+            (r#""n":7"#, r#""n":7.0"#, "n"),
+            (r#""n":7"#, r#""n":"7""#, "n"),
+            (r#""n":7"#, r#""n":-7"#, "n"),
+            (r#""n":7,"#, "", "n"),
+            (r#""at":9"#, r#""at":9007199254740992"#, "at"),
+            (r#""at":9"#, r#""at":-9007199254740992"#, "at"),
+            (r#""at":9"#, r#""at":99999999999999999999"#, "at"),
+            (r#""at":9"#, r#""at":9,"at":9"#, "at"),
+            (r#""src":"client","#, "", "src"),
+            ("client", "nobody", "src"),
+            ("client", "server", "src"),
+            (r#""seq":3,"#, "", "seq"),
+            (r#""seq":3"#, r#""seq":null"#, "seq"),
+            (r#""ct":-5,"#, "", "ct"),
+            (r#""ct":-5"#, r#""ct":-5.5"#, "ct"),
+            (r#""type":"heartbeat","#, "", "type"),
+            (r#""heartbeat""#, "7", "type"),
+            ("heartbeat", "face.checked", "src"),
+            (r#"{"playing":true,"pos_ms":4,"rate":1}"#, "[]", "data"),
+            (r#"{"playing":true,"pos_ms":4,"rate":1}"#, "null", "data"),
+            (r#""playing":true,"#, "", "data.playing"),
+            ("true", "1", "data.playing"),
+            (r#""pos_ms":4"#, r#""pos_ms":4,"pos_ms":4"#, "data.pos_ms"),
+            (r#""pos_ms":4"#, r#""pos_ms":9007199254740992"#, "data.pos_ms"),
+            (r#""rate":1"#, r#""rate":"1""#, "data.rate"),
+            (r#""rate":1"#, r#""rate":9007199254740992"#, "data.rate"),
+            (r#""rate":1"#, r#""rate":1e300"#, "data.rate"),
+        ];
+        for (from, to, expected) in cases {
+            let line = BEAT.replacen(from, to, 1);
+            assert_ne!(line, BEAT);
+            // A forged type has other fields too; the forgery is what must be named.
+            let line = line.replace(
+                r#""type":"face.checked","data":{"#,
+                r#""type":"face.checked","data":{"capture":"c","outcome":"match","photo":null,"#,
+            );
+            assert_eq!(field(&line), expected, "{line}");
+        }
+        for broken in ["", "{", "[]", "7", "nonsense", &BEAT[..BEAT.len() - 1], &format!("{BEAT} x")] {
+            field(broken);
+        }
+        assert_eq!(parse_line(b"{\"n\":\xff}").unwrap_err().field, "line");
+    }
+
+    #[test]
+    fn numbers_at_the_limit_are_read() {
+        let line =
+            BEAT.replace(r#""at":9"#, r#""at":9007199254740991"#).replace("\"ct\":-5", "\"ct\":-9007199254740991");
+        assert_eq!(parse_line(line.as_bytes()).unwrap().at, 9_007_199_254_740_991);
+    }
+
+    #[test]
+    fn only_a_seek_needs_its_start() {
+        let seek = r#"{"event":"seek","playing":true,"pos_ms":1,"rate":1,"from_ms":5}"#;
+        let Body::Playback(read) = parse_client_event("playback", seek).unwrap() else { panic!() };
+        assert_eq!((read.event, read.from_ms), (PlaybackEvent::Seek, Some(5)));
+        let without = seek.replace(r#","from_ms":5"#, "");
+        assert_eq!(parse_client_event("playback", &without).unwrap_err().field, "data.from_ms");
+        let wrong = seek.replace(r#"from_ms":5"#, r#"from_ms":"5""#);
+        assert_eq!(parse_client_event("playback", &wrong).unwrap_err().field, "data.from_ms");
+        parse_client_event("playback", &wrong.replace("seek", "pause")).unwrap();
+        let unknown = seek.replace("seek", "skip");
+        assert_eq!(parse_client_event("playback", &unknown).unwrap_err().field, "data.event");
+    }
+
+    #[test]
+    fn the_opening_names_its_nested_fields() {
+        let opened = r#"{"n":1,"at":1,"src":"server","type":"session.opened","data":{"session":"s","platform":"p","learner":"l","project":"j","lesson":"e","policy":"default","duration_ms":5,"facts":{"platform_status":"active","project_approved":true,"content_approved":true,"prior_lessons_complete":true,"lesson_kind":"theory","delivery":"blended","total_hours":1,"online_used_ms":0,"covered_before":[[0,5]],"furthest_before_ms":5,"carried":{"face_history":["expired"]}}}}"#;
+        let Body::SessionOpened(read) = parse_line(opened.as_bytes()).unwrap().body else { panic!() };
+        assert_eq!(read.facts.covered_before, [(0, 5)]);
+        let cases = [
+            ("\"active\"", "\"fine\"", "data.facts.platform_status"),
+            ("\"total_hours\":1,", "", "data.facts.total_hours"),
+            ("[[0,5]]", "[[0]]", "data.facts.covered_before"),
+            ("[[0,5]]", "[[0,5,6]]", "data.facts.covered_before"),
+            ("[[0,5]]", "null", "data.facts.covered_before"),
+            ("\"furthest_before_ms\":5", "\"furthest_before_ms\":null", "data.facts.furthest_before_ms"),
+            ("[\"expired\"]", "[\"error\"]", "data.facts.carried.face_history"),
+            ("{\"face_history\":[\"expired\"]}", "{\"excess_ms\":true}", "data.facts.carried.excess_ms"),
+            ("{\"face_history\":[\"expired\"]}", "7", "data.facts.carried"),
+        ];
+        for (from, to, expected) in cases {
+            assert_eq!(field(&opened.replacen(from, to, 1)), expected);
+        }
+    }
+
+    #[test]
+    fn a_photo_may_be_null_but_not_left_out() {
+        let line = r#"{"n":1,"at":1,"src":"server","type":"face.checked","data":{"capture":"c","outcome":"match","photo":null}}"#;
+        let Body::FaceChecked(read) = parse_line(line.as_bytes()).unwrap().body else { panic!() };
+        assert_eq!(read.photo, None);
+        assert_eq!(field(&line.replace(",\"photo\":null", "")), "data.photo");
+        assert_eq!(field(&line.replace("null", "7")), "data.photo");
+    }
+
+    #[test]
+    fn nobody_forges_a_servers_event() {
+        for event_type in EventType::ALL {
+            let error = parse_client_event(event_type.as_str(), "{}").err().map(|error| error.field);
+            assert_eq!(error.as_deref() == Some("type"), event_type.source() == Source::Server, "{event_type}");
+        }
+        assert_eq!(parse_client_event("my.own", "{\"a\":[1]}"), Ok(Body::Unknown));
+        assert_eq!(parse_client_event("my.own", "[]").unwrap_err().field, "data");
+        assert!(parse_client_event("my.own", "{} {}").is_err());
+    }
+}

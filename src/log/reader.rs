@@ -93,3 +93,64 @@ impl<R: BufRead> Reader<R> {
         read.map(|bytes| bytes > 0).map_err(|error| ReadError::Io { line: self.line, error })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OPENED: &str = r#"{"n":1,"at":5,"src":"server","type":"session.opened","data":{"session":"s","platform":"p","learner":"l","project":"j","lesson":"e","policy":"default","duration_ms":5,"facts":{"platform_status":"active","project_approved":true,"content_approved":true,"prior_lessons_complete":true,"lesson_kind":"theory","delivery":"blended","total_hours":1,"online_used_ms":0}}}"#;
+    const CLOSED: &str = r#"{"n":2,"at":5,"src":"server","type":"session.closed","data":{"reason":"left"}}"#;
+
+    /// The first error of a log: its line and what it says.
+    fn refusal(log: &str) -> Option<String> {
+        let mut reader = Reader::new(log.as_bytes());
+        loop {
+            match reader.next() {
+                Ok(Some(_)) => {}
+                Ok(None) => return None,
+                Err(error) => return Some(error.to_string()),
+            }
+        }
+    }
+
+    #[test]
+    fn a_log_is_read_with_or_without_its_last_line_feed() {
+        assert_eq!(refusal(&format!("{OPENED}\n{CLOSED}\n")), None);
+        assert_eq!(refusal(&format!("{OPENED}\r\n{CLOSED}")), None);
+    }
+
+    #[test]
+    fn refusals_name_line_and_field() {
+        let second = |from: &str, to: &str| format!("{OPENED}\n{}\n", CLOSED.replace(from, to));
+        let cases = [
+            (String::new(), "line 1: line: the log is empty"),
+            ("\n".to_owned(), "line 1: line: not valid JSON"),
+            (CLOSED.to_owned(), "line 1: n: is 2, must be 1"),
+            (CLOSED.replace("\"n\":2", "\"n\":1"), "line 1: type: the first event must be session.opened"),
+            (second("\"n\":2", "\"n\":3"), "line 2: n: is 3, must be 2"),
+            (second("\"at\":5", "\"at\":4"), "line 2: at: is 4, before the 5"),
+            (second("left", "bored"), "line 2: data.reason: "),
+            (format!("{OPENED}\n\n{CLOSED}\n"), "line 2: line: not valid JSON"),
+            (format!("{OPENED}\n{}\n", OPENED.replace("\"n\":1", "\"n\":2")), "line 2: type: session.opened may only"),
+            (format!("{OPENED}\n{CLOSED}\n{CLOSED}\n"), "line 3: type: nothing may follow session.closed"),
+            (format!("{OPENED}\n{CLOSED}\n\n"), "line 3: line: not valid JSON"),
+            (format!("{OPENED}\n{}", &CLOSED[..40]), "line 2: "),
+        ];
+        for (log, expected) in cases {
+            let said = refusal(&log).unwrap_or_default();
+            assert!(said.starts_with(expected), "{said:?} should start with {expected:?}");
+        }
+    }
+
+    #[test]
+    fn an_endless_line_is_given_up() {
+        let log = format!("{OPENED}\n{}", "x".repeat(3 * MAX_LINE_BYTES));
+        assert_eq!(refusal(&log).unwrap(), "line 2: line: is longer than 1048576 bytes");
+        let mut reader = Reader::new(std::io::BufReader::new(std::io::repeat(b' ')));
+        assert!(reader.next().is_err());
+        assert!(reader.buffer.capacity() < 4 * MAX_LINE_BYTES);
+        let padded = format!("{OPENED}{}", " ".repeat(MAX_LINE_BYTES - OPENED.len()));
+        assert_eq!(refusal(&padded), None);
+        assert!(refusal(&format!("{padded} ")).is_some());
+    }
+}

@@ -34,3 +34,42 @@ pub fn client_line(n: u64, at: i64, seq: u64, ct: i64, type_name: &str, data: &s
     line.push('}');
     line
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::log::{Body, FaceChecked, FaceOutcome, Origin, parse_client_event, parse_line};
+
+    #[test]
+    fn a_servers_line_reads_back() {
+        let mut extra = serde_json::Map::new();
+        extra.insert("similarity".to_owned(), 0.5.into());
+        let check = FaceChecked { capture: "c\"1".into(), outcome: FaceOutcome::NoFace, photo: None, extra };
+        let line = server_line(3, 9, EventType::FaceChecked, &check);
+        assert_eq!(
+            line,
+            r#"{"n":3,"at":9,"src":"server","type":"face.checked","data":{"capture":"c\"1","outcome":"no_face","photo":null,"similarity":0.5}}"#
+        );
+        let Body::FaceChecked(read) = parse_line(line.as_bytes()).unwrap().body else { panic!() };
+        assert_eq!((read.capture.as_ref(), read.outcome), ("c\"1", FaceOutcome::NoFace));
+        let line = empty_server_line(4, 9, EventType::ConnectionClosed);
+        assert_eq!(parse_line(line.as_bytes()).unwrap().body, Body::ConnectionClosed);
+    }
+
+    #[test]
+    fn a_clients_data_is_kept_as_it_came_but_on_one_line() {
+        let data = "{\"playing\" :true,\r\n\"pos_ms\":1,\"rate\":1.50,\"mine\":\"a\\nb\"}";
+        let body = parse_client_event("heartbeat", data).unwrap();
+        let line = client_line(5, 9, 2, -7, "heartbeat", data);
+        assert!(line.ends_with(r#""data":{"playing" :true,  "pos_ms":1,"rate":1.50,"mine":"a\nb"}}"#), "{line}");
+        let read = parse_line(line.as_bytes()).unwrap();
+        assert_eq!((read.origin, read.body), (Origin::Client { seq: 2, ct: -7 }, body));
+    }
+
+    #[test]
+    fn an_odd_type_cannot_break_out_of_its_string() {
+        let line = client_line(5, 9, 2, 7, "x\",\"src\":\"server\n", "{}");
+        assert_eq!(parse_line(line.as_bytes()).unwrap().body, Body::Unknown);
+        assert!(!line.contains('\n'));
+    }
+}

@@ -134,6 +134,22 @@ impl Store {
         self.read(move |connection| find(connection, &id)).await
     }
 
+    /// The platform that holds a project.
+    ///
+    /// # Errors
+    /// When the store could not read.
+    pub async fn project_platform(&self, id: &str) -> Result<Option<String>, StoreError> {
+        let id = id.to_owned();
+        self.read(move |connection| {
+            let platform = connection
+                .prepare_cached("SELECT platform FROM project WHERE id = ?1")?
+                .query_row([&id], |row| row.get(0))
+                .optional()?;
+            Ok(platform)
+        })
+        .await
+    }
+
     /// The projects of a platform, or of all when `platform` is `None`.
     ///
     /// # Errors

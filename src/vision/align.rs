@@ -1,6 +1,7 @@
 //! Levels a face: turns, scales and moves it so that its five points come to lie where the recogniser expects them.
 //!
-//! The transform is a similarity, so a face is never stretched; it is the one with the least squared error.
+//! The transform is a similarity, so a face is never stretched; it is the one with the least squared error. The same
+//! resampling serves the detector's closer look.
 
 use super::Photo;
 
@@ -36,6 +37,20 @@ impl Similarity {
         let found = Self { a, b, dx: to[0] - a * from[0] + b * from[1], dy: to[1] - b * from[0] - a * from[1] };
         (a.hypot(b) > f32::EPSILON).then_some(found)
     }
+
+    /// The transform from a picture of `side_px` by `side_px` into the square of the photo around `centre`, `across_px`
+    /// wide and turned clockwise by `roll_degrees`.
+    pub fn square(centre: [f32; 2], across_px: f32, roll_degrees: f32, side_px: usize) -> Self {
+        let scale = across_px / side_px as f32;
+        let (sine, cosine) = roll_degrees.to_radians().sin_cos();
+        let (a, b, middle) = (scale * cosine, scale * sine, (side_px as f32 - 1.0) / 2.0);
+        Self { a, b, dx: centre[0] - (a - b) * middle, dy: centre[1] - (a + b) * middle }
+    }
+
+    /// Where a place of the levelled picture is in the photo.
+    pub fn apply(&self, [x, y]: [f32; 2]) -> [f32; 2] {
+        [self.a * x - self.b * y + self.dx, self.b * x + self.a * y + self.dy]
+    }
 }
 
 fn centre(points: &[[f32; 2]; 5]) -> [f32; 2] {
@@ -43,41 +58,65 @@ fn centre(points: &[[f32; 2]; 5]) -> [f32; 2] {
     sum.map(|sum| sum / points.len() as f32)
 }
 
-/// Fills `planes` (red, green, blue, each [`SIDE_PX`]² values 0 to 255) with the levelled face. Beyond the photo's
-/// edge it is black.
-pub fn level(photo: &Photo, transform: Similarity, planes: &mut Vec<f32>) {
-    let plane = SIDE_PX * SIDE_PX;
-    planes.clear();
-    planes.resize(3 * plane, 0.0);
-    let (red, rest) = planes.split_at_mut(plane);
-    let (green, blue) = rest.split_at_mut(plane);
-    let mut place = 0;
-    for row in 0..SIDE_PX {
-        for column in 0..SIDE_PX {
-            let (x, y) = (column as f32, row as f32);
-            let from_x = transform.a * x - transform.b * y + transform.dx;
-            let from_y = transform.b * x + transform.a * y + transform.dy;
-            [red[place], green[place], blue[place]] = sample(photo, from_x, from_y);
-            place += 1;
+/// Places are counted in 2¹⁶ths of a pixel: whole numbers step along a row without a conversion for each pixel.
+const PLACE_BITS: u32 = 16;
+/// Shares between pixels are counted in 2¹⁰ths, so that 255 × 2¹⁰ × 2¹⁰ still fits an `i32`.
+const SHARE_BITS: u32 = 10;
+
+/// Fills three planes (red, green, blue, each `side_px`² values 0 to 255) with the part of the photo that `transform`
+/// leads to. Beyond the photo's edge it is black.
+pub fn resample(photo: &Photo, transform: Similarity, side_px: usize, [red, green, blue]: [&mut [f32]; 3]) {
+    let fixed = |number: f32| (number * (1 << PLACE_BITS) as f32) as i64;
+    let (step_x, step_y) = (fixed(transform.a), fixed(transform.b));
+    let rows = red.chunks_exact_mut(side_px).zip(green.chunks_exact_mut(side_px)).zip(blue.chunks_exact_mut(side_px));
+    for (row, ((red, green), blue)) in rows.enumerate() {
+        let [mut x, mut y] = transform.apply([0.0, row as f32]).map(fixed);
+        for ((red, green), blue) in red.iter_mut().zip(green).zip(blue) {
+            [*red, *green, *blue] = sample(photo, x, y);
+            (x, y) = (x + step_x, y + step_y);
         }
     }
 }
 
+/// Makes `planes` hold three planes of `plane` values each, all black, and lends them one by one.
+pub fn three(planes: &mut Vec<f32>, plane: usize) -> [&mut [f32]; 3] {
+    planes.clear();
+    planes.resize(3 * plane, 0.0);
+    let (first, rest) = planes.split_at_mut(plane);
+    let (second, third) = rest.split_at_mut(plane);
+    [first, second, third]
+}
+
 /// The photo's colour between four pixels.
-fn sample(photo: &Photo, x: f32, y: f32) -> [f32; 3] {
-    let (left, top) = (x.floor(), y.floor());
-    let (right_share, bottom_share) = (x - left, y - top);
-    let (left, top) = (left as i64, top as i64);
-    let corners = [pixel(photo, left, top), pixel(photo, left + 1, top)];
-    let below = [pixel(photo, left, top + 1), pixel(photo, left + 1, top + 1)];
-    std::array::from_fn(|channel| {
-        let mix = |pair: [[u8; 3]; 2]| {
-            let (from, to) = (f32::from(pair[0][channel]), f32::from(pair[1][channel]));
-            from + (to - from) * right_share
-        };
-        let (upper, lower) = (mix(corners), mix(below));
-        upper + (lower - upper) * bottom_share
-    })
+fn sample(photo: &Photo, x: i64, y: i64) -> [f32; 3] {
+    let share = |place: i64| ((place >> (PLACE_BITS - SHARE_BITS)) & ((1 << SHARE_BITS) - 1)) as i32;
+    let (right_share, bottom_share) = (share(x), share(y));
+    let [upper_left, upper_right, lower_left, lower_right] = corners(photo, x >> PLACE_BITS, y >> PLACE_BITS);
+    let mix = |channel: usize| {
+        let between =
+            |from: u8, to: u8| (i32::from(from) << SHARE_BITS) + (i32::from(to) - i32::from(from)) * right_share;
+        let upper = between(upper_left[channel], upper_right[channel]);
+        let lower = between(lower_left[channel], lower_right[channel]);
+        let both = (upper << SHARE_BITS) + (lower - upper) * bottom_share;
+        both as f32 * (1.0 / (1 << (2 * SHARE_BITS)) as f32)
+    };
+    [mix(0), mix(1), mix(2)]
+}
+
+/// The pixel at (`left`, `top`), its neighbours to the right and below, and the one between those.
+fn corners(photo: &Photo, left: i64, top: i64) -> [[u8; 3]; 4] {
+    let inside = left >= 0 && top >= 0 && left + 1 < photo.width_px as i64 && top + 1 < photo.height_px as i64;
+    if !inside {
+        return [(0, 0), (1, 0), (0, 1), (1, 1)].map(|(right, down)| pixel(photo, left + right, top + down));
+    }
+    let at = 3 * (top as usize * photo.width_px + left as usize);
+    let (upper, lower) = (&photo.rgb[at..at + 6], &photo.rgb[at + 3 * photo.width_px..][..6]);
+    [
+        [upper[0], upper[1], upper[2]],
+        [upper[3], upper[4], upper[5]],
+        [lower[0], lower[1], lower[2]],
+        [lower[3], lower[4], lower[5]],
+    ]
 }
 
 fn pixel(photo: &Photo, x: i64, y: i64) -> [u8; 3] {

@@ -14,7 +14,7 @@ use super::{Digest, FaceBox, Models, Photo, PhotoError, Template, VisionError, d
 
 /// The longer side of what the detector sees, in pixels. Half of a webcam's 640: a quarter of the work, and a face of
 /// the least size that counts is still 16 px there, which the detector finds.
-const DETECTOR_SIDE_PX: usize = 320;
+pub const DETECTOR_SIDE_PX: usize = 320;
 /// A second face counts from this share of the largest one's area: a person twice as far away has a quarter, three
 /// times as far a ninth. What is smaller is a passer-by in the distance or a picture on the wall.
 const SECOND_FACE_SHARE: f32 = 0.1;
@@ -22,6 +22,10 @@ const SECOND_FACE_SHARE: f32 = 0.1;
 const ROLL_LIMIT_DEGREES: f32 = 30.0;
 /// Beyond this roll the face is called upside down rather than rolled, in degrees.
 const UPSIDE_DOWN_DEGREES: f32 = 120.0;
+/// A tilt up to this needs no second look, in degrees: the recogniser was trained with as much.
+const LEVEL_DEGREES: f32 = 8.0;
+/// Looks at a tilted face after the first close one; the second already changes little.
+const LEVELLED_LOOKS: u32 = 2;
 /// Least side of a face that is compared, in pixels.
 const FACE_SIDE_LEAST_PX: f32 = 32.0;
 /// Least side of a face that is enrolled: every later check leans on it.
@@ -236,10 +240,10 @@ impl Checker {
         if similarity >= check.threshold {
             return Ok((Outcome::Match, None));
         }
-        if self.is_upside_down(photo, face)? {
-            return Ok((Outcome::Unusable, Some(Reason::UpsideDown)));
-        }
-        Ok((Outcome::Mismatch, None))
+        Ok(match self.turned(photo, Some(face))? {
+            Some(reason) => (Outcome::Unusable, Some(reason)),
+            None => (Outcome::Mismatch, None),
+        })
     }
 
     /// Makes a template of the one face in a photo.
@@ -257,8 +261,8 @@ impl Checker {
             Seen::Several => return Err(EnrolError::MultipleFaces),
             Seen::Unusable(reason) => return Err(EnrolError::Unusable(reason)),
         };
-        if self.is_upside_down(&photo, &face).map_err(engine)? {
-            return Err(EnrolError::Unusable(Reason::UpsideDown));
+        if let Some(reason) = self.turned(&photo, Some(&face)).map_err(engine)? {
+            return Err(EnrolError::Unusable(reason));
         }
         let numbers = self.describe(&photo, &face).map_err(engine)?;
         Ok(Template { numbers, recogniser: self.digests.recogniser, photo: digest, side_px: face.side_px() })
@@ -287,45 +291,63 @@ impl Checker {
         };
         *faces = self.find(&photo)?;
         let seen = match chosen(&photo, faces, side_least_px) {
-            Seen::Nobody => self.turned(&photo)?.map_or(Seen::Nobody, Seen::Unusable),
+            Seen::Nobody => self.turned(&photo, None)?.map_or(Seen::Nobody, Seen::Unusable),
             seen => seen,
         };
         Ok(Ok((photo, seen)))
     }
 
+    /// The faces of a photo; the points of the largest are those of a closer look.
     fn find(&mut self, photo: &Photo) -> Result<Vec<FaceBox>, VisionError> {
-        let faces = self.detector.detect(photo, View::whole(photo, DETECTOR_SIDE_PX))?;
-        if !faces.is_empty() {
-            return Ok(faces);
+        let mut faces = self.detector.detect(photo, View::whole(photo, DETECTOR_SIDE_PX))?;
+        if faces.is_empty() {
+            faces = self.detector.detect(photo, View::bordered(photo, DETECTOR_SIDE_PX))?;
         }
-        self.detector.detect(photo, View::bordered(photo, DETECTOR_SIDE_PX))
+        if let Some(main) = faces.first_mut() {
+            *main = self.closer(photo, *main)?;
+        }
+        Ok(faces)
     }
 
-    /// Whether a face appears once the photo is turned: how a learner with a turned camera is told so.
-    fn turned(&mut self, photo: &Photo) -> Result<Option<Reason>, VisionError> {
-        let mut turned = photo.clone();
-        for reason in [Reason::Rolled, Reason::UpsideDown, Reason::Rolled] {
-            turned = turned.quarter_turn();
-            let faces = self.detector.detect(&turned, View::whole(&turned, DETECTOR_SIDE_PX))?;
-            if faces.iter().any(|face| face.side_px() >= FACE_SIDE_LEAST_PX) {
-                return Ok(Some(reason));
+    /// Looks closer at a face, and once more, levelled, when it turns out to be tilted: the detector says less than
+    /// the whole tilt.
+    fn closer(&mut self, photo: &Photo, face: FaceBox) -> Result<FaceBox, VisionError> {
+        let mut face = self.detector.closer(photo, &face, 0.0)?.unwrap_or(face);
+        for _ in 0..LEVELLED_LOOKS {
+            let roll_degrees = face.roll_degrees();
+            if !(LEVEL_DEGREES..=UPSIDE_DOWN_DEGREES).contains(&roll_degrees.abs()) {
+                break;
+            }
+            face = self.detector.closer(photo, &face, roll_degrees)?.unwrap_or(face);
+            if (face.roll_degrees() - roll_degrees).abs() < LEVEL_DEGREES {
+                break;
             }
         }
-        Ok(None)
+        Ok(face)
     }
 
-    /// The detector finds upside-down faces too, with the eyes where the mouth is. It is surer of the same face once
-    /// the photo is turned.
-    fn is_upside_down(&mut self, photo: &Photo, face: &FaceBox) -> Result<bool, VisionError> {
-        let turned = photo.quarter_turn().quarter_turn();
-        let faces = self.detector.detect(&turned, View::whole(&turned, DETECTOR_SIDE_PX))?;
-        let centre =
-            [photo.width_px as f32 - face.x - face.width / 2.0, photo.height_px as f32 - face.y - face.height / 2.0];
-        let same = faces.iter().find(|other| {
-            (other.x..other.x + other.width).contains(&centre[0])
-                && (other.y..other.y + other.height).contains(&centre[1])
-        });
-        Ok(same.is_some_and(|other| other.score > face.score && other.roll_degrees().abs() < ROLL_LIMIT_DEGREES))
+    /// Why the face is better seen once the photo is turned by a quarter, a half or three quarters; `None` when it is
+    /// not. `upright` is the face found without turning, if any: the detector finds faces on their side or on their
+    /// head too, with wrong points, but is surer of them when they are level.
+    fn turned(&mut self, photo: &Photo, upright: Option<&FaceBox>) -> Result<Option<Reason>, VisionError> {
+        let mut surest = upright.map_or(0.0, |face| face.score);
+        let mut reason = None;
+        let mut turned = photo.clone();
+        let mut place = upright.map(FaceBox::centre);
+        for turn_degrees in [90.0, 180.0, 270.0] {
+            place = place.map(|[x, y]| [turned.height_px as f32 - 1.0 - y, x]);
+            turned = turned.quarter_turn();
+            let faces = self.detector.detect(&turned, View::whole(&turned, DETECTOR_SIDE_PX))?;
+            let same = |face: &&FaceBox| place.is_none_or(|place| face.contains(place));
+            for face in faces.iter().filter(same).filter(|face| face.side_px() >= FACE_SIDE_LEAST_PX) {
+                let roll_degrees = upright_roll_degrees(face.roll_degrees() - turn_degrees);
+                if face.score > surest && roll_degrees > ROLL_LIMIT_DEGREES {
+                    surest = face.score;
+                    reason = Some(tilted(roll_degrees));
+                }
+            }
+        }
+        Ok(reason)
     }
 
     fn describe(&mut self, photo: &Photo, face: &FaceBox) -> Result<[f32; NUMBERS], VisionError> {
@@ -345,11 +367,8 @@ fn chosen(photo: &Photo, faces: &[FaceBox], side_least_px: f32) -> Seen {
     let roll_degrees = main.roll_degrees().abs();
     let inside =
         |[x, y]: [f32; 2]| (0.0..photo.width_px as f32).contains(&x) && (0.0..photo.height_px as f32).contains(&y);
-    if roll_degrees > UPSIDE_DOWN_DEGREES {
-        return Seen::Unusable(Reason::UpsideDown);
-    }
     if roll_degrees > ROLL_LIMIT_DEGREES {
-        return Seen::Unusable(Reason::Rolled);
+        return Seen::Unusable(tilted(roll_degrees));
     }
     if main.side_px() < side_least_px {
         return Seen::Unusable(Reason::TooSmall);
@@ -358,6 +377,17 @@ fn chosen(photo: &Photo, faces: &[FaceBox], side_least_px: f32) -> Seen {
         return Seen::Unusable(Reason::CutOff);
     }
     Seen::One(*main)
+}
+
+/// What to call a roll of more than the limit; `roll_degrees` is 0 to 180.
+fn tilted(roll_degrees: f32) -> Reason {
+    if roll_degrees > UPSIDE_DOWN_DEGREES { Reason::UpsideDown } else { Reason::Rolled }
+}
+
+/// An angle as a distance from upright, 0 to 180 degrees.
+fn upright_roll_degrees(angle_degrees: f32) -> f32 {
+    let around = angle_degrees.rem_euclid(360.0);
+    around.min(360.0 - around)
 }
 
 /// The similarity that counts as a match, by the size of the smaller of the two faces.

@@ -131,6 +131,12 @@ fn turned(mut decoder: impl ImageDecoder, shell: Shell) -> Result<DynamicImage, 
 }
 
 impl Photo {
+    /// The pixels of one row.
+    pub(super) fn row(&self, row: usize) -> &[u8] {
+        let stride = 3 * self.width_px;
+        &self.rgb[row * stride..(row + 1) * stride]
+    }
+
     /// The photo turned clockwise by a quarter.
     pub(super) fn quarter_turn(&self) -> Self {
         let (width_px, height_px) = (self.height_px, self.width_px);

@@ -6,11 +6,17 @@ use ort::session::{Session, SessionOutputs};
 use ort::value::TensorRef;
 use serde::Serialize;
 
+use super::align::{self, Similarity};
 use super::{Models, Photo, VisionError};
 
 /// The detector's coarsest grid: sides are padded to a multiple of it, with black, at the right and the bottom.
 const SIDE_MULTIPLE: usize = 32;
 const STRIDES: [usize; 3] = [8, 16, 32];
+/// A closer look is a square of this side, in pixels …
+const CLOSER_SIDE_PX: usize = 256;
+/// … around a face that fills two thirds of it: 170 px. From about that size on the detector's points follow a tilted
+/// head; in a face of 90 px they stay nearly level at a tilt of 30°.
+const CLOSER_MARGIN: f32 = 1.5;
 
 /// A face in a photo; all lengths in pixels of the upright photo, from its top left corner.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
@@ -44,6 +50,14 @@ impl FaceBox {
     pub fn roll_degrees(&self) -> f32 {
         let [right, left, ..] = self.points;
         (left[1] - right[1]).atan2(left[0] - right[0]).to_degrees()
+    }
+
+    pub(super) fn centre(&self) -> [f32; 2] {
+        [self.x + self.width / 2.0, self.y + self.height / 2.0]
+    }
+
+    pub(super) fn contains(&self, [x, y]: [f32; 2]) -> bool {
+        (self.x..self.x + self.width).contains(&x) && (self.y..self.y + self.height).contains(&y)
     }
 
     fn overlap(&self, other: &Self) -> f32 {
@@ -112,35 +126,48 @@ impl Detector {
     pub fn detect(&mut self, photo: &Photo, view: View) -> Result<Vec<FaceBox>, VisionError> {
         let (width, height) = (view.padded(photo.width_px), view.padded(photo.height_px));
         self.fill(photo, view, width, height);
-        let input = TensorRef::from_array_view(([1, 3, height, width], self.planes.as_slice()))?;
-        let outputs = self.session.run(ort::inputs![input])?;
-        let mut found = Vec::new();
-        for stride in STRIDES {
-            let grid = Grid::read(&outputs, stride, width, height)?;
-            found.extend(grid.faces(self.score_least).map(|face| in_photo(face, view)));
-        }
-        let mut faces = without_doubles(found, self.overlap_limit);
+        let mut faces = self.run(width, height)?;
+        faces.iter_mut().for_each(|face| *face = in_photo(*face, view));
         faces.sort_by(|a, b| b.area().total_cmp(&a.area()));
         Ok(faces)
     }
 
+    /// `face` with its points found anew in a closer look, turned by `roll_degrees` so that it is about level;
+    /// `None` when it is not seen there.
+    pub fn closer(&mut self, photo: &Photo, face: &FaceBox, roll_degrees: f32) -> Result<Option<FaceBox>, VisionError> {
+        let across_px = CLOSER_MARGIN * face.side_px();
+        let transform = Similarity::square(face.centre(), across_px, roll_degrees, CLOSER_SIDE_PX);
+        let [blue, green, red] = align::three(&mut self.planes, CLOSER_SIDE_PX * CLOSER_SIDE_PX);
+        align::resample(photo, transform, CLOSER_SIDE_PX, [red, green, blue]);
+        let seen = self.run(CLOSER_SIDE_PX, CLOSER_SIDE_PX)?;
+        let middle = [CLOSER_SIDE_PX as f32 / 2.0; 2];
+        let same = seen.iter().find(|seen| seen.contains(middle));
+        Ok(same.map(|seen| FaceBox { points: seen.points.map(|point| transform.apply(point)), ..*face }))
+    }
+
+    /// The faces in the planes, the surest first, in the planes' own pixels.
+    fn run(&mut self, width: usize, height: usize) -> Result<Vec<FaceBox>, VisionError> {
+        let input = TensorRef::from_array_view(([1, 3, height, width], self.planes.as_slice()))?;
+        let outputs = self.session.run(ort::inputs![input])?;
+        let mut found = Vec::new();
+        for stride in STRIDES {
+            found.extend(Grid::read(&outputs, stride, width, height)?.faces(self.score_least));
+        }
+        Ok(without_doubles(found, self.overlap_limit))
+    }
+
     /// Lays the photo out as three planes, blue first, each value 0 to 255.
     fn fill(&mut self, photo: &Photo, view: View, width: usize, height: usize) {
-        let plane = width * height;
-        self.planes.clear();
-        self.planes.resize(3 * plane, 0.0);
         let columns = (photo.width_px / view.shrink).max(1);
         let rows = (photo.height_px / view.shrink).max(1);
-        let (blue, rest) = self.planes.split_at_mut(plane);
-        let (green, red) = rest.split_at_mut(plane);
+        let [blue, green, red] = align::three(&mut self.planes, width * height);
         for row in 0..rows {
             let start = (row + view.border) * width + view.border;
             let target = [&mut *red, &mut *green, &mut *blue].map(|plane| &mut plane[start..start + columns]);
-            if view.shrink == 1 {
-                let stride = 3 * photo.width_px;
-                spread(&photo.rgb[row * stride..(row + 1) * stride], target);
-            } else {
-                average(photo, row, view.shrink, &mut self.sums, target);
+            match view.shrink {
+                1 => spread(photo.row(row), target),
+                2 if photo.height_px > 1 => average_of_four(photo.row(2 * row), photo.row(2 * row + 1), target),
+                shrink => average(photo, row, shrink, &mut self.sums, target),
             }
         }
     }
@@ -155,6 +182,18 @@ fn spread(pixels: &[u8], [red, green, blue]: [&mut [f32]; 3]) {
     }
 }
 
+/// What most webcams need: 640 pixels to 320. A loop of its own, at a fifth of the general one's time.
+fn average_of_four(upper: &[u8], lower: &[u8], [red, green, blue]: [&mut [f32]; 3]) {
+    let pairs = upper.chunks_exact(6).zip(lower.chunks_exact(6));
+    for ((upper, lower), ((red, green), blue)) in pairs.zip(red.iter_mut().zip(green).zip(blue)) {
+        let mean =
+            |a: u8, b: u8, c: u8, d: u8| f32::from(u16::from(a) + u16::from(b) + u16::from(c) + u16::from(d)) * 0.25;
+        *red = mean(upper[0], upper[3], lower[0], lower[3]);
+        *green = mean(upper[1], upper[4], lower[1], lower[4]);
+        *blue = mean(upper[2], upper[5], lower[2], lower[5]);
+    }
+}
+
 /// Averages squares of `shrink` × `shrink` pixels; fewer where the photo is narrower than that.
 fn average(photo: &Photo, row: usize, shrink: usize, sums: &mut Vec<u32>, [red, green, blue]: [&mut [f32]; 3]) {
     let stride = 3 * photo.width_px;
@@ -164,8 +203,7 @@ fn average(photo: &Photo, row: usize, shrink: usize, sums: &mut Vec<u32>, [red, 
     sums.clear();
     sums.resize(stride, 0);
     for line in lines {
-        let pixels = &photo.rgb[line * stride..(line + 1) * stride];
-        sums.iter_mut().zip(pixels).for_each(|(sum, value)| *sum += u32::from(*value));
+        sums.iter_mut().zip(photo.row(line)).for_each(|(sum, value)| *sum += u32::from(*value));
     }
     let columns = red.iter_mut().zip(green).zip(blue);
     for (square, ((red, green), blue)) in sums.chunks_exact(3 * across).zip(columns) {

@@ -26,7 +26,7 @@ impl Recogniser {
         let Some(transform) = Similarity::onto(&face.points) else {
             return Ok(None);
         };
-        align::level(photo, transform, &mut self.planes);
+        align::resample(photo, transform, SIDE_PX, align::three(&mut self.planes, SIDE_PX * SIDE_PX));
         let input = TensorRef::from_array_view(([1, 3, SIDE_PX, SIDE_PX], self.planes.as_slice()))?;
         let outputs = self.session.run(ort::inputs![input])?;
         let (_, numbers) = outputs[0].try_extract_tensor::<f32>()?;

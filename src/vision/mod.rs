@@ -22,7 +22,7 @@ mod template;
 #[cfg(test)]
 mod tests;
 
-pub use check::{Check, Checker, EnrolError, Outcome, Reason};
+pub use check::{Check, Checker, DETECTOR_SIDE_PX, EnrolError, Outcome, Reason};
 pub use decode::{PHOTO_LIMIT_BYTES, PHOTO_LIMIT_PIXELS, Photo, PhotoError, decode};
 pub use detect::FaceBox;
 pub use digest::Digest;

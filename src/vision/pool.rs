@@ -58,6 +58,7 @@ pub struct VisionPool {
     jobs: Option<SyncSender<Job>>,
     workers: Vec<JoinHandle<()>>,
     digests: ModelDigests,
+    capacity: usize,
 }
 
 impl VisionPool {
@@ -68,10 +69,11 @@ impl VisionPool {
     pub fn start(config: VisionConfig) -> Result<Self, VisionError> {
         let models = Models::load(&config.models)?;
         let digests = models.digests();
-        let (jobs, waiting) = mpsc::sync_channel(config.queue.max(1));
-        let mut pool = Self { jobs: Some(jobs), workers: Vec::new(), digests };
+        let (queue, workers) = (config.queue.max(1), config.workers.max(1));
+        let (jobs, waiting) = mpsc::sync_channel(queue);
+        let mut pool = Self { jobs: Some(jobs), workers: Vec::new(), digests, capacity: queue };
         let waiting = Arc::new(Mutex::new(waiting));
-        for number in 0..config.workers.max(1) {
+        for number in 0..workers {
             let worker = Worker { checker: Some(Checker::new(&models)?), models: config.models.clone(), digests };
             let waiting = Arc::clone(&waiting);
             let thread = thread::Builder::new().name(format!("vision-{number}"));
@@ -83,6 +85,11 @@ impl VisionPool {
     /// What the models and the runtime are, by digest.
     pub fn digests(&self) -> ModelDigests {
         self.digests
+    }
+
+    /// How many photos can be under way without one being refused.
+    pub fn capacity(&self) -> usize {
+        self.capacity
     }
 
     /// Holds a photo against an enrolled face. Dropping the future gives up a photo that still waits.

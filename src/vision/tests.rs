@@ -179,7 +179,7 @@ fn a_small_face_on_the_wall_is_no_second_person() {
 #[test]
 fn a_tilted_head_is_unusable_from_thirty_degrees_on() {
     let photo = picture(&frames("webcam_man")[20]);
-    for degrees in [-20.0, 20.0] {
+    for degrees in [-25.0, -15.0, 15.0, 25.0] {
         assert_eq!(words(&jpeg(tilted(&photo, degrees)), "webcam_man"), "match", "{degrees}°");
     }
     for degrees in [-135.0, -90.0, -60.0, -45.0, 45.0, 60.0, 90.0, 135.0] {
@@ -200,7 +200,7 @@ fn an_upside_down_face_is_unusable_and_not_another_person() {
 
 #[test]
 fn a_tiny_face_is_unusable() {
-    let tiny = jpeg(resized(&picture(&frames("webcam_man")[0]), 120));
+    let tiny = jpeg(resized(&picture(&frames("webcam_man")[0]), 90));
     assert_eq!(words(&tiny, "webcam_man"), "unusable too_small");
     let refused = with_checker(|checker| checker.enrol(&tiny));
     assert_eq!(refused.unwrap_err(), EnrolError::Unusable(Reason::TooSmall));
@@ -246,7 +246,8 @@ fn a_template_survives_its_byte_form_and_nothing_else_passes_for_one() {
     assert_eq!(Template::from_bytes(&bytes[1..]), Err(TemplateError::Unknown));
     assert_eq!(Template::from_bytes(&[]), Err(TemplateError::Unknown));
     let mut damaged = bytes;
-    damaged[100] ^= 0x40;
+    // The exponent of the first number: it becomes huge.
+    damaged[75] ^= 0x40;
     assert_eq!(Template::from_bytes(&damaged), Err(TemplateError::Damaged));
     assert!(!format!("{template:?}").contains("numbers"));
 }

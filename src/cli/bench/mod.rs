@@ -1,5 +1,6 @@
 //! `invigil bench`: what this machine can do, measured, one file a benchmark.
 
+pub mod photos;
 pub mod replay;
 
 use std::process::ExitCode;
@@ -15,13 +16,16 @@ pub struct Bench {
 enum What {
     /// Events a second: merely parsing a log, folding it, digesting it
     Replay(replay::ReplayBench),
+    /// Whole photo checks a second, beside OpenCV's from Python
+    Photos(photos::PhotosBenchArgs),
 }
 
 impl Bench {
     /// Runs the benchmark.
-    pub fn run(&self) -> ExitCode {
-        match &self.what {
+    pub fn run(self) -> ExitCode {
+        match self.what {
             What::Replay(replay) => replay.run(),
+            What::Photos(photos) => super::reported(photos.run()),
         }
     }
 }

@@ -28,6 +28,9 @@ const PROMPT_EVERY: u64 = 30;
 /// Heartbeats between photos: ten minutes.
 const PHOTO_EVERY: u64 = 120;
 
+/// One way to read the log to its end.
+type Way = fn(BufReader<&File>) -> anyhow::Result<()>;
+
 /// Measures the replay of a log.
 #[derive(Debug, clap::Args)]
 pub struct ReplayBench {
@@ -59,7 +62,7 @@ impl ReplayBench {
         drop(log);
         println!("{events} events, {:.1} bytes each", bytes as f64 / events as f64);
 
-        let ways: [(&str, fn(BufReader<&File>) -> anyhow::Result<()>); 4] = [
+        let ways: [(&str, Way); 4] = [
             ("parse into plain structs", parse),
             ("replay without digest", |source| replay(source, None)),
             ("digest alone", digest),

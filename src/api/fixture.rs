@@ -1,0 +1,327 @@
+//! The API over a store in a temporary folder, with doors that pretend: what the tests of the handlers call.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::{HeaderMap, Request, header};
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
+use serde_json::{Value, json};
+use tower::ServiceExt as _;
+
+use super::doors::{
+    CloseReason, CloseRefusal, FaceDoor, FaceRefusal, OpenRefusal, OpenSession, OpenedSession, PhotoVault, SessionDoor,
+    VaultError,
+};
+use super::{ApiState, Limits, router};
+use crate::auth::api_key::ensure_operator_key;
+use crate::auth::id_number::check_character;
+use crate::auth::keys::{DataKey, Keys};
+use crate::clock::{Clock, Entropy};
+use crate::store::{Store, StoreError, fixture};
+
+/// A caller of the API: the operator at first.
+#[derive(Clone)]
+pub(super) struct Api {
+    pub(super) state: ApiState,
+    pub(super) clock: Clock,
+    /// the platform that the fixture made
+    pub(super) platform: String,
+    platform_key: String,
+    key: String,
+    router: Router,
+    doors: Arc<Doors>,
+    folder: Arc<tempfile::TempDir>,
+}
+
+/// What came back.
+pub(super) struct Answer {
+    pub(super) status: u16,
+    pub(super) headers: HeaderMap,
+    pub(super) text: String,
+}
+
+/// All that is needed to open a session.
+pub(super) struct Ready {
+    pub(super) project: String,
+    pub(super) lesson: String,
+    pub(super) learner: String,
+}
+
+/// A project that the operator approved.
+pub(super) struct ApprovedProject {
+    pub(super) id: String,
+    pub(super) first_lesson: String,
+}
+
+impl Api {
+    pub(super) async fn start() -> Self {
+        Self::start_with(Limits::default()).await
+    }
+
+    pub(super) async fn start_with(limits: Limits) -> Self {
+        let (folder, store) = fixture::store();
+        let clock = Clock::manual(1_772_294_400_000);
+        let entropy = Entropy::seeded(7);
+        let operator = ensure_operator_key(folder.path(), &store, &clock, &entropy).await.unwrap();
+        let keys = Keys::open_or_create(folder.path(), &entropy).unwrap();
+        let doors = Arc::new(Doors::new(&store));
+        let state = ApiState {
+            store,
+            keys: Arc::new(keys),
+            entropy,
+            clock: clock.clone(),
+            sessions: doors.clone(),
+            faces: doors.clone(),
+            photos: doors.clone(),
+            public_url: "https://invigil.example/".to_owned(),
+            policies: ["default-2026".to_owned(), "other".to_owned()].into(),
+            allow_http_webhooks: false,
+            webhook_guard: Arc::new(|url| match url.host_str() {
+                Some("guarded.example") => Err("leads to a private network".to_owned()),
+                _ => Ok(()),
+            }),
+            limits,
+        };
+        let router = router(state.clone());
+        let key = operator.expose().to_owned();
+        let (platform, platform_key) = (String::new(), String::new());
+        let folder = Arc::new(folder);
+        let mut api = Self { state, clock, platform, platform_key, key, router, doors, folder };
+        (api.platform, api.platform_key) = api.new_platform().await;
+        api
+    }
+
+    async fn new_platform(&self) -> (String, String) {
+        let platform = self.post("/platforms", json!({"name": "platform"})).await.expect(201);
+        let id = platform["id"].as_str().unwrap().to_owned();
+        let key = self.post(&format!("/platforms/{id}/keys"), json!({"label": "test"})).await.expect(201);
+        (id, key["key"].as_str().unwrap().to_owned())
+    }
+
+    pub(super) fn with_key(&self, key: &str) -> Self {
+        Self { key: key.to_owned(), ..self.clone() }
+    }
+
+    pub(super) fn as_platform(&self) -> Self {
+        self.with_key(&self.platform_key)
+    }
+
+    pub(super) async fn other_platform(&self) -> Self {
+        self.with_key(&self.new_platform().await.1)
+    }
+
+    pub(super) fn folder(&self) -> &std::path::Path {
+        self.folder.path()
+    }
+
+    pub(super) async fn get(&self, path: &str) -> Answer {
+        self.send("GET", path, None, b"").await
+    }
+
+    pub(super) async fn delete(&self, path: &str) -> Answer {
+        self.send("DELETE", path, None, b"").await
+    }
+
+    pub(super) async fn post(&self, path: &str, body: Value) -> Answer {
+        self.send("POST", path, Some("application/json"), body.to_string().as_bytes()).await
+    }
+
+    pub(super) async fn put(&self, path: &str, body: Value) -> Answer {
+        self.send("PUT", path, Some("application/json"), body.to_string().as_bytes()).await
+    }
+
+    pub(super) async fn patch(&self, path: &str, body: Value) -> Answer {
+        self.send("PATCH", path, Some("application/json"), body.to_string().as_bytes()).await
+    }
+
+    pub(super) async fn photo(&self, path: &str, photo: &[u8]) -> Answer {
+        self.send("PUT", path, Some("image/jpeg"), photo).await
+    }
+
+    pub(super) async fn send(&self, method: &str, path: &str, content_type: Option<&str>, body: &[u8]) -> Answer {
+        self.send_body(method, path, content_type, Body::from(body.to_vec())).await
+    }
+
+    pub(super) async fn send_body(&self, method: &str, path: &str, content_type: Option<&str>, body: Body) -> Answer {
+        let mut request = Request::builder().method(method).uri(format!("/api/v1{path}"));
+        request = request.header(header::AUTHORIZATION, format!("Bearer {}", self.key));
+        if let Some(content_type) = content_type {
+            request = request.header(header::CONTENT_TYPE, content_type);
+        }
+        let response = self.router.clone().oneshot(request.body(body).unwrap()).await.unwrap();
+        let (parts, body) = response.into_parts();
+        let bytes = axum::body::to_bytes(body, usize::MAX).await.unwrap();
+        let text = String::from_utf8(bytes.to_vec()).unwrap();
+        Answer { status: parts.status.as_u16(), headers: parts.headers, text }
+    }
+
+    /// The id of the person with this number.
+    pub(super) async fn learner(&self, person: u32) -> String {
+        let learner = self.post("/learners", json!({"id_number": id_number(person)})).await;
+        serde_json::from_str::<Value>(&learner.text).unwrap()["id"].as_str().unwrap().to_owned()
+    }
+
+    pub(super) async fn approved_project(&self, operator: &Self) -> ApprovedProject {
+        let project = self.post("/projects", new_project()).await.expect(201);
+        let id = project["id"].as_str().unwrap().to_owned();
+        operator.put(&format!("/projects/{id}/approval"), json!({"approved": true})).await.expect(204);
+        ApprovedProject { id, first_lesson: project["lessons"][0]["id"].as_str().unwrap().to_owned() }
+    }
+
+    pub(super) async fn ready(&self, operator: &Self) -> Ready {
+        let project = self.approved_project(operator).await;
+        let learner = self.learner(1).await;
+        self.photo(&format!("/learners/{learner}/photo"), b"face of A").await.expect(201);
+        let path = format!("/projects/{}/enrolments", project.id);
+        self.post(&path, json!({ "learner": learner })).await.expect(201);
+        Ready { project: project.id, lesson: project.first_lesson, learner }
+    }
+
+    pub(super) async fn open_session(&self, operator: &Self) -> String {
+        let ready = self.ready(operator).await;
+        let opened = self.post("/sessions", json!({"lesson": ready.lesson, "learner": ready.learner})).await;
+        opened.expect(201)["session"].as_str().unwrap().to_owned()
+    }
+
+    pub(super) fn kept_photos(&self) -> usize {
+        self.doors.photos.load(Ordering::SeqCst)
+    }
+
+    pub(super) fn refuse_sessions(&self) {
+        self.doors.busy.store(true, Ordering::SeqCst);
+    }
+}
+
+impl Answer {
+    /// The JSON body, or null when there is none.
+    pub(super) fn expect(self, status: u16) -> Value {
+        assert_eq!(self.status, status, "{}", self.text);
+        if self.text.is_empty() { Value::Null } else { serde_json::from_str(&self.text).unwrap() }
+    }
+
+    pub(super) fn expect_problem(self, status: u16, name: &str) -> Value {
+        assert_eq!(self.headers[header::CONTENT_TYPE], "application/problem+json", "{}", self.text);
+        let problem = self.expect(status);
+        assert_eq!(problem["type"], format!("urn:invigil:problem:{name}"), "{problem}");
+        assert_eq!(problem["status"], status);
+        problem
+    }
+
+    pub(super) fn expect_field(self, status: u16, field: &str) -> Value {
+        assert_eq!(self.headers[header::CONTENT_TYPE], "application/problem+json", "{}", self.text);
+        let problem = self.expect(status);
+        let fields: Vec<_> = problem["errors"].as_array().unwrap().iter().map(|error| &error["field"]).collect();
+        assert_eq!(fields, [field], "{problem}");
+        problem
+    }
+}
+
+/// The number of an invented person.
+pub(super) fn id_number(person: u32) -> String {
+    let digits = format!("11010119900307{:03}", person % 1_000);
+    format!("{digits}{}", char::from(check_character(&digits)))
+}
+
+pub(super) fn new_project() -> Value {
+    json!({
+        "name": "电工",
+        "total_hours": 100,
+        "delivery": "blended",
+        "policy": null,
+        "lessons": [
+            {
+                "title": "第一课", "duration_ms": 600_000, "kind": "theory",
+                "questions": [{"text": "哪一个?", "options": ["甲", "乙", "丙", "丁"], "right": 2}],
+            },
+            {"title": "第二课", "duration_ms": 600_000, "kind": "theory"},
+        ],
+    })
+}
+
+/// Sessions are rows, faces are the text after "face of", and photos are counted.
+struct Doors {
+    store: Store,
+    busy: AtomicBool,
+    photos: AtomicUsize,
+    opened: Mutex<u32>,
+}
+
+impl Doors {
+    fn new(store: &Store) -> Self {
+        Self { store: store.clone(), busy: false.into(), photos: 0.into(), opened: Mutex::default() }
+    }
+
+    fn next_session(&self) -> String {
+        let mut opened = self.opened.lock().unwrap();
+        *opened += 1;
+        format!("session-{opened}")
+    }
+}
+
+impl SessionDoor for Doors {
+    fn open(&self, request: OpenSession) -> BoxFuture<'_, Result<OpenedSession, OpenRefusal>> {
+        async move {
+            if self.busy.load(Ordering::SeqCst) {
+                return Err(OpenRefusal::Busy { retry_after_ms: 2_500 });
+            }
+            let session = self.next_session();
+            let OpenSession { platform, learner, project, lesson } = request;
+            let insert = format!(
+                "INSERT INTO session (id, platform, learner, project, lesson, seed, opened_at)
+                 VALUES ('{session}', '{platform}', '{learner}', '{project}', '{lesson}', x'00', 1);"
+            );
+            fixture::execute(&self.store, &insert).await;
+            Ok(OpenedSession { session, furthest_before_ms: 5_000, online_left_ms: None })
+        }
+        .boxed()
+    }
+
+    fn close(&self, session: String, reason: CloseReason) -> BoxFuture<'_, Result<(), CloseRefusal>> {
+        async move {
+            let close = format!(
+                "UPDATE session SET closed_at = 2 WHERE id = '{session}';
+                 INSERT INTO verdict (session, version, status, body, created_at)
+                 SELECT key, 1, 'invalid', '{{ \"status\":\"invalid\",  \"reason\":\"{reason:?}\" }}', 2
+                 FROM session WHERE id = '{session}';"
+            );
+            fixture::execute(&self.store, &close).await;
+            Ok(())
+        }
+        .boxed()
+    }
+
+    fn log(&self, _session: String) -> BoxFuture<'_, Result<Vec<u8>, StoreError>> {
+        async { Ok(b"{\"n\":1}\n{\"n\":2}\n".to_vec()) }.boxed()
+    }
+}
+
+impl FaceDoor for Doors {
+    fn enrol(&self, photo: Vec<u8>, old: Option<Vec<u8>>) -> BoxFuture<'_, Result<Vec<u8>, FaceRefusal>> {
+        async move {
+            match photo.as_slice() {
+                b"busy" => return Err(FaceRefusal::Busy { retry_after_ms: 1_500 }),
+                b"broken" => return Err(FaceRefusal::Failed("no model".to_owned())),
+                _ => {}
+            }
+            let unsuitable = || FaceRefusal::Unsuitable("shows no face".to_owned());
+            let face = photo.strip_prefix(b"face of ").and_then(|face| face.first()).ok_or_else(unsuitable)?;
+            if old.is_some_and(|old| old != [*face]) { Err(FaceRefusal::Mismatch) } else { Ok(vec![*face]) }
+        }
+        .boxed()
+    }
+}
+
+impl PhotoVault for Doors {
+    fn put(&self, _key: DataKey, _photo: Vec<u8>) -> BoxFuture<'_, Result<String, VaultError>> {
+        let kept = self.photos.fetch_add(1, Ordering::SeqCst);
+        async move { Ok(format!("photo-{kept}")) }.boxed()
+    }
+
+    fn remove(&self, _evidence: String) -> BoxFuture<'_, ()> {
+        self.photos.fetch_sub(1, Ordering::SeqCst);
+        async {}.boxed()
+    }
+}

@@ -1,0 +1,154 @@
+//! Learners: a platform names a person by ID number and gets the random identifier that everything else goes by.
+//!
+//! The number lives as long as the request: it becomes an identity (a peppered HMAC) and is forgotten. Photos are in
+//! `face_photos.rs`.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use serde::Deserialize;
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::caller::OwnPlatform;
+use super::extract::{JsonBody, PathOf};
+use super::problem::{Problem, Refusals};
+use super::validate::{Findings, NAME_CHARS};
+use super::{Answer, ApiState};
+use crate::auth::id_number::{IdNumber, date_in_china};
+use crate::auth::keys::DataKey;
+use crate::store::learners::{LearnerRecord, NamedLearner};
+
+pub(super) fn routes() -> OpenApiRouter<ApiState> {
+    OpenApiRouter::new().routes(routes!(name_learner)).routes(routes!(read_learner))
+}
+
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct NamedPerson {
+    /// the citizen identification number (GB 11643): it is not kept
+    id_number: String,
+    /// the platform's own reference to the person, at most 200 characters; replaces an earlier one
+    external_reference: Option<String>,
+}
+
+/// Names a person; the same person has the same id at every platform
+///
+/// 201 when this platform names the person for the first time, 200 when it did so before.
+#[utoipa::path(post, path = "/learners", tag = "learners",
+    request_body = NamedPerson, responses((status = 201, body = LearnerRecord), (status = 200, body = LearnerRecord), Refusals))]
+async fn name_learner(
+    State(state): State<ApiState>,
+    OwnPlatform(platform): OwnPlatform,
+    JsonBody(person): JsonBody<NamedPerson>,
+) -> Result<(StatusCode, Json<LearnerRecord>), Problem> {
+    let now_ms = state.clock.now_ms();
+    let number = IdNumber::parse(&person.id_number, date_in_china(now_ms));
+    let mut findings = Findings::default();
+    if let Err(error) = &number {
+        findings.add("id_number", error.to_string());
+    }
+    if let Some(reference) = &person.external_reference {
+        findings.text("external_reference", reference, NAME_CHARS);
+    }
+    findings.finish()?;
+    let number = number.map_err(|error| Problem::field("id_number", error.to_string()))?;
+    let named = named_learner(&state, platform, &number, person.external_reference, now_ms);
+    let (learner, is_new) = state.store.name_learner(named).await?;
+    let status = if is_new { StatusCode::CREATED } else { StatusCode::OK };
+    Ok((status, Json(learner)))
+}
+
+/// A learner whom this platform has named
+#[utoipa::path(get, path = "/learners/{id}", tag = "learners", params(("id" = String, Path, description = "the learner")),
+    responses((status = 200, body = LearnerRecord), Refusals))]
+async fn read_learner(
+    State(state): State<ApiState>,
+    OwnPlatform(platform): OwnPlatform,
+    PathOf(id): PathOf<String>,
+) -> Answer<LearnerRecord> {
+    state.store.learner(&platform, &id).await?.map(Json).ok_or_else(|| Problem::no_such("learner"))
+}
+
+fn named_learner(
+    state: &ApiState,
+    platform: String,
+    number: &IdNumber,
+    external_reference: Option<String>,
+    now_ms: i64,
+) -> NamedLearner {
+    // Made in advance, because whether the person is known shows only within the write.
+    let new_id = state.new_id();
+    let new_data_key = state.keys.wrap(&state.entropy, &new_id, &DataKey::generate(&state.entropy));
+    let identity = state.keys.identity(number.expose());
+    NamedLearner { platform, identity, external_reference, new_id, new_data_key, now_ms }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use crate::api::fixture::{Api, id_number};
+
+    #[tokio::test]
+    async fn a_person_is_the_same_learner_at_every_platform() {
+        let operator = Api::start().await;
+        let api = operator.as_platform();
+        let first = api.post("/learners", json!({"id_number": id_number(1), "external_reference": "u1"})).await;
+        let first = first.expect(201);
+        assert_eq!(first["photo_version"], 0);
+        let again = api.post("/learners", json!({"id_number": id_number(1)})).await.expect(200);
+        assert_eq!(again, first);
+
+        let other = operator.other_platform().await;
+        let path = format!("/learners/{}", first["id"].as_str().unwrap());
+        other.get(&path).await.expect_problem(404, "not-found");
+        let named = other.post("/learners", json!({"id_number": id_number(1)})).await.expect(201);
+        assert_eq!(named["id"], first["id"]);
+        assert!(named["external_reference"].is_null());
+        assert_eq!(other.get(&path).await.expect(200), named);
+
+        let somebody_else = api.post("/learners", json!({"id_number": id_number(2)})).await.expect(201);
+        assert_ne!(somebody_else["id"], first["id"]);
+    }
+
+    #[tokio::test]
+    async fn a_wrong_number_is_named_and_not_repeated() {
+        let api = Api::start().await.as_platform();
+        let mut wrong = id_number(1);
+        wrong.replace_range(16..17, if wrong.ends_with('7') { "8" } else { "7" });
+        for body in [
+            json!({}),
+            json!({"id_number": "123"}),
+            json!({"id_number": wrong}),
+            json!({"id_number": 110_101_199_003_070_011_i64}),
+            json!({"id_number": id_number(1), "id": 1}),
+        ] {
+            let field = if body.get("id").is_some() { "id" } else { "id_number" };
+            let answer = api.post("/learners", body).await;
+            assert!(!answer.text.contains("11010119"), "{}", answer.text);
+            answer.expect_field(422, field);
+        }
+        let body = json!({"id_number": id_number(1), "external_reference": ""});
+        api.post("/learners", body).await.expect_field(422, "external_reference");
+    }
+
+    #[tokio::test]
+    async fn learners_are_a_platforms_business() {
+        let api = Api::start().await;
+        api.post("/learners", json!({"id_number": id_number(1)})).await.expect_problem(403, "forbidden");
+        api.as_platform().get("/learners/nobody").await.expect_problem(404, "not-found");
+    }
+
+    #[tokio::test]
+    async fn the_number_is_nowhere_in_the_data_folder() {
+        let operator = Api::start().await;
+        let number = id_number(1);
+        operator.as_platform().post("/learners", json!({ "id_number": number })).await.expect(201);
+        for entry in std::fs::read_dir(operator.folder()).unwrap() {
+            let bytes = std::fs::read(entry.unwrap().path()).unwrap();
+            assert!(!bytes.windows(number.len()).any(|window| window == number.as_bytes()));
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! What a platform sees and sets of itself: its record and its webhook.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::caller::OwnPlatform;
+use super::extract::JsonBody;
+use super::problem::{Problem, Refusals};
+use super::{Answer, ApiState};
+use crate::delivery::sign::WebhookSecret;
+use crate::store::platforms::PlatformRecord;
+
+/// Longest address of a webhook, in bytes.
+const URL_BYTES: usize = 2_000;
+
+pub(super) fn routes() -> OpenApiRouter<ApiState> {
+    OpenApiRouter::new().routes(routes!(read_own_platform)).routes(routes!(set_webhook, clear_webhook))
+}
+
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct NewWebhook {
+    /// where verdicts are delivered: an https address
+    url: String,
+}
+
+#[derive(Serialize, ToSchema)]
+struct IssuedWebhook {
+    /// the address
+    url: String,
+    /// checks signatures (Standard Webhooks, `whsec_…`): it is shown this once
+    secret: String,
+}
+
+/// The platform itself
+#[utoipa::path(get, path = "/platform", tag = "platform", responses((status = 200, body = PlatformRecord), Refusals))]
+async fn read_own_platform(
+    State(state): State<ApiState>,
+    OwnPlatform(platform): OwnPlatform,
+) -> Answer<PlatformRecord> {
+    state.store.platform(&platform).await?.map(Json).ok_or_else(|| Problem::no_such("platform"))
+}
+
+/// Sets where webhooks go; answers with a new secret, which is shown this once
+#[utoipa::path(put, path = "/platform/webhook", tag = "platform",
+    request_body = NewWebhook, responses((status = 200, body = IssuedWebhook), Refusals))]
+async fn set_webhook(
+    State(state): State<ApiState>,
+    OwnPlatform(platform): OwnPlatform,
+    JsonBody(new): JsonBody<NewWebhook>,
+) -> Answer<IssuedWebhook> {
+    let url = check_url(&state, &new.url).map_err(|problem| Problem::field("url", problem))?;
+    let secret = WebhookSecret::generate(&state.entropy);
+    let sealed = secret.seal(&state.keys, &state.entropy, &platform);
+    state.store.set_webhook(&platform, url.to_string(), sealed).await?;
+    Ok(Json(IssuedWebhook { url: url.to_string(), secret: secret.to_text() }))
+}
+
+/// Takes the webhook away; what was not delivered yet is not
+#[utoipa::path(delete, path = "/platform/webhook", tag = "platform", responses((status = 204), Refusals))]
+async fn clear_webhook(
+    State(state): State<ApiState>,
+    OwnPlatform(platform): OwnPlatform,
+) -> Result<StatusCode, Problem> {
+    state.store.clear_webhook(&platform).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+fn check_url(state: &ApiState, text: &str) -> Result<reqwest::Url, String> {
+    if text.len() > URL_BYTES {
+        return Err(format!("may have at most {URL_BYTES} bytes"));
+    }
+    let url = reqwest::Url::parse(text).map_err(|_| "must be an address such as https://example.com/hook")?;
+    match url.scheme() {
+        "https" => {}
+        "http" if state.allow_http_webhooks => {}
+        _ => return Err("must begin with https://".to_owned()),
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err("must not hold a user name or a password".to_owned());
+    }
+    if url.fragment().is_some() {
+        return Err("must not have a fragment (#…)".to_owned());
+    }
+    (state.webhook_guard)(&url)?;
+    Ok(url)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use crate::api::fixture::Api;
+
+    #[tokio::test]
+    async fn a_platform_sets_and_clears_its_webhook() {
+        let api = Api::start().await.as_platform();
+        let set = api.put("/platform/webhook", json!({"url": "https://example.com/hook"})).await.expect(200);
+        assert!(set["secret"].as_str().unwrap().starts_with("whsec_"));
+        let again = api.put("/platform/webhook", json!({"url": "https://example.com/hook"})).await.expect(200);
+        assert_ne!(set["secret"], again["secret"]);
+        let platform = api.get("/platform").await.expect(200);
+        assert_eq!(platform["webhook_url"], "https://example.com/hook");
+        assert!(!platform.to_string().contains("whsec_"));
+        api.delete("/platform/webhook").await.expect(204);
+        assert!(api.get("/platform").await.expect(200)["webhook_url"].is_null());
+    }
+
+    #[tokio::test]
+    async fn odd_addresses_are_refused() {
+        let api = Api::start().await.as_platform();
+        let long = format!("https://example.com/{}", "a".repeat(2_000));
+        for url in [
+            "",
+            "example.com",
+            "http://example.com/",
+            "ftp://example.com/",
+            "file:///etc/passwd",
+            "https://",
+            "https://user@example.com/",
+            "https://:secret@example.com/",
+            "https://example.com/#part",
+            // The fixture's guard refuses this one.
+            "https://guarded.example/",
+            long.as_str(),
+        ] {
+            api.put("/platform/webhook", json!({ "url": url })).await.expect_field(422, "url");
+        }
+        api.put("/platform/webhook", json!({})).await.expect_field(422, "url");
+    }
+
+    #[tokio::test]
+    async fn the_operator_has_no_webhook() {
+        let api = Api::start().await;
+        api.get("/platform").await.expect_problem(403, "forbidden");
+        api.put("/platform/webhook", json!({"url": "https://example.com"})).await.expect_problem(403, "forbidden");
+    }
+}

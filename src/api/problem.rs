@@ -1,0 +1,220 @@
+//! Refusals in one form: problem+json (RFC 9457) that names the field, and says when to try again where that helps.
+//!
+//! A failure of ours is logged here, once, and answered without its details. Nothing that a client sent is repeated
+//! in a problem, because it could be an ID number.
+
+use axum::Json;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::store::StoreError;
+
+/// When to try again after a queue was full, ms: the writer empties its queue in far less.
+const RETRY_AFTER_MS: u32 = 1_000;
+
+/// What is wrong with one field of a request.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct FieldProblem {
+    /// the field, as in `lessons[2].title`
+    pub field: String,
+    /// what is wrong with it
+    pub problem: String,
+}
+
+/// Why a request was refused. Nothing was changed, unless the detail says so.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct Problem {
+    /// which problem it is: `urn:invigil:problem:` and a name that does not change
+    #[serde(rename = "type")]
+    pub kind: &'static str,
+    /// the same, in words
+    pub title: &'static str,
+    /// the status of the answer
+    pub status: u16,
+    /// what it is about this time
+    #[schema(value_type = String)]
+    pub detail: Box<str>,
+    /// the fields that are wrong
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub errors: Vec<FieldProblem>,
+    /// when to try again, ms from now
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retry_after_ms: Option<u32>,
+    /// the rule that forbids it, as docs/rules.md names it
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rule: Option<&'static str>,
+    /// the clause that the rule follows from
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub clause: Option<&'static str>,
+}
+
+macro_rules! kinds {
+    ($($(#[$doc:meta])* $function:ident: $status:ident, $name:literal, $title:literal;)+) => {
+        impl Problem {
+            $($(#[$doc])*
+            pub fn $function(detail: impl Into<String>) -> Self {
+                Self::new(StatusCode::$status, concat!("urn:invigil:problem:", $name), $title, detail.into())
+            })+
+        }
+    };
+}
+
+kinds! {
+    /// 400: the body cannot be read at all.
+    malformed: BAD_REQUEST, "malformed", "The request cannot be read";
+    /// 401: no key, or none that is valid.
+    unauthenticated: UNAUTHORIZED, "unauthenticated", "A valid API key is needed";
+    /// 403: a valid key, but of somebody else.
+    forbidden: FORBIDDEN, "forbidden", "This key may not do that";
+    /// 404: it does not exist, or is not the caller's.
+    not_found: NOT_FOUND, "not-found", "Not found";
+    /// 404: there is no verdict yet.
+    session_open: NOT_FOUND, "session-open", "The session is still open";
+    /// 405: not on this path.
+    method_not_allowed: METHOD_NOT_ALLOWED, "method-not-allowed", "The method does not apply here";
+    /// 408: the body took too long.
+    too_slow: REQUEST_TIMEOUT, "too-slow", "The request took too long to arrive";
+    /// 409: something changed meanwhile, or stands against it.
+    conflict: CONFLICT, "conflict", "That conflicts with what is there";
+    /// 409: a rule about enrolments forbids it.
+    enrolment_refused: CONFLICT, "enrolment-refused", "A rule forbids this enrolment";
+    /// 409: the learner has no part in the project.
+    not_enrolled: CONFLICT, "not-enrolled", "The learner is not enrolled";
+    /// 409: the learner has no enrolment photo.
+    photo_missing: CONFLICT, "photo-missing", "The learner has no enrolment photo";
+    /// 409: the new photo shows somebody else.
+    face_mismatch: CONFLICT, "face-mismatch", "The face does not match";
+    /// 409: nothing more can be credited.
+    quota_spent: CONFLICT, "quota-spent", "The online hours are used up";
+    /// 409: the learner has as many sessions open as one may.
+    too_many_sessions: CONFLICT, "too-many-sessions", "Too many sessions are open";
+    /// 409: the session was closed before.
+    session_closed: CONFLICT, "session-closed", "The session is already closed";
+    /// 413: more bytes than allowed.
+    too_large: PAYLOAD_TOO_LARGE, "too-large", "The request is too large";
+    /// 415: not a content type that is read here.
+    unsupported_type: UNSUPPORTED_MEDIA_TYPE, "unsupported-type", "The content type is not accepted";
+    /// 422: fields are wrong.
+    invalid: UNPROCESSABLE_ENTITY, "invalid", "A field is wrong";
+    /// 422: no face can be known by this photo.
+    photo_unsuitable: UNPROCESSABLE_ENTITY, "photo-unsuitable", "The photo cannot be used";
+    /// 500: our fault.
+    internal: INTERNAL_SERVER_ERROR, "internal", "The server failed";
+    /// 503: too much to do.
+    busy: SERVICE_UNAVAILABLE, "busy", "The server is busy";
+}
+
+impl Problem {
+    fn new(status: StatusCode, kind: &'static str, title: &'static str, detail: String) -> Self {
+        let (status, detail) = (status.as_u16(), detail.into());
+        Self { kind, title, status, detail, errors: Vec::new(), retry_after_ms: None, rule: None, clause: None }
+    }
+
+    /// 422 for a single field.
+    pub fn field(field: &str, problem: impl Into<String>) -> Self {
+        let problem = problem.into();
+        Self::invalid(format!("{field} {problem}")).naming(field, problem)
+    }
+
+    /// Names a field.
+    pub fn naming(mut self, field: &str, problem: impl Into<String>) -> Self {
+        self.errors.push(FieldProblem { field: field.to_owned(), problem: problem.into() });
+        self
+    }
+
+    /// Says when to try again.
+    pub fn retry_after_ms(mut self, retry_after_ms: i64) -> Self {
+        self.retry_after_ms = Some(u32::try_from(retry_after_ms.max(0)).unwrap_or(u32::MAX));
+        self
+    }
+
+    /// Names the rule that forbids it, and its clause.
+    pub fn breaking(mut self, rule: &'static str, clause: &'static str) -> Self {
+        (self.rule, self.clause) = (Some(rule), Some(clause));
+        self
+    }
+
+    /// 404 for a thing of the named kind.
+    pub fn no_such(what: &str) -> Self {
+        Self::not_found(format!("there is no such {what}"))
+    }
+
+    /// 503 with the hint when to come back.
+    pub fn too_busy(detail: impl Into<String>) -> Self {
+        Self::busy(detail).retry_after_ms(RETRY_AFTER_MS.into())
+    }
+
+    /// 500; the reason goes to the log and not to the client.
+    pub fn failed(doing: &'static str, error: &dyn std::fmt::Display) -> Self {
+        tracing::error!(%error, doing, "a request failed");
+        Self::internal("the failure was logged; nothing that was acknowledged is lost")
+    }
+}
+
+impl From<StoreError> for Problem {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Busy => Self::too_busy("too many writes are waiting"),
+            StoreError::Stopped => Self::too_busy("the server is stopping"),
+            other => Self::failed("using the store", &other),
+        }
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let retry_after_ms = self.retry_after_ms;
+        let mut response = (status, Json(self)).into_response();
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        if let Some(retry_after_ms) = retry_after_ms {
+            // The header counts whole seconds; waiting a little longer does no harm.
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(retry_after_ms.div_ceil(1_000)));
+        }
+        if status == StatusCode::UNAUTHORIZED {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        response
+    }
+}
+
+/// Every operation's refusals, for the OpenAPI document.
+pub struct Refusals;
+
+impl utoipa::IntoResponses for Refusals {
+    fn responses() -> std::collections::BTreeMap<String, utoipa::openapi::RefOr<utoipa::openapi::response::Response>> {
+        use utoipa::openapi::{ContentBuilder, Ref, ResponseBuilder};
+        let content = ContentBuilder::new().schema(Some(Ref::from_schema_name("Problem"))).build();
+        let response = ResponseBuilder::new()
+            .description("Refused: see `type` and `errors`")
+            .content("application/problem+json", content)
+            .build();
+        [("default".to_owned(), response.into())].into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_retry_hint_is_in_the_header_too() {
+        let response = Problem::busy("later").retry_after_ms(1_001).into_response();
+        assert_eq!(response.headers()[header::RETRY_AFTER], "2");
+        assert_eq!(response.headers()[header::CONTENT_TYPE], "application/problem+json");
+        assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+    }
+
+    #[test]
+    fn a_store_that_is_busy_is_not_a_failure() {
+        assert_eq!(Problem::from(StoreError::Busy).status, 503);
+        assert_eq!(Problem::from(StoreError::Busy).retry_after_ms, Some(RETRY_AFTER_MS));
+        let corrupt = StoreError::Corrupt { what: "secret thing", why: "because".to_owned() };
+        let problem = Problem::from(corrupt);
+        assert_eq!(problem.status, 500);
+        assert!(!problem.detail.contains("secret thing"));
+    }
+}

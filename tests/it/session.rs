@@ -1,0 +1,271 @@
+//! The life of a session over the wire: a whole one, resumed ones, chained ones, two at once.
+
+use invigil::client::ClientKey;
+use serde_json::{Value, json};
+
+use crate::harness::wire::{Heard, Wire, at, play};
+use crate::harness::{Course, Opened, Stage, frame};
+
+/// Watches until `until_ms` with a heartbeat every five seconds, answering whatever is asked.
+struct Watcher {
+    wire: Wire,
+    ct: i64,
+    pos_ms: i64,
+    photos: Box<dyn FnMut() -> Vec<u8> + Send>,
+}
+
+impl Watcher {
+    async fn enter(stage: &Stage, opened: &Opened, key: &ClientKey) -> Self {
+        let (wire, _) = Wire::enter(&stage.stream_url(), opened, key, 0).await;
+        let mut number = 1;
+        let photos = Box::new(move || {
+            number += 1;
+            frame("webcam_man", number)
+        });
+        Self { wire, ct: 0, pos_ms: 0, photos }
+    }
+
+    async fn play(&mut self) {
+        self.wire.kept(self.ct, "playback", play(self.pos_ms)).await;
+    }
+
+    async fn step(&mut self, stage: &Stage, by_ms: i64) {
+        stage.advance_ms(by_ms);
+        (self.ct, self.pos_ms) = (self.ct + by_ms, self.pos_ms + by_ms);
+        let before = self.wire.seen.len();
+        self.wire.kept(self.ct, "heartbeat", at(self.pos_ms)).await;
+        // What an event brings about is sent with or right behind its acknowledgement; a ping proves that all came.
+        let asked: Vec<Value> = self.wire.seen[before..].to_vec();
+        for message in asked {
+            self.answer(&message).await;
+        }
+    }
+
+    async fn answer(&mut self, message: &Value) {
+        match message["type"].as_str().unwrap() {
+            "prompt" => {
+                let data = json!({"prompt": message["prompt"], "answer": right_answer(message)});
+                self.wire.event(self.ct, "prompt.answered", data).await;
+                self.wire.expect("prompt.closed").await;
+            }
+            "capture" => {
+                let photo = (self.photos)();
+                self.wire.commit(self.ct, message, &photo).await;
+                self.wire.photo(message, &photo).await;
+                self.wire.expect("capture.closed").await;
+            }
+            "ping" => self.wire.send(json!({"type": "pong", "id": message["id"], "ct": self.ct})).await,
+            _ => {}
+        }
+    }
+
+    async fn watch(&mut self, stage: &Stage, until_ms: i64) {
+        while self.pos_ms < until_ms {
+            self.step(stage, 5_000.min(until_ms - self.pos_ms)).await;
+        }
+    }
+
+    async fn end(mut self, reason: &str) -> Value {
+        let (ct, pos_ms) = (self.ct, self.pos_ms);
+        let ended = json!({"event": "ended", "playing": false, "pos_ms": pos_ms, "rate": 1.0});
+        self.wire.kept(ct, "playback", ended).await;
+        self.wire.send(json!({"type": "close", "reason": reason})).await;
+        loop {
+            match self.wire.hear().await {
+                Heard::Message(message) if message["type"] == "closed" => return message,
+                Heard::Message(message) => self.answer(&message).await,
+                end => panic!("{end:?}"),
+            }
+        }
+    }
+}
+
+/// The stage's lesson has one question; a sum cannot be read, so it is answered wrong on purpose.
+fn right_answer(prompt: &Value) -> String {
+    if prompt["kind"] == "choice" { "right".into() } else { "0".into() }
+}
+
+async fn ready(durations_ms: &[i64]) -> (Stage, Course, String) {
+    let stage = Stage::start().await;
+    let course = stage.course(durations_ms).await;
+    let learner = course.learner(frame("webcam_man", 1)).await;
+    (stage, course, learner)
+}
+
+#[tokio::test]
+async fn an_honest_session_is_valid_and_its_log_judges_the_same() {
+    let (stage, course, learner) = ready(&[390_000]).await;
+    let opened = course.open(&course.lessons[0], &learner).await;
+    let key = ClientKey::generate().unwrap();
+    let mut watcher = Watcher::enter(&stage, &opened, &key).await;
+    watcher.play().await;
+    watcher.watch(&stage, 390_000).await;
+    let closed = watcher.end("completed").await;
+    assert_eq!(closed["verdict"]["status"], "valid", "{closed}");
+    assert_eq!(closed["verdict"]["completed"], true);
+    assert_eq!(closed["verdict"]["watched_ms"], 390_000);
+
+    let stored = course.platform.text(&format!("/sessions/{}/verdict", opened.session)).await;
+    let log = course.platform.text(&format!("/sessions/{}/log", opened.session)).await;
+    assert_eq!(stored, replayed(&log));
+    assert_eq!(serde_json::from_str::<Value>(&stored).unwrap(), closed["verdict"]);
+    let checks: Vec<Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let check = checks.iter().find(|line| line["type"] == "face.checked").expect("a photo was asked for");
+    assert_eq!(check["data"]["outcome"], "match", "{check}");
+    assert!(check["data"]["similarity"].as_f64().unwrap() > check["data"]["threshold"].as_f64().unwrap());
+    assert_eq!(check["data"]["models"]["recogniser"].as_str().unwrap().len(), 64);
+    assert!(checks.iter().any(|line| line["type"] == "prompt.resolved"));
+}
+
+/// What `invigil replay` would say of this log.
+fn replayed(log: &str) -> String {
+    let mut session = invigil::session::Session::new(Default::default());
+    let mut digest = invigil::log::Digest::new();
+    for line in log.lines() {
+        session.apply(&invigil::log::parse_line(line.as_bytes()).unwrap()).unwrap();
+        digest.line(line.as_bytes());
+    }
+    serde_json::to_string(&session.verdict(digest.finish())).unwrap()
+}
+
+#[tokio::test]
+async fn a_connection_that_is_lost_and_found_counts_nothing_twice() {
+    let (stage, course, learner) = ready(&[390_000]).await;
+    let opened = course.open(&course.lessons[0], &learner).await;
+    let key = ClientKey::generate().unwrap();
+    let mut watcher = Watcher::enter(&stage, &opened, &key).await;
+    watcher.play().await;
+    watcher.watch(&stage, 20_000).await;
+    let (seq, ct) = (watcher.wire.seq, watcher.ct);
+    drop(watcher);
+    stage.advance_ms(3_000);
+    let (mut wire, welcome) = Wire::enter(&stage.stream_url(), &opened, &key, ct + 3_000).await;
+    assert_eq!(welcome["acknowledged"], seq);
+    assert_eq!(welcome["position_ms"], 20_000);
+    // The client did not hear the last acknowledgement: it sends its last event again, and one that was kept.
+    wire.seq = seq - 1;
+    wire.event(ct, "heartbeat", at(20_000)).await;
+    wire.event(ct + 3_000, "heartbeat", at(23_000)).await;
+    wire.acknowledged().await;
+    let log = course.platform.text(&format!("/sessions/{}/log", opened.session)).await;
+    let seqs: Vec<u64> =
+        log.lines().filter_map(|line| serde_json::from_str::<Value>(line).unwrap()["seq"].as_u64()).collect();
+    assert_eq!(seqs, (1..=seq + 1).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn the_newest_connection_wins() {
+    let (stage, course, learner) = ready(&[390_000]).await;
+    let opened = course.open(&course.lessons[0], &learner).await;
+    let key = ClientKey::generate().unwrap();
+    let (mut older, _) = Wire::enter(&stage.stream_url(), &opened, &key, 0).await;
+    let (mut newer, _) = Wire::enter(&stage.stream_url(), &opened, &key, 10).await;
+    assert_eq!(older.refusal().await.0, "superseded");
+    assert_eq!(older.close_code().await, 4409);
+    newer.kept(20, "playback", play(0)).await;
+}
+
+#[tokio::test]
+async fn a_restart_goes_on_where_it_was_with_the_same_schedule() {
+    let (mut stage, course, learner) = ready(&[390_000]).await;
+    let opened = course.open(&course.lessons[0], &learner).await;
+    let key = ClientKey::generate().unwrap();
+    let mut watcher = Watcher::enter(&stage, &opened, &key).await;
+    watcher.play().await;
+    // Up to the first capture, which is left open.
+    let capture = loop {
+        stage.advance_ms(5_000);
+        (watcher.ct, watcher.pos_ms) = (watcher.ct + 5_000, watcher.pos_ms + 5_000);
+        watcher.wire.kept(watcher.ct, "heartbeat", at(watcher.pos_ms)).await;
+        if let Some(capture) = watcher.wire.seen_of("capture").first() {
+            break (*capture).clone();
+        }
+    };
+    let seq = watcher.wire.seq;
+    stage.restart().await;
+    assert_eq!(watcher.wire.expect("go_away").await["reason"], "shutdown");
+    assert_eq!(watcher.wire.close_code().await, 1012);
+    let (mut wire, welcome) = Wire::enter(&stage.stream_url(), &opened, &key, watcher.ct).await;
+    assert_eq!(welcome["acknowledged"], seq);
+    let again = wire.expect("capture").await;
+    assert_eq!((&again["capture"], &again["nonce"]), (&capture["capture"], &capture["nonce"]));
+    wire.seq = seq;
+    let photo = frame("webcam_man", 9);
+    wire.commit(watcher.ct, &again, &photo).await;
+    wire.photo(&again, &photo).await;
+    assert_eq!(wire.expect("capture.closed").await["outcome"], "match");
+}
+
+#[tokio::test]
+async fn playing_in_two_sessions_at_once_is_in_both_logs() {
+    let (stage, course, learner) = ready(&[390_000]).await;
+    let (project, lessons) = stage.project(&course.platform, &[390_000]).await;
+    course.enrol(&project, &learner).await;
+    let mut watchers = Vec::new();
+    let mut sessions = Vec::new();
+    for lesson in [&course.lessons[0], &lessons[0]] {
+        let opened = course.open(lesson, &learner).await;
+        let mut watcher = Watcher::enter(&stage, &opened, &ClientKey::generate().unwrap()).await;
+        watcher.play().await;
+        watchers.push(watcher);
+        sessions.push(opened.session);
+    }
+    for _ in 0..4 {
+        stage.advance_ms(5_000);
+        for watcher in &mut watchers {
+            watcher.ct += 5_000;
+            watcher.pos_ms += 5_000;
+            watcher.wire.kept(watcher.ct, "heartbeat", at(watcher.pos_ms)).await;
+        }
+    }
+    for (session, other) in [(&sessions[0], &sessions[1]), (&sessions[1], &sessions[0])] {
+        course.platform.post(&format!("/sessions/{session}/close"), json!({"reason": "revoked"})).await;
+        let verdict = course.platform.get(&format!("/sessions/{session}/verdict")).await;
+        let rules: Vec<_> =
+            verdict["violations"].as_array().unwrap().iter().map(|v| (&v["rule"], &v["cause"])).collect();
+        assert!(rules.contains(&(&json!("multi_window"), &json!("session"))), "{verdict}");
+        let log = course.platform.text(&format!("/sessions/{session}/log")).await;
+        let conflict = log.lines().find(|line| line.contains("presence.conflict")).expect("in both logs");
+        assert!(conflict.contains(other.as_str()));
+    }
+}
+
+#[tokio::test]
+async fn a_newer_session_in_the_same_project_closes_the_older_one_and_goes_on_from_it() {
+    let (stage, course, learner) = ready(&[390_000]).await;
+    let first = course.open(&course.lessons[0], &learner).await;
+    let mut watcher = Watcher::enter(&stage, &first, &ClientKey::generate().unwrap()).await;
+    watcher.play().await;
+    watcher.watch(&stage, 70_000).await;
+    let second = course.platform.post("/sessions", json!({"lesson": course.lessons[0], "learner": learner})).await;
+    assert_eq!(second["furthest_before_ms"], 70_000);
+    let closed = watcher.wire.expect("closed").await;
+    assert_eq!(closed["reason"], "superseded");
+    assert_eq!(watcher.wire.close_code().await, 1000);
+    let session = second["session"].as_str().unwrap();
+    let log = course.platform.text(&format!("/sessions/{session}/log")).await;
+    let opened: Value = serde_json::from_str(log.lines().next().unwrap()).unwrap();
+    assert_eq!(opened["data"]["facts"]["covered_before"], json!([[0, 70_000]]));
+    assert_eq!(opened["data"]["facts"]["online_used_ms"], 70_000);
+}
+
+#[tokio::test]
+async fn silence_ends_a_session() {
+    let (stage, course, learner) = ready(&[390_000]).await;
+    let opened = course.open(&course.lessons[0], &learner).await;
+    let (mut wire, _) = Wire::enter(&stage.stream_url(), &opened, &ClientKey::generate().unwrap(), 0).await;
+    wire.kept(10, "playback", play(0)).await;
+    drop(wire);
+    stage.advance_ms(600_000);
+    let verdict = loop {
+        let path = format!("/sessions/{}/verdict", opened.session);
+        let answer = course.platform.send(reqwest::Method::GET, &path, None).await;
+        if answer.status().is_success() {
+            break answer.text().await.unwrap();
+        }
+        tokio::task::yield_now().await;
+    };
+    assert!(verdict.contains(r#""status""#));
+    let log = course.platform.text(&format!("/sessions/{}/log", opened.session)).await;
+    assert!(log.lines().last().unwrap().contains(r#""reason":"timeout""#));
+}
