@@ -42,8 +42,9 @@ impl DemoArgs {
     }
 
     async fn hold(self) -> anyhow::Result<ExitCode> {
+        eprintln!("starting a server, two platforms with a webhook receiver, and everybody who takes part …");
         let demo = Demo::set_up(&DemoOptions { speed: self.speed, models_folder: self.models.clone() }).await?;
-        eprintln!("serving at {}; Ctrl-C ends it", demo.address());
+        eprintln!("serving at {}, sessions at {} times the speed; Ctrl-C ends it\n", demo.address(), self.speed);
         let report = tokio::select! {
             report = demo.perform() => report,
             () = view::follow(demo.learners(), Clock::system()) => anyhow::bail!("the view ended"),

@@ -3,6 +3,7 @@
 //! Everybody speaks with the server over sockets, as from outside. Only the sessions' clock is the demo's own.
 
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -17,7 +18,7 @@ use super::receiver::Receiver;
 use super::report::{LearnerReport, Report, SessionReport};
 use super::world::{OpenedSession, World, WorldError};
 use crate::clock::{Clock, Entropy, Stopwatch};
-use crate::config::Config;
+use crate::config::{Config, Webhook};
 use crate::lifecycle::{Server, ServerConfig, StartError};
 
 const POLICY: &str = include_str!("policy.toml");
@@ -174,15 +175,15 @@ impl Demo {
 fn config(folder: &tempfile::TempDir, options: &DemoOptions) -> Result<Config, DemoError> {
     let policy = folder.path().join("policy.toml");
     std::fs::write(&policy, POLICY).map_err(|error| DemoError::Io("policy", error))?;
-    let mut config = Config::default();
-    config.listen = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
-    config.data_folder = folder.path().join("data");
-    config.models_folder = options.models_folder.clone();
-    config.policies = vec![policy];
-    // The receiver is on this machine.
-    config.webhook.allow_private_addresses = true;
-    config.webhook.allow_http = true;
-    Ok(config)
+    Ok(Config {
+        listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+        data_folder: folder.path().join("data"),
+        models_folder: options.models_folder.clone(),
+        policies: vec![policy],
+        // The receiver is on this machine.
+        webhook: Webhook { allow_private_addresses: true, allow_http: true },
+        ..Config::default()
+    })
 }
 
 /// Makes a learner known everywhere where they are to learn, and gives them a camera.
