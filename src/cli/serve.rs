@@ -37,8 +37,9 @@ impl Serve {
 async fn serve(config: Config) -> anyhow::Result<ExitCode> {
     let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
-    let wall = Clock::system();
-    let server = Server::start(ServerConfig { config, clock: wall.clone(), wall, entropy: Entropy::system() }).await?;
+    // Sessions run on a clock that never jumps, whatever is done to the machine's: a jump would look like fast-forward.
+    let (clock, wall) = (Clock::scaled(1), Clock::system());
+    let server = Server::start(ServerConfig { config, clock, wall, entropy: Entropy::system() }).await?;
     tracing::info!(
         address = %server.address,
         operator_key = %server.operator_key_file.display(),

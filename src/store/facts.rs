@@ -40,7 +40,7 @@ impl History {
         let coverage = of_lesson().filter(|one| one.was_learned()).flat_map(|one| one.verdict.coverage.iter().copied());
         Self {
             online_used_ms: prior_online_ms + counted().map(|one| one.verdict.credited_ms).sum::<i64>(),
-            covered_before: union(coverage.collect()),
+            covered_before: limited(union(coverage.collect())),
             furthest_before_ms: of_lesson().map(|one| one.verdict.furthest_ms).max().unwrap_or(0),
             prior_lessons_complete: prior.iter().all(complete),
             carried: past.last().map(|one| one.verdict.carried.clone()).unwrap_or_default(),
@@ -58,6 +58,29 @@ impl History {
             ..facts
         }
     }
+}
+
+/// Intervals that the facts may hold: more would make a log line that no reader takes, and are no learner's.
+const INTERVALS_LIMIT: usize = 4_096;
+
+/// Joins the intervals across their smallest gaps until few enough are left. What lay in a gap cannot be credited any
+/// more: less for the learner, never more.
+fn limited(mut intervals: Vec<(i64, i64)>) -> Vec<(i64, i64)> {
+    if intervals.len() <= INTERVALS_LIMIT {
+        return intervals;
+    }
+    let mut gaps: Vec<i64> = intervals.windows(2).map(|pair| pair[1].0 - pair[0].1).collect();
+    let joined = intervals.len() - INTERVALS_LIMIT;
+    let (_, largest_joined_ms, _) = gaps.select_nth_unstable(joined - 1);
+    let largest_joined_ms = *largest_joined_ms;
+    intervals.dedup_by(|next, kept| {
+        let join = next.0 - kept.1 <= largest_joined_ms;
+        if join {
+            kept.1 = next.1;
+        }
+        join
+    });
+    intervals
 }
 
 /// The intervals as disjoint, ascending ones.
@@ -114,6 +137,16 @@ mod tests {
         assert!(History::of(&sessions, "a", &[], 0).covered_before.is_empty());
         let sessions = [past("a", "valid", |v| v["creditable_ms"] = 57_000.into())];
         assert_eq!(History::of(&sessions, "a", &[], 0).covered_before, [(0, 60_000)]);
+    }
+
+    #[test]
+    fn a_coverage_of_crumbs_is_joined_to_what_a_log_line_can_hold() {
+        let crumbs: Vec<(i64, i64)> = (0..70_000).map(|k| (k * 10, k * 10 + 9 - k % 3)).collect();
+        let joined = limited(crumbs.clone());
+        assert!(joined.len() <= INTERVALS_LIMIT);
+        assert_eq!((joined[0].0, joined.last().unwrap().1), (crumbs[0].0, crumbs.last().unwrap().1));
+        assert!(joined.windows(2).all(|pair| pair[0].1 < pair[1].0));
+        assert_eq!(limited(crumbs[..4_096].to_vec()), crumbs[..4_096]);
     }
 
     #[test]

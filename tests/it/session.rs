@@ -182,9 +182,11 @@ async fn a_restart_goes_on_where_it_was_with_the_same_schedule() {
         }
     };
     let seq = watcher.wire.seq;
-    stage.restart().await;
-    assert_eq!(watcher.wire.expect("go_away").await["reason"], "shutdown");
-    assert_eq!(watcher.wire.close_code().await, 1012);
+    let goodbye = async {
+        assert_eq!(watcher.wire.expect("go_away").await["reason"], "shutdown");
+        assert_eq!(watcher.wire.close_code().await, 1012);
+    };
+    tokio::join!(stage.restart(), goodbye);
     let (mut wire, welcome) = Wire::enter(&stage.stream_url(), &opened, &key, watcher.ct).await;
     assert_eq!(welcome["acknowledged"], seq);
     let again = wire.expect("capture").await;
