@@ -279,7 +279,8 @@ async fn play_until(stage: &Stage, watcher: &mut Watcher, kind: &str) -> Value {
         watcher.wire.kept(watcher.ct, "heartbeat", at(watcher.pos_ms)).await;
         // A second acknowledgement: what the first brought about has been sent by then.
         watcher.wire.kept(watcher.ct, "windows", json!({"count": 1})).await;
-        for message in watcher.wire.seen[before..].to_vec() {
+        let heard = watcher.wire.seen[before..].to_vec();
+        for message in heard {
             match message["type"].as_str().unwrap() {
                 found if found == kind => return message,
                 "capture" | "ping" => watcher.answer(&message).await,

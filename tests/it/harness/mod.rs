@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use invigil::clock::{Clock, Entropy};
-use invigil::config::Config;
+use invigil::config::{Config, Webhook};
 use invigil::lifecycle::{Server, ServerConfig};
 use reqwest::{Client, Method, Response};
 use serde_json::{Value, json};
@@ -119,13 +119,14 @@ impl Stage {
 }
 
 async fn serve(folder: &Path, clock: &Clock, wall: &Clock, edit: impl FnOnce(&mut Config)) -> Server {
-    let mut config = Config::default();
-    config.listen = "127.0.0.1:0".parse().unwrap();
-    config.data_folder = folder.to_owned();
-    config.models_folder = models();
+    let mut config = Config {
+        listen: "127.0.0.1:0".parse().unwrap(),
+        data_folder: folder.to_owned(),
+        models_folder: models(),
+        webhook: Webhook { allow_private_addresses: true, allow_http: true },
+        ..Config::default()
+    };
     config.vision.workers = 1;
-    config.webhook.allow_private_addresses = true;
-    config.webhook.allow_http = true;
     edit(&mut config);
     let (clock, wall) = (clock.clone(), wall.clone());
     Server::start(ServerConfig { config, clock, wall, entropy: Entropy::system() }).await.unwrap()
