@@ -36,10 +36,10 @@ pub enum DemoError {
     #[error(transparent)]
     People(#[from] PeopleError),
     /// The server does not start.
-    #[error("the server does not start: {0}")]
+    #[error("the server does not start")]
     Start(#[from] StartError),
     /// The stage could not be set.
-    #[error("the stage could not be set: {0}")]
+    #[error("the stage could not be set")]
     World(#[from] WorldError),
 }
 
@@ -60,7 +60,6 @@ pub struct Demo {
     world: Arc<World>,
     receiver: Receiver,
     cast: Vec<(Learner, Seat)>,
-    clock: Clock,
     wall: Clock,
     speed: u32,
 }
@@ -86,7 +85,7 @@ impl Demo {
             cast.push((learner, seat));
         }
         let speed = options.speed;
-        Ok(Self { server, _folder: folder, world, receiver, cast, clock, wall, speed })
+        Ok(Self { server, _folder: folder, world, receiver, cast, wall, speed })
     }
 
     /// Where the server listens: `http://host:port`.
@@ -164,11 +163,6 @@ impl Demo {
         report.compare("to the learner", told, &verdict);
         report.compare("by webhook", self.receiver.verdict(&session.id).as_ref(), &verdict);
         report
-    }
-
-    /// The clock of the sessions.
-    pub fn clock(&self) -> &Clock {
-        &self.clock
     }
 }
 
