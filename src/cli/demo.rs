@@ -75,7 +75,7 @@ impl DemoArgs {
         }
         let terminal = console::Term::stdout();
         let columns = terminal.is_term().then(|| usize::from(terminal.size().1));
-        print!("\n{}", table::draw(report, columns));
+        print!("\n\n{}", table::draw(report, columns));
         Ok(())
     }
 }
