@@ -119,6 +119,10 @@ impl Live {
 
     fn show_capture(&mut self, at: i64) {
         let Some(pending) = self.schedule.pending_capture() else { return };
+        // The photo has arrived, and its client may have forgotten it: there is nothing left to send.
+        if self.in_check.as_ref() == Some(&pending.id) {
+            return;
+        }
         let limits = &self.services.limits;
         let left_ms = self.schedule.capture_expires_at().map_or(0, |expires_at| expires_at - at);
         let message = Capture {

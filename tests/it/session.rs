@@ -1,10 +1,11 @@
 //! The life of a session over the wire: a whole one, resumed ones, chained ones, two at once.
 
 use invigil::client::ClientKey;
+use invigil::policy::Policy;
 use serde_json::{Value, json};
 
 use crate::harness::wire::{Heard, Wire, at, play};
-use crate::harness::{Course, Opened, Stage, frame};
+use crate::harness::{Course, Opened, Stage, frame, replayed};
 
 /// Watches until `until_ms` with a heartbeat every five seconds, answering whatever is asked.
 struct Watcher {
@@ -65,6 +66,18 @@ impl Watcher {
         }
     }
 
+    /// Watches up to the first capture, and leaves it open.
+    async fn watch_to_first_capture(&mut self, stage: &Stage) -> Value {
+        loop {
+            stage.advance_ms(5_000);
+            (self.ct, self.pos_ms) = (self.ct + 5_000, self.pos_ms + 5_000);
+            self.wire.kept(self.ct, "heartbeat", at(self.pos_ms)).await;
+            if let Some(capture) = self.wire.seen_of("capture").first() {
+                return (*capture).clone();
+            }
+        }
+    }
+
     async fn end(mut self, reason: &str) -> Value {
         let (ct, pos_ms) = (self.ct, self.pos_ms);
         let ended = json!({"event": "ended", "playing": false, "pos_ms": pos_ms, "rate": 1.0});
@@ -107,7 +120,7 @@ async fn an_honest_session_is_valid_and_its_log_judges_the_same() {
 
     let stored = course.platform.text(&format!("/sessions/{}/verdict", opened.session)).await;
     let log = course.platform.text(&format!("/sessions/{}/log", opened.session)).await;
-    assert_eq!(stored, replayed(&log));
+    assert_eq!(stored, replayed(&log, Policy::default()));
     assert_eq!(serde_json::from_str::<Value>(&stored).unwrap(), closed["verdict"]);
     let checks: Vec<Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let check = checks.iter().find(|line| line["type"] == "face.checked").expect("a photo was asked for");
@@ -115,17 +128,6 @@ async fn an_honest_session_is_valid_and_its_log_judges_the_same() {
     assert!(check["data"]["similarity"].as_f64().unwrap() > check["data"]["threshold"].as_f64().unwrap());
     assert_eq!(check["data"]["models"]["recogniser"].as_str().unwrap().len(), 64);
     assert!(checks.iter().any(|line| line["type"] == "prompt.resolved"));
-}
-
-/// What `invigil replay` would say of this log.
-fn replayed(log: &str) -> String {
-    let mut session = invigil::session::Session::new(Default::default());
-    let mut digest = invigil::log::Digest::new();
-    for line in log.lines() {
-        session.apply(&invigil::log::parse_line(line.as_bytes()).unwrap()).unwrap();
-        digest.line(line.as_bytes());
-    }
-    serde_json::to_string(&session.verdict(digest.finish())).unwrap()
 }
 
 #[tokio::test]
@@ -154,6 +156,27 @@ async fn a_connection_that_is_lost_and_found_counts_nothing_twice() {
 }
 
 #[tokio::test]
+async fn a_photo_that_the_server_has_is_not_asked_for_again() {
+    let (stage, course, learner) = ready(&[390_000]).await;
+    let opened = course.open(&course.lessons[0], &learner).await;
+    let key = ClientKey::generate().unwrap();
+    let mut watcher = Watcher::enter(&stage, &opened, &key).await;
+    watcher.play().await;
+    let capture = watcher.watch_to_first_capture(&stage).await;
+    let photo = frame("webcam_man", 9);
+    watcher.wire.commit(watcher.ct, &capture, &photo).await;
+    watcher.wire.photo(&capture, &photo).await;
+    watcher.wire.expect("photo.received").await;
+    // The client may forget the photo now; the check is still under way.
+    let (mut wire, _) = Wire::enter(&stage.stream_url(), &opened, &key, watcher.ct).await;
+    assert_eq!(watcher.wire.close_code().await, 4409);
+    if watcher.wire.seen_of("capture.closed").is_empty() {
+        assert_eq!(wire.expect("capture.closed").await["outcome"], "match");
+    }
+    assert_eq!(wire.seen_of("capture"), Vec::<&Value>::new());
+}
+
+#[tokio::test]
 async fn the_newest_connection_wins() {
     let (stage, course, learner) = ready(&[390_000]).await;
     let opened = course.open(&course.lessons[0], &learner).await;
@@ -172,15 +195,7 @@ async fn a_restart_goes_on_where_it_was_with_the_same_schedule() {
     let key = ClientKey::generate().unwrap();
     let mut watcher = Watcher::enter(&stage, &opened, &key).await;
     watcher.play().await;
-    // Up to the first capture, which is left open.
-    let capture = loop {
-        stage.advance_ms(5_000);
-        (watcher.ct, watcher.pos_ms) = (watcher.ct + 5_000, watcher.pos_ms + 5_000);
-        watcher.wire.kept(watcher.ct, "heartbeat", at(watcher.pos_ms)).await;
-        if let Some(capture) = watcher.wire.seen_of("capture").first() {
-            break (*capture).clone();
-        }
-    };
+    let capture = watcher.watch_to_first_capture(&stage).await;
     let seq = watcher.wire.seq;
     let goodbye = async {
         assert_eq!(watcher.wire.expect("go_away").await["reason"], "shutdown");

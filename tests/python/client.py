@@ -74,11 +74,13 @@ class Session:
         self.speed = given.get("speed", 1)
         self.zero = time.monotonic()
         self.player = Player(self.ct)
+        self.socket = None  # while welcomed
         self.kept = []  # events that are not acknowledged
+        self.nothing_kept = asyncio.Event()
         self.seq = self.acknowledged = 0
         self.photos = list(given["photos"])
         self.on_the_way = {}  # capture: [nonce, photo, seq of the commitment, sent]
-        self.answered = set()
+        self.answers = {}  # prompt: the task that answers it, whatever becomes of the connection
         self.dropped = False
         self.seen = {"connections": 0, "welcomes": [], "prompts": {}, "captures": {}, "notices": [], "errors": []}
         self.closed = None
@@ -89,16 +91,18 @@ class Session:
     def sleep(self, ms: float):
         return asyncio.sleep(ms / 1000 / self.speed)
 
-    async def send(self, socket, kind: str, data: dict) -> int:
+    async def send(self, kind: str, data: dict) -> None:
+        """Takes an event down, and sends it if there is a connection; if not, the next one does."""
         self.seq += 1
         event = {"seq": self.seq, "ct": self.ct(), "type": kind, "data": data}
         self.kept.append(event)
-        await socket.send(json.dumps(event))
-        return self.seq
+        self.nothing_kept.clear()
+        if self.socket is not None:
+            await self.socket.send(json.dumps(event))
 
-    async def playback(self, socket, event: str, playing: bool) -> None:
+    async def playback(self, event: str, playing: bool) -> None:
         self.player.set(playing)
-        await self.send(socket, "playback", {"event": event, **self.player.state()})
+        await self.send("playback", {"event": event, **self.player.state()})
 
     # --- the connection -----------------------------------------------------------------------------------------
 
@@ -112,6 +116,8 @@ class Session:
                 except ConnectionClosed as closed:
                     if closed.rcvd is not None and 4000 <= closed.rcvd.code < 5000:
                         raise
+                finally:
+                    self.socket = None
             await self.sleep(1_000)
 
     async def converse(self, socket) -> None:
@@ -119,8 +125,9 @@ class Session:
         self.seen["welcomes"].append(welcome)
         self.player.duration_ms = welcome["duration_ms"]
         self.acknowledge(welcome["acknowledged"])
-        for event in self.kept:
+        for event in self.kept:  # also those that come while these are sent
             await socket.send(json.dumps(event))
+        self.socket = socket
         reader = asyncio.create_task(self.read(socket))
         watcher = asyncio.create_task(self.watch(socket, welcome))
         done, pending = await asyncio.wait([reader, watcher], return_when=asyncio.FIRST_COMPLETED)
@@ -159,17 +166,20 @@ class Session:
 
     async def watch(self, socket, welcome: dict) -> str:
         if self.seq == 0:
-            await self.send(socket, "page", {"visible": True, "focused": True, **self.player.state()})
-            await self.send(socket, "windows", {"count": 1})
-            await self.playback(socket, "play", True)
+            await self.send("page", {"visible": True, "focused": True, **self.player.state()})
+            await self.send("windows", {"count": 1})
+            await self.playback("play", True)
         while self.player.pos_ms() < self.given["watch_ms"]:
             await self.sleep(welcome["heartbeat_ms"])
-            await self.send(socket, "heartbeat", self.player.state())
+            await self.send("heartbeat", self.player.state())
             if not self.dropped and self.player.pos_ms() >= self.given.get("drop_at_ms", float("inf")):
                 self.dropped = True
                 socket.transport.abort()
                 return "dropped"
-        await self.playback(socket, "pause", False)
+        await self.playback("pause", False)
+        # Once the pause is on disk nothing more is asked; what was asked is answered first.
+        await self.nothing_kept.wait()
+        await asyncio.gather(*self.answers.values())
         await socket.send(json.dumps({"type": "close", "reason": "left"}))
         return "closing"
 
@@ -192,18 +202,24 @@ class Session:
     def acknowledge(self, seq: int) -> None:
         self.acknowledged = max(self.acknowledged, seq)
         self.kept = [event for event in self.kept if event["seq"] > self.acknowledged]
+        if not self.kept:
+            self.nothing_kept.set()
 
     async def on_renew(self, socket, message: dict) -> None:
         self.given["token"] = message["token"]
 
     async def on_prompt(self, socket, message: dict) -> None:
-        if message["prompt"] in self.answered:
-            return
-        self.answered.add(message["prompt"])
-        answer = self.given["answers"][message["text"]]
-        assert answer in message["options"], message
+        if message["prompt"] not in self.answers:
+            answer = self.given["answers"][message["text"]]
+            assert answer in message["options"], message
+            self.answers[message["prompt"]] = asyncio.create_task(self.answer(message["prompt"], answer))
+
+    async def answer(self, prompt: str, answer: str) -> None:
         await self.sleep(ANSWER_AFTER_MS)
-        await self.send(socket, "prompt.answered", {"prompt": message["prompt"], "answer": answer})
+        try:
+            await self.send("prompt.answered", {"prompt": prompt, "answer": answer})
+        except ConnectionClosed:
+            pass  # it is kept, and sent on the next connection
 
     async def on_prompt_closed(self, socket, message: dict) -> None:
         self.seen["prompts"][message["prompt"]] = message["outcome"]
@@ -216,8 +232,9 @@ class Session:
         with open(self.photos.pop(0), "rb") as file:
             photo = file.read()
         digest = hashlib.sha256(photo).hexdigest()
-        seq = await self.send(socket, "capture.submitted", {"capture": capture, "sha256": digest})
-        self.on_the_way[capture] = [message["nonce"], photo, seq, False]
+        # Noted before it is sent: the connection may be lost over it.
+        self.on_the_way[capture] = [message["nonce"], photo, self.seq + 1, False]
+        await self.send("capture.submitted", {"capture": capture, "sha256": digest})
 
     async def send_photos(self, socket) -> None:
         for capture, way in self.on_the_way.items():
@@ -236,11 +253,11 @@ class Session:
         self.seen["captures"][message["capture"]] = message["outcome"]
 
     async def on_pause(self, socket, message: dict) -> None:
-        await self.playback(socket, "pause", False)
+        await self.playback("pause", False)
         await socket.send(json.dumps({"type": "ready"}))
 
     async def on_play(self, socket, message: dict) -> None:
-        await self.playback(socket, "play", True)
+        await self.playback("play", True)
 
     async def on_notice(self, socket, message: dict) -> None:
         self.seen["notices"].append(message)

@@ -1,7 +1,11 @@
 //! A server in this process, with clocks that the test moves, and what a platform does to have a session on it.
 //!
-//! Real sockets, a real database, real models; only the time is the test's.
+//! Real sockets, a real database, real models; only the time is the test's. The server as a process of its own is in
+//! [`process`].
 
+pub mod process;
+pub mod pupil;
+pub mod trace;
 pub mod wire;
 
 use std::path::{Path, PathBuf};
@@ -10,9 +14,13 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use invigil::clock::{Clock, Entropy};
 use invigil::config::{Config, Webhook};
 use invigil::lifecycle::{Server, ServerConfig};
-use reqwest::{Client, Method, Response};
+use invigil::log::{Digest, parse_line};
+use invigil::policy::Policy;
+use invigil::session::Session;
+use reqwest::{Client, Method, Response, StatusCode};
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tokio::sync::watch;
 
 /// When the manual clocks begin, ms since the epoch.
 pub const START_MS: i64 = 1_790_000_000_000;
@@ -28,6 +36,47 @@ pub fn models() -> PathBuf {
 pub fn frame(person: &str, number: u32) -> Vec<u8> {
     let path = models().join("people").join(person).join(format!("{number:03}.jpg"));
     std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}; run `make models`", path.display()))
+}
+
+/// What is in the photos of models/people.json: who, enrolled with which frame, and frames in which they are well seen.
+pub const PEOPLE: [(&str, u32, std::ops::Range<u32>); 3] =
+    [("webcam_man", 1, 2..74), ("film_woman", 80, 47..80), ("car_man", 1, 2..61)];
+
+/// The identifier of the pack that [`quick_pack`] writes.
+pub const QUICK: &str = "quick";
+
+/// A pack by which prompts and photos come every few seconds, so that a short session meets some. Nothing in it is
+/// more lenient than the default.
+pub fn quick_pack(folder: &Path, heartbeat_ms: i64) -> PathBuf {
+    let path = folder.join("quick.toml");
+    let text = format!(
+        r#"
+        id = "{QUICK}"
+        short_session_ms = 10_000
+        [schedule]
+        heartbeat_ms = {heartbeat_ms}
+        prompt_min_ms = 4_000
+        prompt_max_ms = 9_000
+        prompt_sum_milli = 0
+        capture_start_min_ms = 0
+        capture_start_max_ms = 2_000
+        capture_min_ms = 5_000
+        capture_max_ms = 10_000
+        "#
+    );
+    std::fs::write(&path, text).unwrap();
+    path
+}
+
+/// What `invigil replay` would say of this log.
+pub fn replayed(log: &str, policy: Policy) -> String {
+    let mut session = Session::new(policy.into());
+    let mut digest = Digest::new();
+    for line in log.lines() {
+        session.apply(&parse_line(line.as_bytes()).unwrap()).unwrap();
+        digest.line(line.as_bytes());
+    }
+    serde_json::to_string(&session.verdict(digest.finish())).unwrap()
 }
 
 /// A server, and who may speak to it.
@@ -67,6 +116,16 @@ impl Stage {
         Self { folder, clock, wall, server: Some(server), operator }
     }
 
+    /// A server whose sessions live `speed` times as fast as the machine, and by the pack [`QUICK`].
+    pub async fn start_quick(speed: u32, heartbeat_ms: i64) -> Self {
+        let (clock, wall) = (Clock::scaled(speed), Clock::system());
+        let folder = tempfile::tempdir().unwrap();
+        let pack = quick_pack(folder.path(), heartbeat_ms);
+        let server = serve(folder.path(), &clock, &wall, |config| config.policies = vec![pack]).await;
+        let operator = Api::new(&server.public_url, &server.operator_key);
+        Self { folder, clock, wall, server: Some(server), operator }
+    }
+
     /// Both clocks move together.
     pub fn advance_ms(&self, by_ms: i64) {
         self.clock.advance_ms(by_ms);
@@ -88,33 +147,12 @@ impl Stage {
 
     /// A platform with an approved project of as many lessons as durations.
     pub async fn course(&self, durations_ms: &[i64]) -> Course {
-        let platform = self.operator.post("/platforms", json!({"name": "青田在线"})).await;
-        let platform_id = text(&platform, "id");
-        let key = self.operator.post(&format!("/platforms/{platform_id}/keys"), json!({"label": "test"})).await;
-        let api = Api { key: text(&key, "key"), ..self.operator.clone() };
-        let (project, lessons) = self.project(&api, durations_ms).await;
-        Course { platform: api, project, lessons }
+        self.operator.course(durations_ms, "default").await
     }
 
     /// One more approved project of this platform.
     pub async fn project(&self, platform: &Api, durations_ms: &[i64]) -> (String, Vec<String>) {
-        let lessons: Vec<Value> = durations_ms
-            .iter()
-            .map(|duration_ms| {
-                json!({"title": "安全用电", "kind": "theory", "duration_ms": duration_ms, "questions":
-                    [{"text": "1 + 1 = ?", "options": ["right", "wrong a", "wrong b", "wrong c"], "right": 0}]})
-            })
-            .collect();
-        let project = json!({"name": "电工（五级）", "total_hours": 40, "delivery": "blended", "lessons": lessons});
-        let project = platform.post("/projects", project).await;
-        let id = text(&project, "id");
-        self.operator.put(&format!("/projects/{id}/approval"), json!({"approved": true})).await;
-        let lessons: Vec<String> =
-            project["lessons"].as_array().unwrap().iter().map(|lesson| text(lesson, "id")).collect();
-        for lesson in &lessons {
-            self.operator.put(&format!("/lessons/{lesson}/approval"), json!({"approved": true})).await;
-        }
-        (id, lessons)
+        self.operator.project(platform, durations_ms, "default").await
     }
 }
 
@@ -159,25 +197,79 @@ pub struct Api {
     http: Client,
     base: String,
     pub key: String,
+    /// whether the server is there, when it may die: a request that it did not answer is then made again
+    up: Option<watch::Receiver<bool>>,
 }
 
 impl Api {
-    fn new(public_url: &str, key: &str) -> Self {
+    pub fn new(public_url: &str, key: &str) -> Self {
         let _ = rustls::crypto::ring::default_provider().install_default();
-        Self { http: Client::new(), base: format!("{public_url}/api/v1"), key: key.to_owned() }
+        Self { http: Client::new(), base: format!("{public_url}/api/v1"), key: key.to_owned(), up: None }
+    }
+
+    /// The same for a server that dies and comes back.
+    pub fn patient(self, up: watch::Receiver<bool>) -> Self {
+        Self { up: Some(up), ..self }
+    }
+
+    /// A platform with an approved project of as many lessons as durations, made by this operator.
+    pub async fn course(&self, durations_ms: &[i64], policy: &str) -> Course {
+        let platform = self.post("/platforms", json!({"name": "青田在线"})).await;
+        let platform_id = text(&platform, "id");
+        let key = self.post(&format!("/platforms/{platform_id}/keys"), json!({"label": "test"})).await;
+        let api = Self { key: text(&key, "key"), ..self.clone() };
+        let (project, lessons) = self.project(&api, durations_ms, policy).await;
+        Course { platform: api, project, lessons }
+    }
+
+    /// One more project of `platform`, approved by this operator.
+    pub async fn project(&self, platform: &Self, durations_ms: &[i64], policy: &str) -> (String, Vec<String>) {
+        let lessons: Vec<Value> = durations_ms
+            .iter()
+            .map(|duration_ms| {
+                json!({"title": "安全用电", "kind": "theory", "duration_ms": duration_ms, "questions":
+                    [{"text": "1 + 1 = ?", "options": ["right", "wrong a", "wrong b", "wrong c"], "right": 0}]})
+            })
+            .collect();
+        let project = json!({"name": "电工（五级）", "total_hours": 40, "delivery": "blended", "policy": policy,
+            "lessons": lessons});
+        let project = platform.post("/projects", project).await;
+        let id = text(&project, "id");
+        self.put(&format!("/projects/{id}/approval"), json!({"approved": true})).await;
+        let lessons: Vec<String> =
+            project["lessons"].as_array().unwrap().iter().map(|lesson| text(lesson, "id")).collect();
+        for lesson in &lessons {
+            self.put(&format!("/lessons/{lesson}/approval"), json!({"approved": true})).await;
+        }
+        (id, lessons)
     }
 
     pub async fn send(&self, method: Method, path: &str, body: Option<Value>) -> Response {
-        let mut request = self.http.request(method, format!("{}{path}", self.base)).bearer_auth(&self.key);
-        if let Some(body) = body {
-            request = request.json(&body);
+        self.request(method, path, body.as_ref()).send().await.unwrap()
+    }
+
+    fn request(&self, method: Method, path: &str, body: Option<&Value>) -> reqwest::RequestBuilder {
+        let request = self.http.request(method, format!("{}{path}", self.base)).bearer_auth(&self.key);
+        body.into_iter().fold(request, |request, body| request.json(body))
+    }
+
+    /// Status and body; again and again when the server dies over it, if this caller is patient.
+    async fn exchange(&self, method: &Method, path: &str, body: Option<&Value>) -> (StatusCode, String) {
+        loop {
+            let answer = async {
+                let response = self.request(method.clone(), path, body).send().await?;
+                Ok::<_, reqwest::Error>((response.status(), response.text().await?))
+            };
+            match (answer.await, &self.up) {
+                (Ok(answer), _) => return answer,
+                (Err(error), None) => panic!("{path}: {error}"),
+                (Err(_), Some(up)) => drop(up.clone().wait_for(|up| *up).await.expect("somebody restarts it")),
+            }
         }
-        request.send().await.unwrap()
     }
 
     async fn good(&self, method: Method, path: &str, body: Option<Value>) -> Value {
-        let response = self.send(method, path, body).await;
-        let (status, text) = (response.status(), response.text().await.unwrap());
+        let (status, text) = self.exchange(&method, path, body.as_ref()).await;
         assert!(status.is_success(), "{path}: {status}: {text}");
         if text.is_empty() { Value::Null } else { serde_json::from_str(&text).unwrap() }
     }
@@ -195,9 +287,9 @@ impl Api {
     }
 
     pub async fn text(&self, path: &str) -> String {
-        let response = self.send(Method::GET, path, None).await;
-        assert!(response.status().is_success(), "{path}: {}", response.status());
-        response.text().await.unwrap()
+        let (status, text) = self.exchange(&Method::GET, path, None).await;
+        assert!(status.is_success(), "{path}: {status}");
+        text
     }
 
     pub async fn photo(&self, learner: &str, photo: Vec<u8>) -> Response {
