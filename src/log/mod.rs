@@ -4,6 +4,7 @@
 //! docs/rules.md (section 1) gives its type, or it is refused with the name of the field. It does not judge anything;
 //! that is the work of [`crate::session`].
 
+mod canonical;
 mod data;
 mod digest;
 mod event;

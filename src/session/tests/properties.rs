@@ -166,6 +166,9 @@ proptest! {
     fn no_damaged_log_panics(steps in steps(), damage in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>(), 0_u8..4), 1..6)) {
         let mut bytes = build(&steps, true).lines.join("\n").into_bytes();
         for (place, byte, kind) in damage {
+            if bytes.is_empty() {
+                break;
+            }
             let place = place.index(bytes.len());
             match kind {
                 0 => bytes[place] = byte,
