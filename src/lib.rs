@@ -61,7 +61,7 @@ mod tests {
         "std::time",
         "jiff",
         "thread_rng",
-        "rand::rng",
+        "rand::rng()",
         "rand::random",
         "OsRng",
         "SysRng",

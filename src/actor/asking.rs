@@ -9,6 +9,7 @@ use crate::gateway::wire::{Capture, Prompt, ServerMessage};
 use crate::log::{CaptureExpired, CaptureRequested, EventType, PromptOutcome};
 use crate::schedule::question::Challenge;
 use crate::schedule::{CaptureDue, Due, Now, picture};
+use crate::vision::PHOTO_LIMIT_PIXELS;
 
 /// What the log says of a prompt: all that was shown, so that it can be looked at years later, but not the answer.
 #[derive(Serialize)]
@@ -16,7 +17,8 @@ struct PromptIssued<'a> {
     prompt: &'a str,
     kind: &'static str,
     deadline_at: i64,
-    text: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    text: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     options: Option<&'a [String]>,
 }
@@ -75,8 +77,9 @@ impl Live {
         let (prompt, challenge) = (format!("q{number}"), self.challenge(number));
         let deadline_at = at + self.policy.schedule.prompt_answer_ms;
         let (text, options) = match &challenge {
-            Challenge::Choice { text, options, .. } => (text.as_str(), Some(options.as_slice())),
-            Challenge::Sum { drawn, .. } => (drawn.as_str(), None),
+            Challenge::Choice { text, options, .. } => (Some(text.as_str()), Some(options.as_slice())),
+            // A sum as text would be its answer, for whoever reads the log while it is open.
+            Challenge::Sum { .. } => (None, None),
         };
         let kind = challenge.kind().as_str();
         self.record(at, EventType::PromptIssued, &PromptIssued { prompt: &prompt, kind, deadline_at, text, options });
@@ -121,14 +124,15 @@ impl Live {
             return;
         }
         let limits = &self.services.limits;
+        let left_ms = self.schedule.capture_expires_at().map_or(0, |expires_at| expires_at - at);
         let message = Capture {
             capture: pending.id.clone(),
             nonce: BASE64URL.encode(self.schedule.seed().nonce(&pending.id)),
             reason: pending.reason.as_str().into(),
-            commit_within_ms: self.schedule.capture_expires_at().map_or(0, |expires_at| expires_at - at),
-            send_within_ms: self.policy.schedule.photo_follow_ms,
+            commit_within_ms: left_ms,
+            send_within_ms: if pending.committed.is_some() { left_ms } else { self.policy.schedule.photo_follow_ms },
             bytes_limit: limits.photo_bytes_limit as u64,
-            pixels_limit: limits.photo_pixels_limit,
+            pixels_limit: PHOTO_LIMIT_PIXELS,
             committed: pending.committed.clone(),
         };
         self.tell(ServerMessage::Capture(message));
@@ -147,9 +151,11 @@ impl Live {
     }
 
     /// When something has to be done even if nobody says anything.
-    pub(super) fn wake_at(&self) -> i64 {
+    pub(super) fn wake_at(&self) -> Option<i64> {
+        // A session that is leaving already waits for what is pending, not for more silence.
         let silence_at = self.last_heard_at + self.policy.schedule.silence_close_ms;
+        let silence_at = self.leaving.is_none().then_some(silence_at);
         let capture_at = if self.in_check.is_some() { None } else { self.schedule.capture_expires_at() };
-        [self.schedule.prompt_expires_at(), capture_at].into_iter().flatten().fold(silence_at, i64::min)
+        [self.schedule.prompt_expires_at(), capture_at, silence_at].into_iter().flatten().min()
     }
 }

@@ -14,8 +14,12 @@ impl Live {
     /// A client takes the place of any other.
     pub(super) fn attach(&mut self, id: ConnectionId, outlet: Outlet, ct: i64, at: i64, attached: oneshot::Sender<()>) {
         let at = self.stamp(at);
+        // What was still to be said was meant for the older connection.
+        self.after.retain(|after| matches!(after, After::Check { .. } | After::Attached(_)));
         if let Some(older) = self.connection.take() {
             older.outlet.refuse(refusal(ErrorCode::Superseded, None, "a newer connection of this session"));
+        }
+        if self.schedule.connected() {
             self.record_disconnect(at);
         }
         self.last_heard_at = at;
@@ -25,7 +29,10 @@ impl Live {
     }
 
     pub(super) fn detached(&mut self, id: ConnectionId, at: i64) {
-        if self.connection.take_if(|connection| connection.id == id).is_some() {
+        // A connection that was let go of because it did not read has no entry any more, but is still open in the log.
+        let is_the_last = self.connection.as_ref().is_none_or(|connection| connection.id == id);
+        if is_the_last && self.schedule.connected() {
+            self.connection = None;
             self.record_disconnect(self.stamp(at));
         }
     }
@@ -118,11 +125,12 @@ impl Live {
         self.enter(line).map_err(|error| refusal(ErrorCode::BadMessage, Some(&error.field), &error.problem))?;
         match known {
             Some(EventType::PromptAnswered) => self.answered(&event.kind, data, at),
-            None => {
+            None if !self.noticed_unknown => {
+                self.noticed_unknown = true;
                 let detail = format!("events of type {:?} are kept, and mean nothing here", event.kind);
                 self.tell(ServerMessage::Notice { code: "unknown_event".into(), detail });
             }
-            Some(_) => {}
+            Some(_) | None => {}
         }
         Ok(())
     }

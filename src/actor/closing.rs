@@ -24,8 +24,8 @@ impl Live {
 
     pub(super) fn begin_leaving(&mut self, reason: CloseReason, waiting: Option<oneshot::Sender<()>>) {
         let leaving = self.leaving.get_or_insert(Leaving { reason, waiting: Vec::new() });
-        // Who ends a session from outside does not wait for the learner.
-        if !matches!(reason, CloseReason::Completed | CloseReason::Left) {
+        // Who ends a session from outside has the last word over the learner, and the first over all others.
+        if !is_the_learners(reason) && is_the_learners(leaving.reason) {
             leaving.reason = reason;
         }
         leaving.waiting.extend(waiting);
@@ -46,8 +46,8 @@ impl Live {
             return false;
         }
         let Some(pending) = self.schedule.pending_capture().map(|pending| pending.id.clone()) else { return true };
-        let waits_for_the_learner = matches!(leaving.reason, CloseReason::Completed | CloseReason::Left);
-        if waits_for_the_learner {
+        // The learner may still answer; but nobody who waits for the end from outside is kept waiting by them.
+        if is_the_learners(leaving.reason) && leaving.waiting.is_empty() {
             return false;
         }
         self.expire_capture(&pending, self.now());
@@ -58,8 +58,8 @@ impl Live {
     pub(super) async fn close(&mut self) -> Result<(), AppendError> {
         let Some(leaving) = self.leaving.take() else { return Ok(()) };
         let learner = self.fold.opened().map(|opened| opened.learner.clone()).unwrap_or_default();
-        let ended = self.services.clone().presence.left(&learner, &self.id, self.now());
-        self.spread(ended);
+        let told = self.services.clone().presence.left(&learner, &self.id, self.now());
+        self.spread(told);
         let at = self.now();
         if let Some(prompt) = self.schedule.open_prompt().map(|open| open.id.clone()) {
             self.resolve(&prompt, PromptOutcome::Expired, at);
@@ -114,6 +114,10 @@ impl Live {
         connection.outlet.send(&ServerMessage::Closed(Closed { reason: reason.as_str().into(), verdict }));
         connection.outlet.close(close::NORMAL);
     }
+}
+
+fn is_the_learners(reason: CloseReason) -> bool {
+    matches!(reason, CloseReason::Completed | CloseReason::Left)
 }
 
 fn corrupt(error: &dyn std::fmt::Display) -> StoreError {

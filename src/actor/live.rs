@@ -13,7 +13,7 @@ use super::mailbox::{ConnectionId, Message, Outlet};
 use super::registry::Registry;
 use super::services::Services;
 use crate::auth::keys::DataKey;
-use crate::cluster::{Overlap, Played};
+use crate::cluster::{Overlap, Played, Told};
 use crate::gateway::wire::{ErrorMessage, ServerMessage};
 use crate::log::{self, Body, CloseReason, Digest, Event, EventType, LineError, PresenceConflict};
 use crate::policy::Policy;
@@ -78,6 +78,15 @@ pub(super) struct Live {
     pub(super) questions: Vec<Question>,
     pub(super) face: Face,
     pub(super) warned: usize,
+    pub(super) violations_seen: u64,
+    /// the client was told that it sends events which mean nothing here
+    pub(super) noticed_unknown: bool,
+    /// watching time that the schedule knows of
+    pub(super) watch_seen_ms: i64,
+    /// up to here, what overlapped another session is in the log
+    pub(super) conflicts_told_to: i64,
+    /// what the log of a session that is taken up again says was played: others have to hear of it
+    pub(super) played_before: Vec<Played>,
     pub(super) connection: Option<Connection>,
     pub(super) told_pause: Option<PauseReason>,
     /// the client has just said that the learner is there
@@ -139,6 +148,11 @@ impl Live {
             questions: start.questions,
             face: start.face,
             warned: 0,
+            violations_seen: 0,
+            noticed_unknown: false,
+            watch_seen_ms: 0,
+            conflicts_told_to: i64::MIN,
+            played_before: Vec::new(),
             connection: None,
             told_pause: None,
             ready: false,
@@ -152,9 +166,16 @@ impl Live {
             after: Vec::new(),
         };
         for line in log.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+            let before = live.fold.last_observation();
             live.fold_line(line)?;
+            if let Some(played) = live.played_since(before) {
+                live.played_before.push(played);
+            }
         }
+        let told_to = live.conflicts_told_to;
+        live.played_before.retain(|played| played.from_at >= told_to);
         live.warned = live.fold.violations().len();
+        live.violations_seen = live.fold.violations_total();
         live.batch_first_n = live.fold.next_n();
         Ok(live)
     }
@@ -201,6 +222,10 @@ impl Live {
     /// The schedule follows the log, live and after a restart alike.
     fn tell_schedule(&mut self, event: &Event) {
         let watch_ms = self.fold.watch_ms();
+        if watch_ms > self.watch_seen_ms {
+            self.watch_seen_ms = watch_ms;
+            self.schedule.watched(watch_ms, self.fold.since_control_ms());
+        }
         match &event.body {
             Body::ConnectionOpened(_) => self.schedule.connection_opened(event.at),
             Body::ConnectionClosed => self.schedule.connection_closed(),
@@ -216,11 +241,16 @@ impl Live {
                 self.schedule.checked(&checked.capture, Some(checked.outcome), watch_ms);
             }
             Body::CaptureExpired(expired) => self.schedule.checked(&expired.capture, None, watch_ms),
+            Body::PresenceConflict(conflict) => self.conflicts_told_to = self.conflicts_told_to.max(conflict.to_at),
             _ => {}
         }
     }
 
     fn warn_of_violations(&mut self) {
+        if self.fold.violations_total() == self.violations_seen {
+            return;
+        }
+        self.violations_seen = self.fold.violations_total();
         let fresh: Vec<ServerMessage> = self
             .fold
             .violations()
@@ -243,12 +273,12 @@ impl Live {
         (from.playing && observed && to.t > from.t).then_some(Played { from_at: from.t, to_at: to.t })
     }
 
-    fn meet_others(&mut self, played: Played) {
+    pub(super) fn meet_others(&mut self, played: Played) {
         let services = self.services.clone();
         let Some(opened) = self.fold.opened() else { return };
         let (learner, platform) = (opened.learner.clone(), opened.platform.clone());
-        let ended = services.presence.played(&learner, &self.id, &platform, played);
-        self.spread(ended);
+        let told = services.presence.played(&learner, &self.id, &platform, played);
+        self.spread(told);
         let overlapping_ms = services.presence.overlapping_ms(&learner, &self.id);
         if let Some(since_ms) = overlapping_ms
             && !self.warned_of_overlap
@@ -259,18 +289,25 @@ impl Live {
         self.warned_of_overlap = overlapping_ms.is_some();
     }
 
-    /// Enters the overlaps that concern this session, and passes the others on.
-    pub(super) fn spread(&mut self, overlaps: Vec<Overlap>) {
-        for overlap in overlaps {
-            if overlap.session == self.id {
-                self.overlap(&overlap);
-            } else {
-                self.registry.pass_on(overlap);
-            }
+    /// Enters the overlaps that concern this session, and wakes the others that have some to take.
+    pub(super) fn spread(&mut self, told: Told) {
+        for overlap in told.mine {
+            self.overlap(&overlap);
+        }
+        for other in told.others {
+            self.registry.wake(&other);
         }
     }
 
-    pub(super) fn overlap(&mut self, overlap: &Overlap) {
+    /// Another session's report has ended an overlap with this one.
+    pub(super) fn take_overlaps(&mut self) {
+        let learner = self.fold.opened().map(|opened| opened.learner.clone()).unwrap_or_default();
+        for overlap in self.services.clone().presence.take(&learner, &self.id) {
+            self.overlap(&overlap);
+        }
+    }
+
+    fn overlap(&mut self, overlap: &Overlap) {
         let data = PresenceConflict {
             with_session: overlap.with_session.as_str().into(),
             with_platform: overlap.with_platform.as_str().into(),

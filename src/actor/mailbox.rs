@@ -9,7 +9,6 @@ use serde_json::value::RawValue;
 use tokio::sync::{mpsc, oneshot};
 
 use super::photos::Checked;
-use crate::cluster::Overlap;
 use crate::gateway::wire::{ErrorMessage, LeaveReason, ServerMessage};
 use crate::log::CloseReason;
 
@@ -112,8 +111,8 @@ pub(super) enum Message {
     PhotoKept { capture: String },
     /// The vision workers have answered.
     Checked(Checked),
-    /// Two sessions of this learner played at once.
-    Overlap(Overlap),
+    /// Two sessions of this learner played at once: presence has kept what this one is to be told.
+    Overlaps,
     /// The platform, or a newer session, ends this one. The answer comes once the verdict is on record.
     Close { reason: CloseReason, closed: Option<oneshot::Sender<()>> },
     /// The server stops: say so to the client, and let the session rest in the journal.

@@ -8,7 +8,12 @@ use super::mailbox::Message;
 use crate::gateway::wire::ServerMessage;
 use crate::log::{EventType, FaceChecked, FaceOutcome};
 use crate::store::evidence::EvidenceId;
-use crate::vision::Check;
+use crate::vision::{Busy, Check, Template};
+
+/// How long a photo waits before it is offered to busy workers again, ms.
+const BUSY_RETRY_MS: i64 = 200;
+/// How long a check may take, waiting included, ms: after that the answer would be too late to act on.
+const CHECK_LIMIT_MS: i64 = 60_000;
 
 /// What a check came to: the photo's digest once it is kept, and the workers' answer.
 #[derive(Debug)]
@@ -41,8 +46,7 @@ impl Live {
                 return;
             };
             tell(Message::PhotoKept { capture: capture.clone() }).await;
-            let check = services.vision.check(photo.as_ref().into(), template).await;
-            let check = check.inspect_err(|busy| tracing::warn!(%busy, "a photo could not be checked")).ok();
+            let check = check(&services, &photo, template).await;
             tell(Message::Checked(Checked { capture, kept: Some(sha256), check })).await;
         });
     }
@@ -67,6 +71,27 @@ impl Live {
         self.record(self.now(), EventType::FaceChecked, &data);
         let (capture, outcome) = (checked.capture, outcome.as_str().into());
         self.tell(ServerMessage::CaptureClosed { capture, outcome, advice: advice.map(Into::into) });
+    }
+}
+
+/// The workers' answer. While they have too much to do, the photo waits: it is safe on disk, and the learner is not to
+/// blame. None when they did not come to it in time.
+async fn check(services: &super::Services, photo: &Bytes, template: Template) -> Option<Check> {
+    let photo: std::sync::Arc<[u8]> = photo.as_ref().into();
+    let answer = async {
+        loop {
+            match services.vision.check(photo.clone(), template.clone()).await {
+                Ok(check) => return check,
+                Err(Busy) => services.wall.sleep_ms(BUSY_RETRY_MS).await,
+            }
+        }
+    };
+    tokio::select! {
+        check = answer => Some(check),
+        () = services.wall.sleep_ms(CHECK_LIMIT_MS) => {
+            tracing::warn!(limit_ms = CHECK_LIMIT_MS, "a photo was not checked in time: the outcome is an error");
+            None
+        }
     }
 }
 
@@ -102,10 +127,11 @@ async fn keep(
 ) -> Option<Bytes> {
     let id = services.entropy.id(services.clock.now_ms()).to_string();
     let kept = async {
-        let evidence = services.evidence.put(&services.entropy, key, &id, photo.to_vec()).await?;
+        let evidence = services.evidence.put(&services.entropy, key, &id, photo.to_vec()).await;
+        let evidence = evidence.map_err(|error| error.to_string())?;
         let now_ms = services.clock.now_ms();
-        services.store.keep_photo(session, capture, sha256, evidence.as_str(), now_ms).await?;
-        anyhow::Ok(())
+        let noted = services.store.keep_photo(session, capture, sha256, evidence.as_str(), now_ms).await;
+        noted.map_err(|error| error.to_string())
     };
     match kept.await {
         Ok(()) => Some(photo),
@@ -124,11 +150,13 @@ async fn read_back(
     capture: &str,
 ) -> Option<Bytes> {
     let read = async {
-        let Some((_, evidence)) = services.store.kept_photo(session, capture).await? else { return Ok(None) };
-        let photo = services.evidence.get(key, &EvidenceId::parse(&evidence)?).await?;
-        anyhow::Ok(Some(Bytes::from(photo)))
+        let kept = services.store.kept_photo(session, capture).await.map_err(|error| error.to_string())?;
+        let Some((_, evidence)) = kept else { return Ok(None) };
+        let id = EvidenceId::parse(&evidence).map_err(|error| error.to_string())?;
+        let photo = services.evidence.get(key, &id).await.map_err(|error| error.to_string())?;
+        Ok(Some(Bytes::from(photo)))
     };
-    read.await.unwrap_or_else(|error| {
+    read.await.unwrap_or_else(|error: String| {
         tracing::error!(%error, capture, "a kept photo could not be read back");
         None
     })

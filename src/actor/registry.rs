@@ -15,7 +15,6 @@ use super::mailbox::{Handle, MAILBOX_LIMIT, Message};
 use super::services::Services;
 use crate::api::doors::{CloseReason, CloseRefusal, OpenRefusal, OpenSession, OpenedSession, SessionDoor};
 use crate::auth::keys::DataKey;
-use crate::cluster::Overlap;
 use crate::log::{self, Body, Delivery};
 use crate::rules::online_quota;
 use crate::schedule::Seed;
@@ -128,11 +127,37 @@ impl Registry {
         let live = self.start(key, mailbox.downgrade()).await?;
         let (handle, id, registry) = (Handle { mailbox }, session.to_owned(), self.clone());
         let task = tokio::spawn(async move {
-            live.run(messages).await;
-            registry.lock().remove(&id);
+            let journal_refused = live.run(messages).await;
+            registry.remove(&id);
+            if journal_refused {
+                registry.take_up_again(id, key).await;
+            }
         });
         self.lock().insert(session.to_owned(), Entry { handle: handle.clone(), task });
         Ok(handle)
+    }
+
+    /// Removes a session that has ended, and not one that has been started since.
+    fn remove(&self, session: &str) {
+        let mut live = self.lock();
+        if live.get(session).is_some_and(|entry| entry.handle.mailbox.is_closed()) {
+            live.remove(session);
+        }
+    }
+
+    /// Starts a session again whose journal refused, as soon as it can be started: its times must run on even if
+    /// nobody asks for it.
+    fn take_up_again(&self, session: String, key: SessionKey) -> BoxFuture<'static, ()> {
+        let registry = self.clone();
+        Box::pin(async move {
+            loop {
+                registry.0.services.wall.sleep_ms(RETRY_AFTER_MS).await;
+                match registry.live(&session, key).await {
+                    Ok(_) | Err(StartError::NotOpen | StartError::Stopping) => return,
+                    Err(error) => tracing::error!(session, %error, "a session cannot be taken up again yet"),
+                }
+            }
+        })
     }
 
     fn find(&self, session: &str) -> Option<Handle> {
@@ -183,11 +208,11 @@ impl Registry {
         Ok(Face { template, key })
     }
 
-    /// Brings an overlap to the session that it concerns, if that one is live.
-    pub(super) fn pass_on(&self, overlap: Overlap) {
-        if let Some(handle) = self.find(&overlap.session) {
-            // Not from within the session's own task: its mailbox may be full, and wait for ours.
-            tokio::spawn(async move { handle.mailbox.send(Message::Overlap(overlap)).await });
+    /// Tells a session that presence has kept an overlap for it. One that is closing takes it without being told.
+    pub(super) fn wake(&self, session: &str) {
+        if let Some(handle) = self.find(session) {
+            // Not from within the caller's task: the other's mailbox may be full, and wait for the caller's.
+            tokio::spawn(async move { handle.mailbox.send(Message::Overlaps).await });
         }
     }
 
@@ -260,7 +285,14 @@ impl Registry {
         let (closed, answer) = oneshot::channel();
         let message = Message::Close { reason, closed: Some(closed) };
         handle.mailbox.send(message).await.map_err(|_| StartError::NotOpen)?;
-        answer.await.map_err(|_| StartError::NotOpen)
+        if answer.await.is_ok() {
+            return Ok(());
+        }
+        // The owner is gone without an answer. Whether it closed the session is on disk.
+        if self.0.services.store.open_sessions().await?.iter().any(|(open, _)| *open == key) {
+            return Err(StartError::Broken { what: "journal", why: "it refused while the session closed".into() });
+        }
+        Err(StartError::NotOpen)
     }
 }
 

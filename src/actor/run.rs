@@ -4,19 +4,22 @@ use tokio::sync::mpsc::Receiver;
 
 use super::live::Live;
 use super::mailbox::Message;
+use crate::clock::Clock;
 use crate::store::AppendError;
 
 /// Messages that are taken together, so that they share a commit.
 const MESSAGES_LIMIT: usize = 64;
 
 impl Live {
-    /// Lives until the session is closed, the server stops, or the journal refuses.
-    pub(super) async fn run(mut self, mut mailbox: Receiver<Message>) {
+    /// Lives until the session is closed, the server stops, or the journal refuses. True: the journal refused; the
+    /// log on disk is whole, and the session must be taken up from it again.
+    pub(super) async fn run(mut self, mut mailbox: Receiver<Message>) -> bool {
         self.resume().await;
-        if let Err(error) = self.live(&mut mailbox).await {
-            // The log on disk is whole; whoever comes next starts from it.
-            tracing::error!(session = self.id, %error, "a session lost its journal and must be taken up again");
+        let lived = self.live(&mut mailbox).await;
+        if let Err(error) = &lived {
+            tracing::error!(session = self.id, %error, "a session lost its journal and is taken up again");
         }
+        lived.is_err()
     }
 
     /// What a restart has left: a connection that is no more, a photo that was kept but not checked.
@@ -24,6 +27,11 @@ impl Live {
         if self.schedule.connected() {
             self.record_disconnect(self.now());
         }
+        for played in std::mem::take(&mut self.played_before) {
+            self.meet_others(played);
+        }
+        let now_ms = self.now();
+        self.schedule.recovered(now_ms);
         let Some(pending) = self.schedule.pending_capture() else { return };
         let (capture, committed) = (pending.id.clone(), pending.committed.clone());
         let Some(sha256) = committed else { return };
@@ -42,8 +50,10 @@ impl Live {
             self.settle().await?;
             let wake_at = self.wake_at();
             let first = tokio::select! {
+                // What has arrived comes before what time brings: it may be the answer that was in time.
+                biased;
                 message = mailbox.recv() => message,
-                () = self.services.clock.sleep_until_ms(wake_at) => continue,
+                () = sleep_until(&self.services.clock, wake_at) => continue,
             };
             let Some(first) = first else { return Ok(()) };
             if !self.take(first) {
@@ -74,10 +84,18 @@ impl Live {
             Message::Detached { connection, at } => self.detached(connection, at),
             Message::PhotoKept { capture } => self.photo_kept(capture),
             Message::Checked(checked) => self.checked(checked),
-            Message::Overlap(overlap) => self.overlap(&overlap),
+            Message::Overlaps => self.take_overlaps(),
             Message::Close { reason, closed } => self.begin_leaving(reason, closed),
             Message::Stop => return false,
         }
         true
+    }
+}
+
+/// Sleeps until then; for ever when there is nothing to wake for.
+async fn sleep_until(clock: &Clock, wake_at: Option<i64>) {
+    match wake_at {
+        Some(wake_at) => clock.sleep_until_ms(wake_at).await,
+        None => std::future::pending().await,
     }
 }

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::Args;
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::clock::Clock;
 use crate::demo::{Demo, DemoOptions, Report, table, view};
@@ -42,21 +43,26 @@ impl DemoArgs {
     }
 
     async fn hold(self) -> anyhow::Result<ExitCode> {
-        let demo = Demo::set_up(&DemoOptions { speed: self.speed, models_folder: self.models.clone() }).await?;
-        eprintln!("serving at {}; Ctrl-C ends it", demo.address());
+        let mut stopped = std::pin::pin!(stop_signal());
+        eprintln!("starting a server, two platforms with a webhook receiver, and everybody who takes part …");
+        let options = DemoOptions { speed: self.speed, models_folder: self.models.clone() };
+        let demo = tokio::select! {
+            demo = Demo::set_up(&options) => demo?,
+            stop = &mut stopped => return stop.map(|()| ExitCode::FAILURE),
+        };
+        eprintln!("serving at {}, sessions at {} times the speed; Ctrl-C ends it\n", demo.address(), self.speed);
         let report = tokio::select! {
             report = demo.perform() => report,
             () = view::follow(demo.learners(), Clock::system()) => anyhow::bail!("the view ended"),
-            stop = tokio::signal::ctrl_c() => {
-                stop?;
+            stop = &mut stopped => {
                 demo.stop().await;
-                return Ok(ExitCode::FAILURE);
+                return stop.map(|()| ExitCode::FAILURE);
             }
         };
         self.show(&report)?;
         if !self.once {
             eprintln!("\nstill serving at {}; Ctrl-C ends it", demo.address());
-            tokio::signal::ctrl_c().await?;
+            stopped.await?;
         }
         demo.stop().await;
         Ok(if report.as_deserved { ExitCode::SUCCESS } else { ExitCode::FAILURE })
@@ -69,7 +75,18 @@ impl DemoArgs {
         }
         let terminal = console::Term::stdout();
         let columns = terminal.is_term().then(|| usize::from(terminal.size().1));
-        print!("\n{}", table::draw(report, columns));
+        print!("\n\n{}", table::draw(report, columns));
         Ok(())
     }
+}
+
+/// Returns when somebody wants the demo to end: so that its folder is removed.
+async fn stop_signal() -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    Ok(())
 }

@@ -1,5 +1,6 @@
 //! `invigil serve`: a server on this machine, until it is told to stop.
 
+use std::io::IsTerminal as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -36,8 +37,9 @@ impl Serve {
 async fn serve(config: Config) -> anyhow::Result<ExitCode> {
     let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
-    let wall = Clock::system();
-    let server = Server::start(ServerConfig { config, clock: wall.clone(), wall, entropy: Entropy::system() }).await?;
+    // Sessions run on a clock that never jumps, whatever is done to the machine's: a jump would look like fast-forward.
+    let (clock, wall) = (Clock::scaled(1), Clock::system());
+    let server = Server::start(ServerConfig { config, clock, wall, entropy: Entropy::system() }).await?;
     tracing::info!(
         address = %server.address,
         operator_key = %server.operator_key_file.display(),
@@ -59,7 +61,8 @@ async fn serve(config: Config) -> anyhow::Result<ExitCode> {
 
 fn start_log(config: &Config) {
     let filter = tracing_subscriber::EnvFilter::new(&config.log.filter);
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let colours = std::io::stderr().is_terminal();
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colours);
     match config.log.format {
         LogFormat::Text => log.init(),
         LogFormat::Json => log.json().init(),

@@ -69,7 +69,8 @@ pub enum Ending {
     Abandoned,
 }
 
-/// The client has come to its end; [`Handle::link`] says why.
+/// The client has come to its end; [`Handle::link`] says why. What the server said before, the verdict perhaps, can
+/// still be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the client has ended")]
 pub struct Ended;

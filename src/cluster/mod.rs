@@ -2,4 +2,4 @@
 
 mod presence;
 
-pub use presence::{Overlap, Played, Presence};
+pub use presence::{Overlap, Played, Presence, Told};

@@ -2,7 +2,7 @@
 //!
 //! Sessions report the stretches in which they were playing, in their log's event time. An overlap ends when nothing
 //! has extended it for a while, or when one of its sessions leaves; then both sessions hear of it once.
-//! Nothing here is kept across a restart: live sessions report what their logs hold when they come back.
+//! Nothing here is kept across a restart: sessions that are taken up again report what their logs hold.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard};
@@ -49,6 +49,17 @@ pub struct Presence {
 struct Learner {
     sessions: Vec<Present>,
     overlaps: Vec<Open>,
+    /// ended overlaps that the session which they concern has not taken yet
+    untold: Vec<Overlap>,
+}
+
+/// What a session learns when it reports.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Told {
+    /// overlaps that have ended, for its own log
+    pub mine: Vec<Overlap>,
+    /// other sessions that have something to take: see [`Presence::take`]
+    pub others: Vec<String>,
 }
 
 struct Present {
@@ -66,15 +77,20 @@ struct Open {
 }
 
 impl Presence {
-    /// Session `session` of `learner` was playing in `played`. Returns the overlaps that this ends: each stands
-    /// twice, once for either session.
-    pub fn played(&self, learner: &str, session: &str, platform: &str, played: Played) -> Vec<Overlap> {
+    /// Session `session` of `learner` was playing in `played`. What has ended by that is told to both sessions.
+    pub fn played(&self, learner: &str, session: &str, platform: &str, played: Played) -> Told {
         let mut learners = self.lock();
         let learner = learners.entry(learner.to_owned()).or_default();
         learner.forget_before(played.to_at - REMEMBERED_MS);
         learner.extend(session, platform, played);
         let ended = learner.meet(session, played);
-        learner.tell(ended)
+        learner.note(ended);
+        learner.tell(session)
+    }
+
+    /// The overlaps that another session's report has ended and this one has not taken yet.
+    pub fn take(&self, learner: &str, session: &str) -> Vec<Overlap> {
+        self.lock().get_mut(learner).map(|present| present.tell(session).mine).unwrap_or_default()
     }
 
     /// How long the overlap in which `session` stands has lasted, in ms; `None` while there is none.
@@ -85,11 +101,12 @@ impl Presence {
     }
 
     /// The session closes at `at`: its overlaps end.
-    pub fn left(&self, learner: &str, session: &str, at: i64) -> Vec<Overlap> {
+    pub fn left(&self, learner: &str, session: &str, at: i64) -> Told {
         let mut learners = self.lock();
-        let Some(present) = learners.get_mut(learner) else { return Vec::new() };
+        let Some(present) = learners.get_mut(learner) else { return Told::default() };
         let ended = present.end_of(session);
-        let told = present.tell(ended);
+        present.note(ended);
+        let told = present.tell(session);
         for one in present.sessions.iter_mut().filter(|one| one.session == session) {
             one.left_at = Some(at);
         }
@@ -149,8 +166,16 @@ impl Learner {
         self.overlaps.extract_if(.., |open| open.pair.iter().any(|one| one == session)).collect()
     }
 
-    /// Says each ended overlap to both of its sessions.
-    fn tell(&self, ended: Vec<Open>) -> Vec<Overlap> {
+    /// What `session` has to hear, and who else has something to hear.
+    fn tell(&mut self, session: &str) -> Told {
+        let mine = self.untold.extract_if(.., |one| one.session == session).collect();
+        let gone = |name: &str| self.sessions.iter().any(|one| one.session == name && one.left_at.is_some());
+        self.untold.retain(|one| !gone(&one.session));
+        Told { mine, others: self.untold.iter().map(|one| one.session.clone()).collect() }
+    }
+
+    /// Keeps each ended overlap for both of its sessions.
+    fn note(&mut self, ended: Vec<Open>) {
         let platform = |session: &str| {
             self.sessions.iter().find(|one| one.session == session).map_or(String::new(), |one| one.platform.clone())
         };
@@ -166,7 +191,8 @@ impl Learner {
                 Overlap { session: other, with_platform: platform(&one), with_session: one, played: open.played };
             [first, second]
         };
-        ended.into_iter().flat_map(both).collect()
+        let noted: Vec<Overlap> = ended.into_iter().flat_map(both).collect();
+        self.untold.extend(noted);
     }
 }
 
@@ -199,19 +225,30 @@ mod tests {
     fn one_conflict_for_an_overlap_with_short_pauses_told_to_both() {
         let presence = Presence::default();
         for from in (0..60_000).step_by(5_000) {
-            assert!(presence.played("l", "a", "p1", stretch(from, from + 5_000)).is_empty());
+            assert_eq!(presence.played("l", "a", "p1", stretch(from, from + 5_000)), Told::default());
             // b pauses for five seconds in the middle
             if from != 30_000 {
-                assert!(presence.played("l", "b", "p2", stretch(from, from + 5_000)).is_empty());
+                assert_eq!(presence.played("l", "b", "p2", stretch(from, from + 5_000)), Told::default());
             }
         }
         assert_eq!(presence.overlapping_ms("l", "a"), Some(60_000));
         let told = presence.left("l", "b", 60_000);
-        assert_eq!(told.len(), 2);
-        assert!(told.iter().all(|one| one.played == stretch(0, 60_000)));
-        let to_a = told.iter().find(|one| one.session == "a").unwrap();
-        assert_eq!((to_a.with_session.as_str(), to_a.with_platform.as_str()), ("b", "p2"));
-        assert!(presence.left("l", "a", 61_000).is_empty());
+        assert_eq!(told.others, ["a"]);
+        assert_eq!(told.mine.iter().map(|one| one.played).collect::<Vec<_>>(), [stretch(0, 60_000)]);
+        let to_a = presence.take("l", "a");
+        assert_eq!((to_a[0].with_session.as_str(), to_a[0].with_platform.as_str()), ("b", "p2"));
+        assert_eq!(to_a[0].played, stretch(0, 60_000));
+        assert_eq!(presence.left("l", "a", 61_000), Told::default());
+    }
+
+    #[test]
+    fn two_that_close_together_both_hear_of_it() {
+        let presence = Presence::default();
+        presence.played("l", "a", "p1", stretch(0, 20_000));
+        presence.played("l", "b", "p1", stretch(0, 20_000));
+        assert_eq!(presence.left("l", "a", 20_000).mine.len(), 1);
+        // b was never woken: its own closing still finds what was kept for it.
+        assert_eq!(presence.left("l", "b", 20_000).mine.len(), 1);
     }
 
     #[test]
@@ -220,18 +257,18 @@ mod tests {
         presence.played("l", "a", "p1", stretch(0, 5_000));
         presence.played("l", "b", "p1", stretch(5_000, 10_000));
         assert_eq!(presence.overlapping_ms("l", "b"), None);
-        assert!(presence.left("l", "a", 10_000).is_empty());
-        assert!(presence.left("l", "b", 10_000).is_empty());
+        assert_eq!(presence.left("l", "a", 10_000), Told::default());
+        assert_eq!(presence.left("l", "b", 10_000), Told::default());
     }
 
     #[test]
     fn an_overlap_ends_when_one_plays_on_alone() {
         let presence = Presence::default();
         presence.played("l", "a", "p1", stretch(0, 8_000));
-        assert!(presence.played("l", "b", "p1", stretch(2_000, 12_000)).is_empty());
+        assert_eq!(presence.played("l", "b", "p1", stretch(2_000, 12_000)), Told::default());
         let told = presence.played("l", "b", "p1", stretch(12_000, 48_000));
-        assert_eq!(told.len(), 2);
-        assert_eq!(told[0].played, stretch(2_000, 8_000));
+        assert_eq!(told.mine[0].played, stretch(2_000, 8_000));
+        assert_eq!(told.others, ["a"]);
     }
 
     #[test]
@@ -242,7 +279,7 @@ mod tests {
         presence.left("l", "a", 20_000);
         presence.played("l", "b", "p1", stretch(5_000, 15_000));
         let told = presence.left("l", "b", 30_000);
-        assert_eq!(told.iter().find(|one| one.session == "b").unwrap().played, stretch(5_000, 15_000));
+        assert!(told.mine.iter().any(|one| one.played == stretch(5_000, 15_000)), "{told:?}");
     }
 
     #[test]

@@ -10,6 +10,8 @@ use figment::Figment;
 use figment::providers::{Env, Format as _, Serialized, Toml};
 use serde::{Deserialize, Serialize};
 
+use crate::vision::PHOTO_LIMIT_BYTES;
+
 /// Every key with its default, and comments for the operator.
 pub const DEFAULTS: &str = include_str!("../../config.default.toml");
 
@@ -97,8 +99,6 @@ pub struct Limits {
     pub connections_limit: usize,
     /// A photo as it is sent, in bytes.
     pub photo_bytes_limit: usize,
-    /// A photo once decoded, in pixels.
-    pub photo_pixels_limit: u64,
     /// A message on the WebSocket, in bytes.
     pub message_bytes_limit: usize,
     /// A request's body, in bytes.
@@ -197,8 +197,7 @@ impl Config {
         within("limits.events_burst", self.limits.events_burst.into(), rate, 1_000_000)?;
         within("limits.sessions_per_learner", self.limits.sessions_per_learner as u64, 1, 1_000)?;
         within("limits.connections_limit", self.limits.connections_limit as u64, 1, 10_000_000)?;
-        within("limits.photo_bytes_limit", self.limits.photo_bytes_limit as u64, 16_384, 64 << 20)?;
-        within("limits.photo_pixels_limit", self.limits.photo_pixels_limit, 64 * 64, 100_000_000)?;
+        within("limits.photo_bytes_limit", self.limits.photo_bytes_limit as u64, 16_384, PHOTO_LIMIT_BYTES as u64)?;
         // A photo has to fit into what carries it, in base64.
         let photo_in_base64 = self.limits.photo_bytes_limit as u64 * 4 / 3 + 4_096;
         within("limits.message_bytes_limit", self.limits.message_bytes_limit as u64, photo_in_base64, 256 << 20)?;
@@ -297,7 +296,6 @@ mod tests {
             ("limits.sessions_per_learner = 0", "limits.sessions_per_learner"),
             ("limits.connections_limit = 0", "limits.connections_limit"),
             ("limits.photo_bytes_limit = 1", "limits.photo_bytes_limit"),
-            ("limits.photo_pixels_limit = 1", "limits.photo_pixels_limit"),
             ("limits.message_bytes_limit = 524288", "limits.message_bytes_limit"),
             ("limits.body_bytes_limit = 524288", "limits.body_bytes_limit"),
             ("log.format = 'xml'", "log.format"),

@@ -141,11 +141,6 @@ impl Desk {
         Ok(desk)
     }
 
-    /// Where the player stands, ms.
-    pub fn pos_ms(&self) -> i64 {
-        self.player.pos_ms(self.clock.now_ms())
-    }
-
     /// Length of the lesson, ms.
     pub fn duration_ms(&self) -> i64 {
         self.player.duration_ms()
@@ -224,10 +219,23 @@ impl Desk {
     }
 
     async fn live(&mut self, until: Until) -> Result<(), Over> {
+        let lived = self.live_on(until).await;
+        if matches!(*self.link.borrow(), Link::Ended(_)) {
+            // The end is noticed by what can no longer be sent, perhaps before the verdict was read.
+            while let Some(message) = self.client.next().await {
+                if let ServerMessage::Closed(closed) = message {
+                    self.progress.closed(self.session.clone(), closed);
+                }
+            }
+        }
+        lived
+    }
+
+    async fn live_on(&mut self, until: Until) -> Result<(), Over> {
         loop {
             let now_ms = self.clock.now_ms();
             self.do_what_is_due(now_ms).await?;
-            self.progress.at(self.player.state(now_ms), *self.link.borrow());
+            self.progress.at(self.player.state(now_ms), matches!(*self.link.borrow(), Link::Down { .. }));
             let wake_at_ms = match until {
                 Until::Time(at_ms) if at_ms <= now_ms => return Ok(()),
                 Until::Position(pos_ms) if self.player.pos_ms(now_ms) >= pos_ms => return Ok(()),

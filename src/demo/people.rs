@@ -15,15 +15,15 @@ pub const LIST: &str = include_str!("../../models/people.json");
 #[derive(Debug, thiserror::Error)]
 pub enum PeopleError {
     /// A file cannot be read.
-    #[error("{path}: {source} (`make models` prepares the people of the demo)")]
+    #[error("{path}: {why} (`make models` prepares the people of the demo)")]
     File {
         /// which
         path: PathBuf,
         /// what the system said
-        source: std::io::Error,
+        why: std::io::Error,
     },
     /// The list is not what it should be.
-    #[error("models/people.json: {0}")]
+    #[error("models/people.json")]
     List(#[from] serde_json::Error),
     /// The list has nobody of that name.
     #[error("people.json knows nobody called {0}")]
@@ -101,7 +101,7 @@ impl People {
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, PeopleError> {
-    std::fs::read(path).map_err(|source| PeopleError::File { path: path.to_owned(), source })
+    std::fs::read(path).map_err(|why| PeopleError::File { path: path.to_owned(), why })
 }
 
 impl Film {

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use crate::client::{Link, PlayerState};
+use crate::client::PlayerState;
 use crate::demo::world::OpenedSession;
 use crate::gateway::wire::{Closed, ErrorMessage};
 
@@ -16,8 +16,8 @@ pub struct Progress(Arc<Mutex<Seen>>);
 pub struct Seen {
     /// what the player really shows, whatever is reported
     pub player: Option<PlayerState>,
-    /// whether the connection stands
-    pub connected: bool,
+    /// whether the connection was lost
+    pub offline: bool,
     /// sessions begun
     pub sessions: Vec<OpenedSession>,
     /// photos taken
@@ -52,12 +52,12 @@ impl Progress {
     /// The learner is through.
     pub fn leaves(&self) {
         let mut seen = self.lock();
-        (seen.left, seen.player) = (true, None);
+        (seen.left, seen.player, seen.offline) = (true, None, false);
     }
 
-    pub(super) fn at(&self, player: PlayerState, link: Link) {
+    pub(super) fn at(&self, player: PlayerState, offline: bool) {
         let mut seen = self.lock();
-        (seen.player, seen.connected) = (Some(player), link == Link::Up);
+        (seen.player, seen.offline) = (Some(player), offline);
     }
 
     pub(super) fn photo_taken(&self) {

@@ -137,15 +137,23 @@ impl LearnerReport {
         worst.into_iter().find(|status| statuses().any(|found| found == *status)).unwrap_or("none")
     }
 
-    /// What was broken in any of their sessions, each once.
-    pub fn broken(&self) -> Vec<&Broken> {
-        let mut all: Vec<&Broken> = Vec::new();
+    /// The rules that were broken in any of their sessions, each once, with its causes: `fast_forward (rate, seek)`.
+    pub fn broken(&self) -> Vec<(String, &Broken)> {
+        let mut rules: Vec<(Vec<&str>, &Broken)> = Vec::new();
         for broken in self.sessions.iter().flat_map(|session| &session.broken) {
-            if !all.contains(&broken) {
-                all.push(broken);
+            let cause = broken.name.strip_prefix(&broken.rule).and_then(|rest| rest.strip_prefix('/'));
+            let known = rules.iter_mut().find(|(_, known)| known.rule == broken.rule);
+            match (known, cause) {
+                (None, cause) => rules.push((cause.into_iter().collect(), broken)),
+                (Some((causes, _)), Some(cause)) if !causes.contains(&cause) => causes.push(cause),
+                _ => {}
             }
         }
-        all
+        let title = |causes: &[&str], rule: &str| match causes {
+            [] => rule.to_owned(),
+            causes => format!("{rule} ({})", causes.join(", ")),
+        };
+        rules.into_iter().map(|(causes, broken)| (title(&causes, &broken.rule), broken)).collect()
     }
 
     /// Lowest and highest similarity of all face checks.

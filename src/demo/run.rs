@@ -3,6 +3,7 @@
 //! Everybody speaks with the server over sockets, as from outside. Only the sessions' clock is the demo's own.
 
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -17,7 +18,7 @@ use super::receiver::Receiver;
 use super::report::{LearnerReport, Report, SessionReport};
 use super::world::{OpenedSession, World, WorldError};
 use crate::clock::{Clock, Entropy, Stopwatch};
-use crate::config::Config;
+use crate::config::{Config, Webhook};
 use crate::lifecycle::{Server, ServerConfig, StartError};
 
 const POLICY: &str = include_str!("policy.toml");
@@ -35,10 +36,10 @@ pub enum DemoError {
     #[error(transparent)]
     People(#[from] PeopleError),
     /// The server does not start.
-    #[error("the server does not start: {0}")]
+    #[error("the server does not start")]
     Start(#[from] StartError),
     /// The stage could not be set.
-    #[error("the stage could not be set: {0}")]
+    #[error("the stage could not be set")]
     World(#[from] WorldError),
 }
 
@@ -59,7 +60,6 @@ pub struct Demo {
     world: Arc<World>,
     receiver: Receiver,
     cast: Vec<(Learner, Seat)>,
-    clock: Clock,
     wall: Clock,
     speed: u32,
 }
@@ -85,7 +85,7 @@ impl Demo {
             cast.push((learner, seat));
         }
         let speed = options.speed;
-        Ok(Self { server, _folder: folder, world, receiver, cast, clock, wall, speed })
+        Ok(Self { server, _folder: folder, world, receiver, cast, wall, speed })
     }
 
     /// Where the server listens: `http://host:port`.
@@ -164,25 +164,20 @@ impl Demo {
         report.compare("by webhook", self.receiver.verdict(&session.id).as_ref(), &verdict);
         report
     }
-
-    /// The clock of the sessions.
-    pub fn clock(&self) -> &Clock {
-        &self.clock
-    }
 }
 
 fn config(folder: &tempfile::TempDir, options: &DemoOptions) -> Result<Config, DemoError> {
     let policy = folder.path().join("policy.toml");
     std::fs::write(&policy, POLICY).map_err(|error| DemoError::Io("policy", error))?;
-    let mut config = Config::default();
-    config.listen = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
-    config.data_folder = folder.path().join("data");
-    config.models_folder = options.models_folder.clone();
-    config.policies = vec![policy];
-    // The receiver is on this machine.
-    config.webhook.allow_private_addresses = true;
-    config.webhook.allow_http = true;
-    Ok(config)
+    Ok(Config {
+        listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+        data_folder: folder.path().join("data"),
+        models_folder: options.models_folder.clone(),
+        policies: vec![policy],
+        // The receiver is on this machine.
+        webhook: Webhook { allow_private_addresses: true, allow_http: true },
+        ..Config::default()
+    })
 }
 
 /// Makes a learner known everywhere where they are to learn, and gives them a camera.

@@ -13,6 +13,7 @@ use crate::clock::{Clock, Stopwatch};
 const REDRAW_MS: i64 = 100;
 const NAME_COLUMNS: usize = 16;
 const BAR_COLUMNS: usize = 24;
+const COUNTS_COLUMNS: usize = 24;
 
 /// Shows everybody on stderr until it is dropped.
 pub async fn follow(learners: Vec<(&'static str, Progress)>, wall: Clock) {
@@ -53,7 +54,7 @@ fn one_line(name: &str, seen: &Seen) -> String {
         style(format!("prompts {}/{}", seen.passed, seen.prompts)).dim(),
         style(format!("photos {}/{}", seen.matches, seen.photos)).dim()
     );
-    let counts = pad_str(&counts, 24, Alignment::Left, None).into_owned();
+    let counts = pad_str(&counts, COUNTS_COLUMNS, Alignment::Left, None).into_owned();
     format!("{name} {} {counts} {}", playback(seen), state(seen))
 }
 
@@ -70,7 +71,7 @@ fn state(seen: &Seen) -> String {
     let mut words = Vec::new();
     if let Some(status) = worst_status(seen).filter(|_| seen.left) {
         words.push(coloured(&status));
-    } else if seen.player.is_some() && !seen.connected {
+    } else if seen.offline {
         words.push(style("offline").yellow().to_string());
     }
     if seen.sessions.len() > 1 {
@@ -116,7 +117,7 @@ fn news(before: &Seen, seen: &Seen) -> Vec<String> {
     if before.sessions.is_empty() && !seen.sessions.is_empty() {
         news.push("begins".to_owned());
     }
-    if before.connected && before.player.is_some() && !seen.connected && seen.player.is_some() {
+    if seen.offline && !before.offline {
         news.push("is offline".to_owned());
     }
     news.extend(seen.violations.iter().skip(before.violations.len()).map(|name| format!("breaks {name}")));
@@ -137,7 +138,6 @@ mod tests {
         let player = PlayerState { playing: true, pos_ms: 195_000, rate: 1.0 };
         let seen = Seen {
             player: Some(player),
-            connected: true,
             prompts: 2,
             passed: 1,
             photos: 1,
@@ -145,8 +145,8 @@ mod tests {
             violations: vec!["fast_forward/rate".into()],
             ..Seen::default()
         };
-        insta::assert_snapshot!(one_line("speeder", &seen), @"");
-        let offline = Seen { connected: false, ..seen.clone() };
+        insta::assert_snapshot!(one_line("speeder", &seen), @"speeder          ▶ 03:15 ━━━━━━━━━━━━──────────── prompts 1/2 photos 1/1   fast_forward/rate");
+        let offline = Seen { offline: true, ..seen.clone() };
         assert_eq!(state(&offline), "offline fast_forward/rate");
         assert_eq!(
             news(&Seen { violations: vec![], ..seen.clone() }, &offline),

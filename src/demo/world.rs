@@ -17,12 +17,12 @@ const SMALL_HOURS: i64 = 1;
 #[derive(Debug, thiserror::Error)]
 pub enum WorldError {
     /// The server cannot be reached.
-    #[error("{what}: {source}")]
+    #[error("{what}: {why}")]
     Http {
         /// the request
         what: String,
         /// what happened
-        source: reqwest::Error,
+        why: reqwest::Error,
     },
     /// The server will not do it.
     #[error("{what}: {status}: {body}")]
@@ -266,7 +266,7 @@ impl Api {
     }
 
     async fn run(&self, what: &str, request: RequestBuilder) -> Result<String, WorldError> {
-        let failed = |source| WorldError::Http { what: what.to_owned(), source };
+        let failed = |why| WorldError::Http { what: what.to_owned(), why };
         let response = request.send().await.map_err(failed)?;
         let status = response.status();
         let body = response.text().await.map_err(failed)?;

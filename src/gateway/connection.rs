@@ -19,8 +19,9 @@ use super::handshake::{Admitted, admit, refusal, unavailable};
 use super::wire::{
     ClientMessage, Control, ErrorCode, ErrorMessage, Hello, PhotoHeader, ServerMessage, TEXT_LIMIT_BYTES, close,
 };
-use crate::actor::{ConnectionId, Handle, IncomingEvent, IncomingPhoto, Outbound, Outlet};
+use crate::actor::{ConnectionId, Handle, IncomingEvent, IncomingPhoto, Outbound, Outlet, StartError};
 use crate::auth::token::LearnerToken;
+use crate::clock::Clock;
 
 /// How long a client may take to say hello, on the wall clock.
 const HELLO_LIMIT_MS: i64 = 10_000;
@@ -38,6 +39,10 @@ const SILENCE_LIMIT_MS: i64 = 75_000;
 const FRAMES_LIMIT: usize = 64;
 /// How long a closed connection is listened to, for the client's own close.
 const LINGER_MS: i64 = 2_000;
+/// How long a client may refuse to read what it is sent before it counts as gone, on the wall clock.
+const WRITE_LIMIT_MS: i64 = 10_000;
+/// Longest data of an event, in bytes: the longest that the protocol knows has 300.
+const EVENT_DATA_LIMIT_BYTES: usize = 4 * 1024;
 /// What a stopping server asks of its clients.
 const RECONNECT_IN_MS: i64 = 1_000;
 
@@ -46,7 +51,7 @@ type End = Option<ErrorMessage>;
 
 /// Serves one connection to its end.
 pub(super) async fn serve(socket: WebSocket, gateway: Arc<Gateway>) {
-    let mut socket = Socket(socket);
+    let mut socket = Socket { socket, wall: gateway.services.wall.clone() };
     match begin(&mut socket, &gateway).await {
         Ok(connection) => connection.run(&mut socket).await,
         Err(Some(error)) => socket.refuse(error).await,
@@ -54,24 +59,27 @@ pub(super) async fn serve(socket: WebSocket, gateway: Arc<Gateway>) {
     }
     tokio::select! {
         () = socket.drain() => {}
-        () = gateway.wall.sleep_ms(LINGER_MS) => {}
+        () = gateway.services.wall.sleep_ms(LINGER_MS) => {}
     }
 }
 
 /// Challenge and hello; then the session knows of the connection.
 async fn begin(socket: &mut Socket, gateway: &Arc<Gateway>) -> Result<Connection, End> {
-    let nonce = BASE64URL.encode(gateway.entropy.bytes::<32>());
+    let nonce = BASE64URL.encode(gateway.services.entropy.bytes::<32>());
     let server = concat!("invigil/", env!("CARGO_PKG_VERSION")).to_owned();
     socket.send(&ServerMessage::Challenge { nonce: nonce.clone(), server }).await?;
     let hello = tokio::select! {
         hello = read_hello(socket) => hello?,
-        () = gateway.wall.sleep_ms(HELLO_LIMIT_MS) => {
+        () = gateway.services.wall.sleep_ms(HELLO_LIMIT_MS) => {
             return Err(Some(refusal(ErrorCode::HelloTimeout, None, "no hello within 10 s")));
         }
     };
-    let at = gateway.clock.now_ms();
+    let at = gateway.services.clock.now_ms();
     let admitted = admit(gateway, &hello, &nonce).await?;
-    let session = gateway.sessions.live(&admitted.session, admitted.key).await.map_err(|why| unavailable(&why))?;
+    let session = gateway.sessions.live(&admitted.session, admitted.key).await.map_err(|why| match why {
+        StartError::NotOpen => refusal(ErrorCode::SessionClosed, Some("session"), "the session has ended"),
+        why => unavailable(&why),
+    })?;
     let id = gateway.next_connection();
     let (outlet, outbound) = Outlet::new();
     session.attach(id, outlet, hello.ct, at).await.map_err(|gone| unavailable(&gone))?;
@@ -131,8 +139,9 @@ impl Connection {
         outbound: mpsc::Receiver<Outbound>,
         admitted: Admitted,
     ) -> Self {
-        let now_ms = gateway.clock.now_ms();
-        let events = Bucket::full(gateway.limits.events_per_second, gateway.limits.events_burst, now_ms);
+        let now_ms = gateway.services.clock.now_ms();
+        let events =
+            Bucket::full(gateway.services.limits.events_per_second, gateway.services.limits.events_burst, now_ms);
         Self {
             gateway,
             id,
@@ -148,10 +157,23 @@ impl Connection {
     }
 
     async fn run(mut self, socket: &mut Socket) {
-        if let Err(Some(error)) = self.stream(socket).await {
+        if let Err(Some(error)) = self.stream(socket).await
+            && self.send_the_rest(socket).await.is_continue()
+        {
             socket.refuse(error).await;
         }
-        let _ = self.session.detached(self.id, self.gateway.clock.now_ms()).await;
+        let _ = self.session.detached(self.id, self.gateway.services.clock.now_ms()).await;
+    }
+
+    /// What the session had still to say comes before the connection's own last word, and may replace it.
+    async fn send_the_rest(&mut self, socket: &mut Socket) -> ControlFlow<()> {
+        while let Ok(outbound) = self.outbound.try_recv() {
+            match self.send_outbound(socket, outbound).await {
+                Ok(ControlFlow::Continue(())) => {}
+                Ok(ControlFlow::Break(())) | Err(_) => return ControlFlow::Break(()),
+            }
+        }
+        ControlFlow::Continue(())
     }
 
     /// Everything after the hello. Returns when the connection was closed as it should.
@@ -160,7 +182,7 @@ impl Connection {
         let mut stopping = self.gateway.stopping.clone();
         loop {
             let (wake_at, renew_at) = (self.next_wake_at(), self.renew_at());
-            let (clock, wall) = (self.gateway.clock.clone(), self.gateway.wall.clone());
+            let (clock, wall) = (self.gateway.services.clock.clone(), self.gateway.services.wall.clone());
             tokio::select! {
                 frame = socket.next() => self.take_frames(socket, frame?).await?,
                 outbound = self.outbound.recv() => {
@@ -170,7 +192,8 @@ impl Connection {
                     }
                 }
                 () = clock.sleep_until_ms(wake_at) => self.wake(socket).await?,
-                () = wall.sleep_until_ms(renew_at) => self.renew(socket).await?,
+                // Before the welcome a client does not expect anything but pings.
+                () = wall.sleep_until_ms(renew_at), if self.welcomed => self.renew(socket).await?,
                 () = turned_true(&mut stopping) => return self.go_away(socket).await,
             }
         }
@@ -186,7 +209,7 @@ impl Connection {
     }
 
     async fn wake(&mut self, socket: &mut Socket) -> Result<(), End> {
-        if self.gateway.clock.now_ms() >= self.last_heard_at + SILENCE_LIMIT_MS {
+        if self.gateway.services.clock.now_ms() >= self.last_heard_at + SILENCE_LIMIT_MS {
             return Err(None);
         }
         if !self.welcomed && self.ping.id >= PINGS_BEFORE_WELCOME {
@@ -196,7 +219,7 @@ impl Connection {
     }
 
     async fn send_ping(&mut self, socket: &mut Socket) -> Result<(), End> {
-        self.ping = Ping { id: self.ping.id + 1, sent_at: self.gateway.clock.now_ms(), answered: false };
+        self.ping = Ping { id: self.ping.id + 1, sent_at: self.gateway.services.clock.now_ms(), answered: false };
         socket.send(&ServerMessage::Ping { id: self.ping.id }).await
     }
 
@@ -205,7 +228,7 @@ impl Connection {
             return Ok(());
         }
         self.ping.answered = true;
-        let at = self.gateway.clock.now_ms();
+        let at = self.gateway.services.clock.now_ms();
         if at - self.ping.sent_at < ROUND_TRIP_LIMIT_MS {
             self.heard(self.session.synced(self.id, ct, at).await)?;
         } else if !self.welcomed && self.ping.id < PINGS_BEFORE_WELCOME {
@@ -223,12 +246,13 @@ impl Connection {
     }
 
     fn heard(&self, told: Result<(), crate::actor::Gone>) -> Result<(), End> {
-        told.map_err(|_| Some(refusal(ErrorCode::SessionClosed, Some("session"), "the session has ended")))
+        // It has ended, and said so on its way out (see `send_the_rest`); or it lost its journal, and will be back.
+        told.map_err(|gone| Some(unavailable(&gone)))
     }
 
     /// Takes `first` and every frame that is there already; events go to the session together.
     async fn take_frames(&mut self, socket: &mut Socket, first: Message) -> Result<(), End> {
-        let at = self.gateway.clock.now_ms();
+        let at = self.gateway.services.clock.now_ms();
         self.last_heard_at = at;
         let mut events = Vec::new();
         let mut result = self.take_frame(socket, first, at, &mut events).await;
@@ -265,6 +289,9 @@ impl Connection {
             Message::Text(text) => match ClientMessage::parse(limited(&text)?) {
                 Ok(ClientMessage::Event(event)) => {
                     self.admit_event(at)?;
+                    if event.data.get().len() > EVENT_DATA_LIMIT_BYTES {
+                        return Err(Some(refusal(ErrorCode::BadMessage, Some("data"), "longer than 4 KiB")));
+                    }
                     let (kind, data) = (event.kind.into_owned(), event.data.to_owned());
                     events.push(IncomingEvent { seq: event.seq, ct: event.ct, kind, data });
                     Ok(())
@@ -278,7 +305,7 @@ impl Connection {
                 }
                 Err(error) => Err(Some(error.into())),
             },
-            Message::Binary(bytes) if bytes.len() > self.gateway.limits.message_bytes_limit => {
+            Message::Binary(bytes) if bytes.len() > self.gateway.services.limits.message_bytes_limit => {
                 Err(Some(refusal(ErrorCode::TooLarge, None, "a message may have 4 MiB")))
             }
             Message::Binary(bytes) => {
@@ -321,7 +348,7 @@ impl Connection {
             Ok(parsed) => parsed,
             Err(error) => return socket.send(&ServerMessage::Error(error.into())).await,
         };
-        if photo.len() > self.gateway.limits.photo_bytes_limit {
+        if photo.len() > self.gateway.services.limits.photo_bytes_limit {
             let mut error = refusal(ErrorCode::PhotoTooLarge, None, "take a smaller picture, or compress it more");
             error.capture = Some(header.capture);
             return socket.send(&ServerMessage::Error(error)).await;
@@ -363,10 +390,10 @@ impl Connection {
     }
 
     async fn renew(&mut self, socket: &mut Socket) -> Result<(), End> {
-        let token = LearnerToken::generate(&self.gateway.entropy);
-        let now_ms = self.gateway.wall.now_ms();
+        let token = LearnerToken::generate(&self.gateway.services.entropy);
+        let now_ms = self.gateway.services.wall.now_ms();
         let expires_at = now_ms + self.gateway.token_lifetime_ms;
-        let issued = self.gateway.store.issue_token(&self.session_id, token.hash(), expires_at, now_ms).await;
+        let issued = self.gateway.services.store.issue_token(&self.session_id, token.hash(), expires_at, now_ms).await;
         issued.map_err(|error| Some(unavailable(&error)))?;
         self.token_expires_at = expires_at;
         let expires_in_ms = self.gateway.token_lifetime_ms;
@@ -381,6 +408,14 @@ impl Connection {
     }
 }
 
+/// A client that does not read is gone, whatever its socket claims.
+async fn in_time<E>(wall: &Clock, written: impl Future<Output = Result<(), E>>) -> Result<(), End> {
+    tokio::select! {
+        written = written => written.map_err(|_| None),
+        () = wall.sleep_ms(WRITE_LIMIT_MS) => Err(None),
+    }
+}
+
 /// Returns when the server stops.
 async fn turned_true(stopping: &mut watch::Receiver<bool>) {
     // An error means that the server is gone already.
@@ -388,11 +423,14 @@ async fn turned_true(stopping: &mut watch::Receiver<bool>) {
 }
 
 /// The socket, with the protocol's errors.
-struct Socket(WebSocket);
+struct Socket {
+    socket: WebSocket,
+    wall: Clock,
+}
 
 impl Socket {
     async fn next(&mut self) -> Result<Message, End> {
-        match self.0.recv().await {
+        match self.socket.recv().await {
             Some(Ok(frame)) => Ok(frame),
             Some(Err(error)) => match error.into_inner().downcast_ref() {
                 Some(tungstenite::Error::Capacity(_)) => {
@@ -405,15 +443,16 @@ impl Socket {
     }
 
     async fn send(&mut self, message: &ServerMessage) -> Result<(), End> {
-        self.0.send(Message::Text(message.to_text().into())).await.map_err(|_| None)
+        self.feed(Message::Text(message.to_text().into())).await?;
+        self.flush().await
     }
 
     async fn feed(&mut self, frame: Message) -> Result<(), End> {
-        self.0.feed(frame).await.map_err(|_| None)
+        in_time(&self.wall, self.socket.feed(frame)).await
     }
 
     async fn flush(&mut self) -> Result<(), End> {
-        self.0.flush().await.map_err(|_| None)
+        in_time(&self.wall, self.socket.flush()).await
     }
 
     /// Says what is wrong and closes with its code.
@@ -427,11 +466,11 @@ impl Socket {
     /// Reads on until the client has closed too: a socket that is dropped with unread bytes is reset, and the reset may
     /// overtake what was just sent.
     async fn drain(&mut self) {
-        while let Some(Ok(_)) = self.0.recv().await {}
+        while let Some(Ok(_)) = self.socket.recv().await {}
     }
 
     async fn close(&mut self, code: u16) {
         let frame = CloseFrame { code, reason: "".into() };
-        let _ = self.0.send(Message::Close(Some(frame))).await;
+        let _ = in_time(&self.wall, self.socket.send(Message::Close(Some(frame)))).await;
     }
 }

@@ -26,9 +26,9 @@ pub(super) async fn admit(gateway: &Gateway, hello: &Hello, nonce: &str) -> Resu
     let refused = |code, field: &str, detail: &str| refusal(code, Some(field), detail);
     let token = LearnerToken::parse(&hello.token)
         .ok_or_else(|| refused(ErrorCode::TokenUnknown, "token", "this is no learner token"))?;
-    let holder = gateway.store.token_holder(token.hash()).await.map_err(|error| unavailable(&error))?;
+    let holder = gateway.services.store.token_holder(token.hash()).await.map_err(|error| unavailable(&error))?;
     let holder = holder.ok_or_else(|| refused(ErrorCode::TokenUnknown, "token", "no session has this token"))?;
-    if holder.expires_at <= gateway.wall.now_ms() {
+    if holder.expires_at <= gateway.services.wall.now_ms() {
         return Err(refused(ErrorCode::TokenExpired, "token", "ask the platform for a new one"));
     }
     if holder.session != hello.session {
@@ -40,7 +40,7 @@ pub(super) async fn admit(gateway: &Gateway, hello: &Hello, nonce: &str) -> Resu
     }
     let key = SessionKey(holder.session_key);
     // Only now that the client has proved to hold the key may it become the session's.
-    if !gateway.store.bind_client_key(key, public_key).await.map_err(|error| unavailable(&error))? {
+    if !gateway.services.store.bind_client_key(key, public_key).await.map_err(|error| unavailable(&error))? {
         return Err(refused(ErrorCode::KeyMismatch, "key", "the session was begun with another key"));
     }
     Ok(Admitted { session: holder.session, key, expires_at: holder.expires_at })

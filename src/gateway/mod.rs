@@ -18,63 +18,41 @@ mod connection;
 mod handshake;
 pub mod wire;
 
-use crate::actor::Registry;
-use crate::clock::{Clock, Entropy};
-use crate::config::Limits;
-use crate::store::Store;
+use crate::actor::{Registry, Services};
 
 /// Read and write buffers of a connection, in bytes: with the library's defaults an idle one costs 134 kB.
 const BUFFER_BYTES: usize = 4 * 1024;
 
 /// What every connection needs.
 pub struct Gateway {
-    /// the live sessions
-    pub sessions: Registry,
-    /// where tokens and client keys are looked up
-    pub store: Store,
-    /// the clock of sessions: log times, round trips, rates
-    pub clock: Clock,
-    /// the clock of tokens
-    pub wall: Clock,
-    /// nonces and tokens
-    pub entropy: Entropy,
-    /// what one client may do
-    pub limits: Limits,
+    services: Arc<Services>,
+    sessions: Registry,
     /// how long a renewed token lives, ms
-    pub token_lifetime_ms: i64,
+    token_lifetime_ms: i64,
     /// turns true when the server stops
-    pub stopping: watch::Receiver<bool>,
+    stopping: watch::Receiver<bool>,
     connections: Arc<Semaphore>,
     last_connection: AtomicU64,
 }
 
 impl Gateway {
-    /// A gateway to `sessions`.
-    #[expect(clippy::too_many_arguments, reason = "each is a part of the server, given once, at its start")]
+    /// A gateway to `sessions`. Tokens that it renews live for `token_lifetime_ms`.
     pub fn new(
+        services: Arc<Services>,
         sessions: Registry,
-        store: Store,
-        clock: Clock,
-        wall: Clock,
-        entropy: Entropy,
-        limits: Limits,
         token_lifetime_ms: i64,
         stopping: watch::Receiver<bool>,
     ) -> Arc<Self> {
-        let connections = Arc::new(Semaphore::new(limits.connections_limit));
+        let connections = Arc::new(Semaphore::new(services.limits.connections_limit));
         let last_connection = AtomicU64::new(0);
-        Arc::new(Self {
-            sessions,
-            store,
-            clock,
-            wall,
-            entropy,
-            limits,
-            token_lifetime_ms,
-            stopping,
-            connections,
-            last_connection,
-        })
+        Arc::new(Self { services, sessions, token_lifetime_ms, stopping, connections, last_connection })
+    }
+
+    /// Returns when no connection is left.
+    pub async fn drained(&self) {
+        let all = u32::try_from(self.services.limits.connections_limit).unwrap_or(u32::MAX);
+        // An error means that the semaphore was closed, which nobody does.
+        let _ = self.connections.acquire_many(all).await;
     }
 
     fn next_connection(&self) -> u64 {
@@ -105,8 +83,8 @@ async fn upgrade(State(gateway): State<Arc<Gateway>>, upgrade: WebSocketUpgrade)
         .write_buffer_size(0)
         .max_write_buffer_size(wire::BINARY_LIMIT_BYTES)
         // A message a little too large is read to its end and refused in words; one beyond twice the limit is cut off.
-        .max_message_size(2 * gateway.limits.message_bytes_limit)
-        .max_frame_size(2 * gateway.limits.message_bytes_limit)
+        .max_message_size(2 * gateway.services.limits.message_bytes_limit)
+        .max_frame_size(2 * gateway.services.limits.message_bytes_limit)
         .on_upgrade(move |socket| async move {
             connection::serve(socket, gateway).await;
             drop(permit);

@@ -7,8 +7,7 @@ use futures_util::future::BoxFuture;
 use crate::actor::Services;
 use crate::api::doors::{FaceDoor, FaceRefusal, PhotoVault, VaultError};
 use crate::auth::keys::DataKey;
-use crate::clock::{Clock, Entropy};
-use crate::store::evidence::{Evidence, EvidenceId};
+use crate::store::evidence::EvidenceId;
 use crate::vision::{Busy, EnrolError, Outcome, Template};
 
 /// When to come back to vision workers that have too much to do, ms.
@@ -49,17 +48,13 @@ fn refusal(error: EnrolError) -> FaceRefusal {
 }
 
 /// Keeps enrolment photos where captures are kept.
-pub(super) struct Photos {
-    pub(super) evidence: Evidence,
-    pub(super) entropy: Entropy,
-    pub(super) clock: Clock,
-}
+pub(super) struct Photos(pub(super) Arc<Services>);
 
 impl PhotoVault for Photos {
     fn put(&self, key: DataKey, photo: Vec<u8>) -> BoxFuture<'_, Result<String, VaultError>> {
         Box::pin(async move {
-            let id = self.entropy.id(self.clock.now_ms()).to_string();
-            let kept = self.evidence.put(&self.entropy, &key, &id, photo).await;
+            let id = self.0.entropy.id(self.0.wall.now_ms()).to_string();
+            let kept = self.0.evidence.put(&self.0.entropy, &key, &id, photo).await;
             kept.map(|id| id.as_str().to_owned()).map_err(|error| VaultError(error.to_string()))
         })
     }
@@ -67,7 +62,7 @@ impl PhotoVault for Photos {
     fn remove(&self, evidence: String) -> BoxFuture<'_, ()> {
         Box::pin(async move {
             let Ok(id) = EvidenceId::parse(&evidence) else { return };
-            if let Err(error) = self.evidence.delete(&id).await {
+            if let Err(error) = self.0.evidence.delete(&id).await {
                 tracing::warn!(%error, "a photo that nothing refers to could not be removed");
             }
         })

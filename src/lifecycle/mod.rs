@@ -71,6 +71,7 @@ pub struct Server {
     pub recovered: usize,
     stopping: watch::Sender<bool>,
     sessions: Registry,
+    gateway: Arc<Gateway>,
     delivery: Delivery,
     serving: JoinHandle<std::io::Result<()>>,
     wall: Clock,
@@ -82,82 +83,28 @@ impl Server {
     /// # Errors
     /// [`StartError`] names the part that failed.
     pub async fn start(setup: ServerConfig) -> Result<Self, StartError> {
-        let ServerConfig { config, clock, wall, entropy } = setup;
-        let folder = config.data_folder.clone();
+        let folder = setup.config.data_folder.clone();
         private_folder(&folder).map_err(StartError::of(format!("data_folder {}", folder.display())))?;
-        let keys = Arc::new(Keys::open_or_create(&folder, &entropy).map_err(StartError::of("keys"))?);
-        let store = Store::open(&folder).map_err(StartError::of("database"))?;
-        let evidence = Evidence::open(&folder.join("photos")).map_err(StartError::of("photos"))?;
-        evidence.remove_drafts().map_err(StartError::of("photos"))?;
-        let operator_key =
-            ensure_operator_key(&folder, &store, &wall, &entropy).await.map_err(StartError::of("operator key"))?;
-        let vision = start_vision(&config)?;
-        let listener =
-            TcpListener::bind(config.listen).await.map_err(StartError::of(format!("listen {}", config.listen)))?;
+        let listen = setup.config.listen;
+        let listener = TcpListener::bind(listen).await.map_err(StartError::of(format!("listen {listen}")))?;
         let address = listener.local_addr().map_err(StartError::of("listen"))?;
-        let public_url = config.public_url_of(address);
-        let policies = read_policies(&config)?;
-        let deliver = Arc::new(Notify::new());
-        let services = Arc::new(Services {
-            store: store.clone(),
-            evidence: evidence.clone(),
-            keys: keys.clone(),
-            vision,
-            presence: Presence::default(),
-            policies: policies.clone(),
-            clock: clock.clone(),
-            wall: wall.clone(),
-            entropy: entropy.clone(),
-            limits: config.limits.clone(),
-            deliver: deliver.clone(),
-            source: public_url.clone(),
-        });
+        let public_url = setup.config.public_url_of(address);
+        let services = start_services(&setup, &public_url)?;
+        let (store, wall, entropy) = (&services.store, &services.wall, &services.entropy);
+        let operator_key =
+            ensure_operator_key(&folder, store, wall, entropy).await.map_err(StartError::of("operator key"))?;
         let sessions = Registry::new(services.clone());
         let recovered = sessions.recover().await.map_err(StartError::of("open sessions"))?;
-        let delivery = Delivery::start(
-            store.clone(),
-            keys.clone(),
-            wall.clone(),
-            entropy.clone(),
-            config.webhook.clone(),
-            deliver,
-        )
-        .map_err(StartError::of("webhooks"))?;
+        let (webhook, deliver) = (setup.config.webhook.clone(), services.deliver.clone());
+        let delivery =
+            Delivery::start(store.clone(), services.keys.clone(), wall.clone(), entropy.clone(), webhook, deliver)
+                .map_err(StartError::of("webhooks"))?;
         let (stopping, stop_seen) = watch::channel(false);
-        let gateway = Gateway::new(
-            sessions.clone(),
-            store.clone(),
-            clock,
-            wall.clone(),
-            entropy.clone(),
-            config.limits.clone(),
-            config.token_lifetime_ms,
-            stop_seen.clone(),
-        );
-        let webhook = config.webhook.clone();
-        let api = api::router(ApiState {
-            store,
-            keys: keys.clone(),
-            entropy: entropy.clone(),
-            clock: wall.clone(),
-            sessions: Arc::new(sessions.clone()),
-            faces: Arc::new(doors::Faces(services)),
-            photos: Arc::new(doors::Photos { evidence, entropy, clock: wall.clone() }),
-            public_url: public_url.clone(),
-            policies: policies.names(),
-            allow_http_webhooks: config.webhook.allow_http,
-            webhook_guard: Arc::new(move |url| {
-                address_guard::check_url(url.as_str(), &webhook).map(drop).map_err(|error| error.to_string())
-            }),
-            limits: api::Limits {
-                json_bytes: config.limits.body_bytes_limit,
-                photo_bytes: config.limits.photo_bytes_limit,
-                token_ms: config.token_lifetime_ms,
-                ..api::Limits::default()
-            },
-        });
-        let routes = api.merge(gateway::router(gateway));
-        let serving = tokio::spawn(serve(listener, routes, stop_seen));
+        let lifetime_ms = setup.config.token_lifetime_ms;
+        let gateway = Gateway::new(services.clone(), sessions.clone(), lifetime_ms, stop_seen.clone());
+        let api = api_router(&setup.config, &services, &sessions, &public_url);
+        let routes = api.merge(gateway::router(gateway.clone()));
+        let wall = services.wall.clone();
         Ok(Self {
             address,
             public_url,
@@ -166,8 +113,9 @@ impl Server {
             recovered,
             stopping,
             sessions,
+            gateway,
             delivery,
-            serving,
+            serving: tokio::spawn(serve(listener, routes, stop_seen)),
             wall,
         })
     }
@@ -185,15 +133,69 @@ impl Server {
     /// Stops: clients are told to reconnect, sessions rest in the journal, deliveries under way end.
     pub async fn stop(self) {
         let _ = self.stopping.send(true);
-        let serving = self.serving;
+        let (serving, gateway) = (self.serving, self.gateway);
         let abort = serving.abort_handle();
+        // The listener is done with a WebSocket once it is upgraded; the gateway knows when the last has said goodbye.
+        let goodbyes = async {
+            let _ = serving.await;
+            gateway.drained().await;
+        };
         tokio::select! {
-            _ = serving => {}
+            () = goodbyes => {}
             () = self.wall.sleep_ms(GOODBYE_LIMIT_MS) => abort.abort(),
         }
         self.sessions.stop().await;
         self.delivery.shutdown().await;
     }
+}
+
+/// Keys, store, photos, models, packs: what sessions, gateway and API share.
+fn start_services(setup: &ServerConfig, public_url: &str) -> Result<Arc<Services>, StartError> {
+    let ServerConfig { config, clock, wall, entropy } = setup;
+    let folder = &config.data_folder;
+    let keys = Keys::open_or_create(folder, entropy).map_err(StartError::of("keys"))?;
+    let store = Store::open(folder).map_err(StartError::of("database"))?;
+    let evidence = Evidence::open(&folder.join("photos")).map_err(StartError::of("photos"))?;
+    evidence.remove_drafts().map_err(StartError::of("photos"))?;
+    Ok(Arc::new(Services {
+        store,
+        evidence,
+        keys: Arc::new(keys),
+        vision: start_vision(config)?,
+        presence: Presence::default(),
+        policies: read_policies(config)?,
+        clock: clock.clone(),
+        wall: wall.clone(),
+        entropy: entropy.clone(),
+        limits: config.limits.clone(),
+        deliver: Arc::new(Notify::new()),
+        source: public_url.to_owned(),
+    }))
+}
+
+fn api_router(config: &Config, services: &Arc<Services>, sessions: &Registry, public_url: &str) -> axum::Router {
+    let webhook = config.webhook.clone();
+    api::router(ApiState {
+        store: services.store.clone(),
+        keys: services.keys.clone(),
+        entropy: services.entropy.clone(),
+        clock: services.wall.clone(),
+        sessions: Arc::new(sessions.clone()),
+        faces: Arc::new(doors::Faces(services.clone())),
+        photos: Arc::new(doors::Photos(services.clone())),
+        public_url: public_url.to_owned(),
+        policies: services.policies.names(),
+        allow_http_webhooks: config.webhook.allow_http,
+        webhook_guard: Arc::new(move |url| {
+            address_guard::check_url(url.as_str(), &webhook).map(drop).map_err(|error| error.to_string())
+        }),
+        limits: api::Limits {
+            json_bytes: config.limits.body_bytes_limit,
+            photo_bytes: config.limits.photo_bytes_limit,
+            token_ms: config.token_lifetime_ms,
+            ..api::Limits::default()
+        },
+    })
 }
 
 async fn serve(

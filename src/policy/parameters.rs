@@ -127,8 +127,6 @@ table! {
         heartbeat_ms: 100..=MAX_INTEGER,
         /// How long a session waits for its client to come back before it is regarded as gone, ms.
         disconnected_grace_ms: ANY_MS,
-        /// How often the server pings, ms.
-        ping_ms: 100..=MAX_INTEGER,
     }
 }
 

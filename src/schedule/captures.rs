@@ -37,6 +37,8 @@ pub(super) struct Captures {
     /// the next one is due at this watching time
     due_at_watch_ms: i64,
     next_reason: CaptureReason,
+    /// it became due while the learner watched, and is asked for as soon as somebody is there
+    owed: bool,
     /// the session opened with failed or missing checks: a face must be seen before it plays
     needed_first: bool,
 }
@@ -50,12 +52,14 @@ impl Captures {
             pending: None,
             due_at_watch_ms,
             next_reason: CaptureReason::Start,
+            owed: false,
             needed_first: failed_before,
         }
     }
 
     pub(super) fn requested(&mut self, capture: &str, reason: CaptureReason, deadline_at: i64) {
         self.requested += 1;
+        self.owed = false;
         let deadline = Deadline::new(deadline_at);
         self.pending = Some(PendingCapture { id: capture.to_owned(), reason, committed: None, deadline });
     }
@@ -100,6 +104,20 @@ impl Captures {
         self.due_at_watch_ms = watch_ms + seed.between_ms(label, self.requested, min_ms, max_ms);
     }
 
+    /// Time was watched. A pause or a lost connection right behind it does not undo what it made due.
+    pub(super) fn watched(&mut self, watch_ms: i64) {
+        self.owed |= self.pending.is_none() && watch_ms >= self.due_at_watch_ms;
+    }
+
+    /// The server was away: what is pending gets its whole time again.
+    pub(super) fn recovered(&mut self, at: i64, parameters: &Parameters) {
+        if let Some(pending) = &mut self.pending {
+            let answer_ms =
+                if pending.committed.is_some() { parameters.photo_follow_ms } else { parameters.capture_answer_ms };
+            pending.deadline = Deadline::new(at + answer_ms);
+        }
+    }
+
     pub(super) fn put_off(&mut self, at: i64, parameters: &Parameters) {
         if let Some(pending) = &mut self.pending {
             let answer_ms =
@@ -128,6 +146,6 @@ impl Captures {
         let asked_back = now.ready && pause == Some(PauseReason::Capture);
         let while_playing = now.playing && now.watch_ms >= self.due_at_watch_ms;
         let due = CaptureDue { number: self.requested + 1, reason: self.next_reason };
-        (at_the_opening || asked_back || while_playing).then_some(due)
+        (at_the_opening || asked_back || while_playing || self.owed).then_some(due)
     }
 }

@@ -130,6 +130,18 @@ impl Schedule {
         self.connected = false;
     }
 
+    /// The learner has watched: `watch_ms` in this session, `since_control_ms` since the last passed prompt.
+    pub fn watched(&mut self, watch_ms: i64, since_control_ms: i64) {
+        self.prompts.watched(since_control_ms);
+        self.captures.watched(watch_ms);
+    }
+
+    /// The session is taken up again at `at`, after a time in which nobody could have answered.
+    pub fn recovered(&mut self, at: i64) {
+        self.prompts.recovered(at, &self.parameters);
+        self.captures.recovered(at, &self.parameters);
+    }
+
     /// Whether the log's last word on connections is that one is open.
     pub fn connected(&self) -> bool {
         self.connected
@@ -235,3 +247,6 @@ impl Deadline {
         if connected { self.at } else { self.at.max(self.first_at + parameters.disconnected_grace_ms) }
     }
 }
+
+#[cfg(test)]
+mod tests;

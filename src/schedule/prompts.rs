@@ -23,6 +23,8 @@ pub(super) struct Prompts {
     wrong_in_a_row: i64,
     /// so much watching time after the last passed prompt, the next is due
     due_ms: i64,
+    /// it became due while the learner watched, and is asked for as soon as somebody is there
+    owed: bool,
     /// the session opened too near the limit to play before a prompt was passed
     needed_first: bool,
 }
@@ -30,11 +32,21 @@ pub(super) struct Prompts {
 impl Prompts {
     pub(super) fn new(seed: &Seed, parameters: &Parameters, near_limit: bool) -> Self {
         let due_ms = draw(seed, parameters, 0);
-        Self { issued: 0, passed: 0, open: None, missed: false, wrong_in_a_row: 0, due_ms, needed_first: near_limit }
+        Self {
+            issued: 0,
+            passed: 0,
+            open: None,
+            missed: false,
+            wrong_in_a_row: 0,
+            due_ms,
+            owed: false,
+            needed_first: near_limit,
+        }
     }
 
     pub(super) fn issued(&mut self, prompt: &str, deadline_at: i64) {
         self.issued += 1;
+        self.owed = false;
         self.open =
             Some(OpenPrompt { id: prompt.to_owned(), number: self.issued, deadline: Deadline::new(deadline_at) });
     }
@@ -48,11 +60,28 @@ impl Prompts {
             PromptOutcome::Passed => {
                 self.passed += 1;
                 self.wrong_in_a_row = 0;
+                self.owed = false;
                 self.needed_first = false;
                 self.due_ms = draw(seed, parameters, self.passed);
             }
             PromptOutcome::Failed => self.wrong_in_a_row += 1,
             PromptOutcome::Expired => {}
+        }
+    }
+
+    /// Time was watched. A pause or a lost connection right behind it does not undo what it made due.
+    pub(super) fn watched(&mut self, since_control_ms: i64) {
+        self.owed |= self.open.is_none() && self.is_past(since_control_ms);
+    }
+
+    fn is_past(&self, since_control_ms: i64) -> bool {
+        self.missed || since_control_ms >= self.due_ms
+    }
+
+    /// The server was away: what is open gets its whole time again.
+    pub(super) fn recovered(&mut self, at: i64, parameters: &Parameters) {
+        if let Some(open) = &mut self.open {
+            open.deadline = Deadline::new(at + parameters.prompt_answer_ms);
         }
     }
 
@@ -82,8 +111,8 @@ impl Prompts {
         let pause_asks_for_one = matches!(pause, Some(PauseReason::Prompt | PauseReason::WrongAnswers));
         let at_the_opening = self.needed_first && self.issued == 0;
         let asked_back = now.ready && pause_asks_for_one;
-        let while_playing = now.playing && (self.missed || now.since_control_ms >= self.due_ms);
-        (at_the_opening || asked_back || while_playing).then_some(self.issued + 1)
+        let while_playing = now.playing && self.is_past(now.since_control_ms);
+        (at_the_opening || asked_back || while_playing || self.owed).then_some(self.issued + 1)
     }
 }
 

@@ -144,7 +144,7 @@ mod tests {
         assert!(pool().len() >= 20);
         for question in pool() {
             assert!(question.right < OPTIONS, "{}", question.text);
-            let different: std::collections::HashSet<_> = question.options.iter().collect();
+            let different: std::collections::BTreeSet<_> = question.options.iter().collect();
             assert_eq!(different.len(), OPTIONS, "{}", question.text);
         }
     }
@@ -158,7 +158,7 @@ mod tests {
 
     #[test]
     fn the_right_option_moves() {
-        let places: std::collections::HashSet<_> = (1..100)
+        let places: std::collections::BTreeSet<_> = (1..100)
             .filter_map(|number| match Challenge::draw(&seed(), number, 0, &[]) {
                 Challenge::Choice { options, right, .. } => options.iter().position(|option| *option == right),
                 Challenge::Sum { .. } => None,

@@ -16,9 +16,20 @@ impl Past {
         matches!(self.verdict.status, Status::Valid | Status::Review)
     }
 
-    /// What was not watched in time is not learned.
-    fn was_learned(&self) -> bool {
-        self.verdict.creditable_ms * 20 >= self.verdict.watched_ms * 19
+    /// What this session adds to the coverage `before` it. What was not watched in time is not learned; but what was
+    /// credited must not be credited again.
+    fn learned(&self, before: &[(i64, i64)]) -> Vec<(i64, i64)> {
+        if self.verdict.coverage_counts() {
+            return self.verdict.coverage.clone();
+        }
+        let mut left_ms = self.verdict.creditable_ms;
+        let mut first = outside(&self.verdict.coverage, before);
+        for (from, to) in &mut first {
+            *to = (*to).min(*from + left_ms);
+            left_ms -= *to - *from;
+        }
+        first.retain(|(from, to)| from < to);
+        first
     }
 }
 
@@ -37,10 +48,13 @@ impl History {
         let counted = || past.iter().filter(|one| one.counts());
         let of_lesson = || counted().filter(|one| one.lesson == lesson);
         let complete = |lesson: &String| counted().any(|one| one.lesson == *lesson && one.verdict.completed);
-        let coverage = of_lesson().filter(|one| one.was_learned()).flat_map(|one| one.verdict.coverage.iter().copied());
+        let covered_before = of_lesson().fold(Vec::new(), |mut covered, one| {
+            covered.extend(one.learned(&covered));
+            union(covered)
+        });
         Self {
             online_used_ms: prior_online_ms + counted().map(|one| one.verdict.credited_ms).sum::<i64>(),
-            covered_before: union(coverage.collect()),
+            covered_before: limited(covered_before),
             furthest_before_ms: of_lesson().map(|one| one.verdict.furthest_ms).max().unwrap_or(0),
             prior_lessons_complete: prior.iter().all(complete),
             carried: past.last().map(|one| one.verdict.carried.clone()).unwrap_or_default(),
@@ -58,6 +72,47 @@ impl History {
             ..facts
         }
     }
+}
+
+/// Intervals that the facts may hold: more would make a log line that no reader takes, and are no learner's.
+const INTERVALS_LIMIT: usize = 4_096;
+
+/// Joins the intervals across their smallest gaps until few enough are left. What lay in a gap cannot be credited any
+/// more: less for the learner, never more.
+fn limited(mut intervals: Vec<(i64, i64)>) -> Vec<(i64, i64)> {
+    if intervals.len() <= INTERVALS_LIMIT {
+        return intervals;
+    }
+    let mut gaps: Vec<i64> = intervals.windows(2).map(|pair| pair[1].0 - pair[0].1).collect();
+    let joined = intervals.len() - INTERVALS_LIMIT;
+    let (_, largest_joined_ms, _) = gaps.select_nth_unstable(joined - 1);
+    let largest_joined_ms = *largest_joined_ms;
+    intervals.dedup_by(|next, kept| {
+        let join = next.0 - kept.1 <= largest_joined_ms;
+        if join {
+            kept.1 = next.1;
+        }
+        join
+    });
+    intervals
+}
+
+/// What of `intervals` lies outside of `covered`; both are disjoint and ascending.
+fn outside(intervals: &[(i64, i64)], covered: &[(i64, i64)]) -> Vec<(i64, i64)> {
+    let mut rest = Vec::new();
+    for &(start, to) in intervals {
+        let mut from = start;
+        for &(covered_from, covered_to) in covered.iter().filter(|part| part.1 > start && part.0 < to) {
+            if from < covered_from {
+                rest.push((from, covered_from));
+            }
+            from = from.max(covered_to);
+        }
+        if from < to {
+            rest.push((from, to));
+        }
+    }
+    rest
 }
 
 /// The intervals as disjoint, ascending ones.
@@ -109,11 +164,29 @@ mod tests {
     }
 
     #[test]
-    fn what_was_not_watched_in_time_is_not_covered() {
+    fn what_was_not_watched_in_time_is_not_covered_but_what_was_credited_is() {
         let sessions = [past("a", "valid", |v| v["creditable_ms"] = 56_999.into())];
-        assert!(History::of(&sessions, "a", &[], 0).covered_before.is_empty());
+        assert_eq!(History::of(&sessions, "a", &[], 0).covered_before, [(0, 56_999)]);
+        let short = |v: &mut serde_json::Value| {
+            v["coverage"] = serde_json::json!([[10_000, 30_000], [40_000, 60_000]]);
+            v["watched_ms"] = 30_000.into();
+            v["creditable_ms"] = 15_000.into();
+        };
+        let sessions =
+            [past("a", "valid", |v| v["coverage"] = serde_json::json!([[0, 20_000]])), past("a", "valid", short)];
+        assert_eq!(History::of(&sessions, "a", &[], 0).covered_before, [(0, 30_000), (40_000, 45_000)]);
         let sessions = [past("a", "valid", |v| v["creditable_ms"] = 57_000.into())];
         assert_eq!(History::of(&sessions, "a", &[], 0).covered_before, [(0, 60_000)]);
+    }
+
+    #[test]
+    fn a_coverage_of_crumbs_is_joined_to_what_a_log_line_can_hold() {
+        let crumbs: Vec<(i64, i64)> = (0..70_000).map(|k| (k * 10, k * 10 + 9 - k % 3)).collect();
+        let joined = limited(crumbs.clone());
+        assert!(joined.len() <= INTERVALS_LIMIT);
+        assert_eq!((joined[0].0, joined.last().unwrap().1), (crumbs[0].0, crumbs.last().unwrap().1));
+        assert!(joined.windows(2).all(|pair| pair[0].1 < pair[1].0));
+        assert_eq!(limited(crumbs[..4_096].to_vec()), crumbs[..4_096]);
     }
 
     #[test]

@@ -254,3 +254,64 @@ impl Store {
         .await
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::fixture;
+
+    fn batch(epoch: i64, first_n: u64, lines: &[u8]) -> Batch {
+        let count = lines.iter().filter(|byte| **byte == b'\n').count() as u64;
+        Batch { session: SessionKey(1), epoch, first_n, count, lines: lines.to_vec() }
+    }
+
+    /// A store with one open session, known to the journal.
+    async fn open_session() -> (tempfile::TempDir, Store) {
+        let (folder, store) = fixture::store_with_session("s1").await;
+        store.tails.enter(SessionKey(1));
+        store.append(batch(0, 1, b"one\n")).await.unwrap();
+        (folder, store)
+    }
+
+    #[tokio::test]
+    async fn a_batch_must_continue_the_log() {
+        let (_folder, store) = open_session().await;
+        store.append(batch(0, 2, b"two\nthree\n")).await.unwrap();
+        let again = store.append(batch(0, 2, b"two\n")).await;
+        assert!(matches!(again, Err(AppendError::WrongNumber { expected: 4, found: 2 })), "{again:?}");
+        assert_eq!(store.read_log(SessionKey(1)).await.unwrap(), b"one\ntwo\nthree\n");
+    }
+
+    #[tokio::test]
+    async fn an_owner_with_an_older_epoch_is_refused() {
+        let (_folder, store) = open_session().await;
+        let first = store.acquire(SessionKey(1)).await.unwrap();
+        let second = store.acquire(SessionKey(1)).await.unwrap();
+        assert_eq!((second.epoch, second.log.as_slice()), (first.epoch + 1, b"one\n".as_slice()));
+        let stale = store.append(batch(first.epoch, 2, b"two\n")).await;
+        assert!(matches!(stale, Err(AppendError::StaleEpoch { .. })), "{stale:?}");
+        store.append(batch(second.epoch, 2, b"two\n")).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn the_log_is_found_again_after_a_restart_and_after_being_forgotten() {
+        let (folder, store) = open_session().await;
+        store.append(batch(0, 2, b"two\n")).await.unwrap();
+        store.tails.forget(SessionKey(1));
+        assert!(matches!(store.append(batch(0, 3, b"x\n")).await, Err(AppendError::NotOpen)));
+        assert_eq!(store.acquire(SessionKey(1)).await.unwrap().log, b"one\ntwo\n");
+        drop(store);
+        let store = Store::open(folder.path()).unwrap();
+        let acquired = store.acquire(SessionKey(1)).await.unwrap();
+        assert_eq!(acquired.log, b"one\ntwo\n");
+        store.append(batch(acquired.epoch, 3, b"three\n")).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_session_that_is_not_open_takes_nothing() {
+        let (_folder, store) = open_session().await;
+        assert!(matches!(store.acquire(SessionKey(9)).await, Err(AppendError::NotOpen)));
+        let unknown = Batch { session: SessionKey(9), ..batch(0, 1, b"x\n") };
+        assert!(matches!(store.append(unknown).await, Err(AppendError::NotOpen)));
+    }
+}

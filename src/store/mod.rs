@@ -85,6 +85,7 @@ impl Store {
     /// When the database cannot be opened, or is newer than this binary.
     pub fn open(folder: &Path) -> Result<Self, StoreError> {
         let path = folder.join("invigil.sqlite");
+        private_file(&path).map_err(|error| StoreError::Start(Arc::new(error)))?;
         let database = embedded::Database::open(&path)?;
         let tails = journal::Tails::scan(&embedded::connect_to_read(&path)?)?;
         Ok(Self { database, tails })
@@ -108,4 +109,11 @@ impl Store {
     {
         self.database.read(query).await
     }
+}
+
+/// Makes the database's file readable by its owner alone before anything is in it; SQLite gives its companions the same
+/// mode.
+fn private_file(path: &Path) -> std::io::Result<()> {
+    use std::os::unix::fs::OpenOptionsExt as _;
+    std::fs::OpenOptions::new().create(true).append(true).mode(0o600).open(path).map(drop)
 }

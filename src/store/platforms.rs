@@ -116,7 +116,13 @@ impl Store {
         self.write(move |transaction| {
             transaction.execute(
                 "UPDATE platform SET webhook_url = NULL, webhook_secret = NULL, webhook_disabled = NULL WHERE id = ?1",
-                [id],
+                [&id],
+            )?;
+            // What was not delivered to the old address is not delivered to a later one either.
+            transaction.execute(
+                "UPDATE outbox SET state = 'failed', last_error = 'the webhook was removed'
+                 WHERE platform = ?1 AND state = 'pending'",
+                [&id],
             )?;
             Ok(())
         })

@@ -418,7 +418,7 @@ fn past_of(connection: &Connection, new: &NewSession) -> Result<Vec<Past>, Store
         "SELECT session.lesson, verdict.body FROM session JOIN verdict ON verdict.session = session.key
          WHERE session.learner = ?1 AND session.project = ?2
            AND verdict.version = (SELECT max(version) FROM verdict AS later WHERE later.session = session.key)
-         ORDER BY session.opened_at, session.key",
+         ORDER BY session.key",
     )?;
     let mut rows = statement.query([&new.learner, &new.project])?;
     let mut past = Vec::new();

@@ -13,7 +13,7 @@ use super::container::{self, Shell};
 /// Largest photo that is looked at, in bytes.
 pub const PHOTO_LIMIT_BYTES: usize = 512 * 1024;
 /// Largest photo that is decoded, in pixels: a 4-megapixel camera.
-pub const PHOTO_LIMIT_PIXELS: u64 = 4 * 1024 * 1024;
+pub const PHOTO_LIMIT_PIXELS: u64 = 4_000_000;
 /// Longest side, in pixels. No camera makes a strip of 65 500 × 60, and every row costs.
 pub const PHOTO_LIMIT_SIDE_PX: u32 = 4096;
 /// What a decoder may allocate: 4 megapixels of four 16-bit channels twice over, rounded up.

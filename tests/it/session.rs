@@ -197,9 +197,11 @@ async fn a_restart_goes_on_where_it_was_with_the_same_schedule() {
     watcher.play().await;
     let capture = watcher.watch_to_first_capture(&stage).await;
     let seq = watcher.wire.seq;
-    stage.restart().await;
-    assert_eq!(watcher.wire.expect("go_away").await["reason"], "shutdown");
-    assert_eq!(watcher.wire.close_code().await, 1012);
+    let goodbye = async {
+        assert_eq!(watcher.wire.expect("go_away").await["reason"], "shutdown");
+        assert_eq!(watcher.wire.close_code().await, 1012);
+    };
+    tokio::join!(stage.restart(), goodbye);
     let (mut wire, welcome) = Wire::enter(&stage.stream_url(), &opened, &key, watcher.ct).await;
     assert_eq!(welcome["acknowledged"], seq);
     let again = wire.expect("capture").await;
@@ -283,4 +285,77 @@ async fn silence_ends_a_session() {
     assert!(verdict.contains(r#""status""#));
     let log = course.platform.text(&format!("/sessions/{}/log", opened.session)).await;
     assert!(log.lines().last().unwrap().contains(r#""reason":"timeout""#));
+}
+
+/// Plays on without answering anything until the server sends a message of `kind`.
+async fn play_until(stage: &Stage, watcher: &mut Watcher, kind: &str) -> Value {
+    for _ in 0..70 {
+        stage.advance_ms(5_000);
+        (watcher.ct, watcher.pos_ms) = (watcher.ct + 5_000, watcher.pos_ms + 5_000);
+        let before = watcher.wire.seen.len();
+        watcher.wire.kept(watcher.ct, "heartbeat", at(watcher.pos_ms)).await;
+        // A second acknowledgement: what the first brought about has been sent by then.
+        watcher.wire.kept(watcher.ct, "windows", json!({"count": 1})).await;
+        let heard = watcher.wire.seen[before..].to_vec();
+        for message in heard {
+            match message["type"].as_str().unwrap() {
+                found if found == kind => return message,
+                "capture" | "ping" => watcher.answer(&message).await,
+                _ => {}
+            }
+        }
+    }
+    panic!("no {kind} in 350 s");
+}
+
+#[tokio::test]
+async fn three_wrong_answers_pause_the_video_and_a_right_one_lets_it_go_on() {
+    let (stage, course, learner) = ready(&[390_000]).await;
+    let opened = course.open(&course.lessons[0], &learner).await;
+    let mut watcher = Watcher::enter(&stage, &opened, &ClientKey::generate().unwrap()).await;
+    watcher.play().await;
+    let mut prompt = play_until(&stage, &mut watcher, "prompt").await;
+    for wrong in 1..=3 {
+        assert!(prompt.get("right").is_none(), "the right answer is never sent");
+        let answer = json!({"prompt": prompt["prompt"], "answer": "wrong a"});
+        watcher.wire.event(watcher.ct, "prompt.answered", answer).await;
+        assert_eq!(watcher.wire.expect("prompt.closed").await["outcome"], "failed");
+        if wrong < 3 {
+            prompt = watcher.wire.expect("prompt").await;
+        }
+    }
+    assert_eq!(watcher.wire.expect("pause").await["reason"], "wrong_answers");
+    let paused = json!({"event": "pause", "playing": false, "pos_ms": watcher.pos_ms, "rate": 1.0});
+    watcher.wire.kept(watcher.ct, "playback", paused).await;
+    // While the video stands, nothing is asked until somebody says that they are there. Sums cannot be read here.
+    loop {
+        watcher.wire.send(json!({"type": "ready"})).await;
+        let prompt = match watcher.wire.seen.iter().rev().find(|message| message["type"] == "prompt") {
+            Some(last) if is_open(&watcher.wire, last) => last.clone(),
+            _ => watcher.wire.expect("prompt").await,
+        };
+        let data = json!({"prompt": prompt["prompt"], "answer": right_answer(&prompt)});
+        watcher.wire.event(watcher.ct, "prompt.answered", data).await;
+        if watcher.wire.expect("prompt.closed").await["outcome"] == "passed" {
+            break;
+        }
+    }
+    watcher.wire.expect("play").await;
+}
+
+fn is_open(wire: &Wire, prompt: &Value) -> bool {
+    !wire.seen_of("prompt.closed").iter().any(|closed| closed["prompt"] == prompt["prompt"])
+}
+
+#[tokio::test]
+async fn one_who_answers_nothing_is_paused_before_the_limit_and_has_broken_the_rule_when_playing_on() {
+    let (stage, course, learner) = ready(&[390_000]).await;
+    let opened = course.open(&course.lessons[0], &learner).await;
+    let mut watcher = Watcher::enter(&stage, &opened, &ClientKey::generate().unwrap()).await;
+    watcher.play().await;
+    let pause = play_until(&stage, &mut watcher, "pause").await;
+    assert_eq!(pause["reason"], "prompt");
+    assert!((290_000..300_000).contains(&watcher.pos_ms), "{}", watcher.pos_ms);
+    let warning = play_until(&stage, &mut watcher, "warning").await;
+    assert_eq!(warning["rule"], "prompt_gap");
 }

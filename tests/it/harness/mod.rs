@@ -105,19 +105,13 @@ pub struct Opened {
 impl Stage {
     /// A server whose clocks stand still until the test moves them.
     pub async fn start() -> Self {
-        let (clock, wall) = (Clock::manual(START_MS), Clock::manual(START_MS));
-        let folder = tempfile::tempdir().unwrap();
-        let server = serve(folder.path(), &clock, &wall, |_| ()).await;
-        let operator = Api::new(&server.public_url, &server.operator_key);
-        Self { folder, clock, wall, server: Some(server), operator }
+        Self::start_with(Clock::manual(START_MS), Clock::manual(START_MS), |_, _| ()).await
     }
 
-    /// A server whose sessions live `speed` times as fast as the machine, and by the pack [`QUICK`].
-    pub async fn start_quick(speed: u32, heartbeat_ms: i64) -> Self {
-        let (clock, wall) = (Clock::scaled(speed), Clock::system());
+    /// A server with these clocks; `edit` may change its configuration, and write into its folder.
+    pub async fn start_with(clock: Clock, wall: Clock, edit: impl FnOnce(&Path, &mut Config)) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let pack = quick_pack(folder.path(), heartbeat_ms);
-        let server = serve(folder.path(), &clock, &wall, |config| config.policies = vec![pack]).await;
+        let server = serve(folder.path(), &clock, &wall, |config| edit(folder.path(), config)).await;
         let operator = Api::new(&server.public_url, &server.operator_key);
         Self { folder, clock, wall, server: Some(server), operator }
     }

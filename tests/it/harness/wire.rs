@@ -115,7 +115,11 @@ impl Wire {
     pub async fn close_code(&mut self) -> u16 {
         loop {
             match self.hear().await {
-                Heard::Close(code) => return code,
+                Heard::Close(code) => {
+                    // Reading on sends our own close, for which the server waits.
+                    while let Some(Ok(_)) = self.socket.next().await {}
+                    return code;
+                }
                 Heard::Message(_) => {}
                 Heard::Gone => panic!("gone without a close after {:?}", self.seen),
             }
