@@ -116,16 +116,6 @@ impl Stage {
         Self { folder, clock, wall, server: Some(server), operator }
     }
 
-    /// A server whose sessions live `speed` times as fast as the machine, and by the pack [`QUICK`].
-    pub async fn start_quick(speed: u32, heartbeat_ms: i64) -> Self {
-        let (clock, wall) = (Clock::scaled(speed), Clock::system());
-        let folder = tempfile::tempdir().unwrap();
-        let pack = quick_pack(folder.path(), heartbeat_ms);
-        let server = serve(folder.path(), &clock, &wall, |config| config.policies = vec![pack]).await;
-        let operator = Api::new(&server.public_url, &server.operator_key);
-        Self { folder, clock, wall, server: Some(server), operator }
-    }
-
     /// Both clocks move together.
     pub fn advance_ms(&self, by_ms: i64) {
         self.clock.advance_ms(by_ms);
