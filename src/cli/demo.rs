@@ -70,13 +70,11 @@ impl DemoArgs {
 
     fn show(&self, report: &Report) -> anyhow::Result<()> {
         if self.json {
-            println!("{}", serde_json::to_string_pretty(report)?);
-            return Ok(());
+            return super::say(serde_json::to_string_pretty(report)?);
         }
         let terminal = console::Term::stdout();
         let columns = terminal.is_term().then(|| usize::from(terminal.size().1));
-        print!("\n\n{}", table::draw(report, columns));
-        Ok(())
+        super::say(format_args!("\n\n{}", table::draw(report, columns).trim_end()))
     }
 }
 

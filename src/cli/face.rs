@@ -46,7 +46,7 @@ impl FaceArgs {
             Command::Compare { a, b } => compare(&mut checker, &read(&a)?, &read(&b)?)?,
             Command::Detect { a } => detect(&mut checker, &read(&a)?)?,
         };
-        println!("{answer:#}");
+        crate::cli::say(format_args!("{answer:#}"))?;
         Ok(ExitCode::SUCCESS)
     }
 }

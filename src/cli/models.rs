@@ -46,10 +46,10 @@ fn verify_all(folder: &Path) -> anyhow::Result<ExitCode> {
     let mut wrong = 0;
     for (file, sha256) in Manifest::embedded().files() {
         match verify(folder, file, sha256) {
-            Ok(digest) => println!("ok     {digest}  {}", file.display()),
+            Ok(digest) => crate::cli::say(format_args!("ok     {digest}  {}", file.display()))?,
             Err(error) => {
                 wrong += 1;
-                println!("wrong  {error}");
+                crate::cli::say(format_args!("wrong  {error}"))?;
             }
         }
     }
@@ -57,7 +57,7 @@ fn verify_all(folder: &Path) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::FAILURE);
     }
     Checker::new(&Models::load(folder)?)?;
-    println!("ok     the runtime loads and the models open");
+    crate::cli::say("ok     the runtime loads and the models open")?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -78,7 +78,7 @@ fn survey(folder: &Path) -> anyhow::Result<ExitCode> {
     for (name, enrol) in ENROLLED {
         found.people.push(person(&mut checker, folder, name, enrol)?);
     }
-    println!("{}", serde_json::to_string(&found)?);
+    crate::cli::say(serde_json::to_string(&found)?)?;
     eprintln!("greatest likeness of two people: {}", greatest_between(&mut checker, folder, &found)?);
     Ok(ExitCode::SUCCESS)
 }

@@ -219,7 +219,10 @@ async fn serve(
 
 fn private_folder(folder: &std::path::Path) -> std::io::Result<()> {
     use std::os::unix::fs::DirBuilderExt as _;
-    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+    // A power cut right after the first start must not lose the folder with all that is durable in it.
+    let parent = folder.parent().filter(|parent| !parent.as_os_str().is_empty());
+    std::fs::File::open(parent.unwrap_or(std::path::Path::new(".")))?.sync_all()
 }
 
 fn start_vision(config: &Config) -> Result<VisionPool, StartError> {
