@@ -3,47 +3,19 @@
 //! Whose a key is, and whether it was revoked, is in `store/api_keys.rs`. The operator's own key lies in the data
 //! folder, because nobody could create it through an API that asks for it.
 
-use std::fmt;
 use std::path::{Path, PathBuf};
 
 use super::keys;
-use super::secret::{self, SecretHash};
+use super::secret::secret_text;
 use crate::clock::{Clock, Entropy};
 use crate::store::{Store, StoreError};
 
 const PREFIX: &str = "ivk_";
 const OPERATOR_FILE: &str = "operator.key";
 
-/// An API key in the clear. It is given out once and never stored; `Debug` does not show it.
-#[derive(Clone, PartialEq, Eq)]
-pub struct ApiKey(String);
-
-impl ApiKey {
-    /// A new random key.
-    pub fn generate(entropy: &Entropy) -> Self {
-        Self(secret::generate(PREFIX, entropy))
-    }
-
-    /// Reads a key that a client showed; `None` when it cannot be one.
-    pub fn parse(text: &str) -> Option<Self> {
-        secret::has_shape(PREFIX, text).then(|| Self(text.to_owned()))
-    }
-
-    /// The key as its owner is given it.
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-
-    /// The digest under which it is stored.
-    pub fn hash(&self) -> SecretHash {
-        secret::hash(&self.0)
-    }
-}
-
-impl fmt::Debug for ApiKey {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("ApiKey(…)")
-    }
+secret_text! {
+    /// An API key in the clear.
+    ApiKey, PREFIX
 }
 
 /// Why the operator has no key.

@@ -3,10 +3,7 @@
 //! A token is short-lived and opens one session's stream, nothing else: it is no API key. The store keeps the
 //! digest and the expiry; see `store/tokens.rs`.
 
-use std::fmt;
-
-use super::secret::{self, SecretHash};
-use crate::clock::Entropy;
+use super::secret::secret_text;
 
 const PREFIX: &str = "ivt_";
 
@@ -14,41 +11,15 @@ const PREFIX: &str = "ivt_";
 /// network, short enough that a leaked one is soon worthless. A stream renews it while it is connected.
 pub const DEFAULT_LIFETIME_MS: i64 = 15 * 60 * 1_000;
 
-/// A learner's token in the clear. It is given out once and never stored; `Debug` does not show it.
-#[derive(Clone, PartialEq, Eq)]
-pub struct LearnerToken(String);
-
-impl LearnerToken {
-    /// A new random token.
-    pub fn generate(entropy: &Entropy) -> Self {
-        Self(secret::generate(PREFIX, entropy))
-    }
-
-    /// Reads a token that a client showed; `None` when it cannot be one.
-    pub fn parse(text: &str) -> Option<Self> {
-        secret::has_shape(PREFIX, text).then(|| Self(text.to_owned()))
-    }
-
-    /// The token as the client is given it.
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-
-    /// The digest under which it is stored.
-    pub fn hash(&self) -> SecretHash {
-        secret::hash(&self.0)
-    }
-}
-
-impl fmt::Debug for LearnerToken {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("LearnerToken(…)")
-    }
+secret_text! {
+    /// A learner's token in the clear.
+    LearnerToken, PREFIX
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock::Entropy;
 
     #[test]
     fn only_what_was_generated_has_the_shape_of_a_token() {
