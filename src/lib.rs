@@ -50,7 +50,7 @@ mod tests {
     /// What makes a verdict may depend on nothing but the log and the policy.
     const PURE: [&str; 6] = ["log", "session", "rules", "policy", "verdict", "schedule"];
     /// Ways to the network, the disk, a database, a model, a clock or a generator of randomness.
-    const IMPURE: [&str; 25] = [
+    const IMPURE: [&str; 26] = [
         "tokio",
         "axum",
         "reqwest",
@@ -59,7 +59,8 @@ mod tests {
         "ndarray",
         "crate::clock",
         "std::time",
-        "jiff",
+        "Timestamp",
+        "Zoned",
         "thread_rng",
         "rand::rng()",
         "rand::random",

@@ -22,4 +22,4 @@ mod services;
 
 pub use mailbox::{ConnectionId, Gone, Handle, IncomingEvent, IncomingPhoto, Outbound, Outlet};
 pub use registry::{Registry, StartError};
-pub use services::{Policies, Services};
+pub use services::Services;

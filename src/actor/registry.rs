@@ -18,7 +18,7 @@ use crate::auth::keys::DataKey;
 use crate::log::{self, Body, Delivery};
 use crate::rules::online_quota;
 use crate::schedule::Seed;
-use crate::store::sessions::{NewSession, OpenError};
+use crate::store::sessions::{NewSession, OpenError, PackInForce};
 use crate::store::{AppendError, SessionKey, StoreError};
 use crate::vision::Template;
 
@@ -230,35 +230,35 @@ impl Registry {
 
     async fn open_session(&self, request: OpenSession) -> Result<OpenedSession, OpenRefusal> {
         let services = &self.0.services;
+        let pack = services.store.policy_of(&request.project).await?;
+        let in_force = |now_ms| services.policies.in_force(&pack, now_ms).map_err(OpenRefusal::PolicyNotInForce);
+        // Before an older session is closed for nothing.
+        in_force(services.clock.now_ms())?;
         self.supersede(&request).await?;
         let now_ms = services.clock.now_ms();
+        let policy = in_force(now_ms)?;
         let id = services.entropy.id(now_ms).to_string();
         let sealed_seed =
             services.keys.master().seal(&services.entropy, &seed_context(&id), &services.entropy.bytes::<32>());
-        let policies = services.policies.clone();
         let new = NewSession {
             id: id.clone(),
             platform: request.platform,
             learner: request.learner,
             project: request.project,
             lesson: request.lesson,
+            policy: PackInForce { label: policy.label(), text: policy.text.clone() },
             sealed_seed,
             sessions_per_learner: services.limits.sessions_per_learner,
             now_ms,
         };
-        let opened = services
-            .store
-            .open_session(new, move |pack| policies.by_id(pack).map(|policy| policy.label()))
-            .await
-            .map_err(refusal)?;
+        let opened = services.store.open_session(new).await.map_err(refusal)?;
         self.live(&id, opened.key).await.map_err(|error| {
             tracing::error!(session = id, %error, "a session was opened but is not live");
             OpenRefusal::Busy { retry_after_ms: RETRY_AFTER_MS }
         })?;
         let facts = &opened.opened.facts;
         let online_left_ms = (facts.delivery == Delivery::Blended).then(|| {
-            let policy = services.policies.by_label(&opened.opened.policy);
-            let quota_ms = policy.map_or(0, |policy| online_quota::quota_ms(facts, &policy.parameters));
+            let quota_ms = online_quota::quota_ms(facts, &policy.parameters);
             (quota_ms - facts.online_used_ms).max(0)
         });
         let furthest_before_ms = facts.furthest_before_ms.unwrap_or(0);
@@ -349,7 +349,7 @@ fn refusal(error: OpenError) -> OpenRefusal {
         OpenError::NoPhoto => OpenRefusal::NoPhoto,
         OpenError::Store(error) => OpenRefusal::Store(error),
         OpenError::TooManyOpen(open) => OpenRefusal::TooManyOpen { open },
-        OpenError::UnknownLesson | OpenError::UnknownPolicy(_) | OpenError::StillOpen(_) => {
+        OpenError::UnknownLesson | OpenError::StillOpen(_) => {
             tracing::error!(%error, "a session was refused for a reason that the API should have seen");
             OpenRefusal::Busy { retry_after_ms: RETRY_AFTER_MS }
         }

@@ -5,6 +5,7 @@
 use futures_util::future::BoxFuture;
 
 use crate::auth::keys::DataKey;
+use crate::policy::NotInForce;
 use crate::store::StoreError;
 
 /// A session that a platform asks for. Platform, project and lesson exist and belong together; the learner is
@@ -41,6 +42,9 @@ pub enum OpenRefusal {
     /// The learner has no enrolled photo.
     #[error("the learner has no enrolment photo")]
     NoPhoto,
+    /// The project's policy pack judges nothing on this day.
+    #[error("{0}")]
+    PolicyNotInForce(NotInForce),
     /// Nothing that is watched now could still be credited.
     #[error("the online hours of this project are used up")]
     QuotaSpent,

@@ -16,8 +16,9 @@ use super::extract::{JsonBody, PathOf};
 use super::problem::{Problem, Refusals};
 use super::validate::{Findings, NAME_CHARS};
 use super::{Answer, ApiState};
-use crate::auth::id_number::{IdNumber, date_in_china};
+use crate::auth::id_number::IdNumber;
 use crate::auth::keys::DataKey;
+use crate::policy::date_in_china;
 use crate::store::learners::{LearnerRecord, NamedLearner};
 
 pub(super) fn routes() -> OpenApiRouter<ApiState> {

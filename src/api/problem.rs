@@ -86,6 +86,8 @@ kinds! {
     photo_missing: CONFLICT, "photo-missing", "The learner has no enrolment photo";
     /// 409: the new photo shows somebody else.
     face_mismatch: CONFLICT, "face-mismatch", "The face does not match";
+    /// 409: the document that the project goes by is not in force.
+    policy_not_in_force: CONFLICT, "policy-not-in-force", "The policy pack is not in force";
     /// 409: nothing more can be credited.
     quota_spent: CONFLICT, "quota-spent", "The online hours are used up";
     /// 409: the learner has as many sessions open as one may.

@@ -23,6 +23,7 @@ use crate::store::session_records::{SessionFilter, SessionRecord};
 
 /// The WebSocket subprotocol that the stream speaks.
 const SUBPROTOCOL: &str = "invigil.v1";
+const PACK_NOT_IN_FORCE: &str = "is of a project whose policy pack is not in force";
 
 pub(super) fn routes() -> OpenApiRouter<ApiState> {
     OpenApiRouter::new()
@@ -292,6 +293,7 @@ impl From<OpenRefusal> for Problem {
         match refusal {
             OpenRefusal::NotEnrolled => Self::not_enrolled(detail).naming("learner", "is not enrolled in this project"),
             OpenRefusal::NoPhoto => Self::photo_missing(detail).naming("learner", "has no enrolment photo"),
+            OpenRefusal::PolicyNotInForce(_) => Self::policy_not_in_force(detail).naming("lesson", PACK_NOT_IN_FORCE),
             OpenRefusal::QuotaSpent => Self::quota_spent(detail),
             OpenRefusal::TooManyOpen { .. } => Self::too_many_sessions(&detail).naming("learner", detail),
             OpenRefusal::Busy { retry_after_ms } => Self::busy(detail).retry_after_ms(retry_after_ms),

@@ -83,12 +83,6 @@ impl fmt::Debug for IdNumber {
     }
 }
 
-/// The date in China at `now_ms` (ms since the Unix epoch): where the numbers' birth dates are counted.
-pub fn date_in_china(now_ms: i64) -> Date {
-    let timestamp = jiff::Timestamp::from_millisecond(now_ms).unwrap_or(jiff::Timestamp::MAX);
-    jiff::tz::Offset::constant(8).to_datetime(timestamp).date()
-}
-
 fn check_region(region: &str) -> Result<(), IdNumberError> {
     // Permanent residence cards of foreigners: a 9, then the province that issued it.
     let province = if region.starts_with('9') { &region[1..3] } else { &region[..2] };
@@ -194,12 +188,5 @@ mod tests {
                 assert_eq!(parse(&changed).is_ok(), changed == good);
             }
         }
-    }
-
-    #[test]
-    fn today_is_the_date_in_china() {
-        // 2026-02-28 16:00 UTC is midnight there.
-        assert_eq!(date_in_china(1_772_294_400_000), date(2026, 3, 1));
-        assert_eq!(date_in_china(1_772_294_399_999), date(2026, 2, 28));
     }
 }

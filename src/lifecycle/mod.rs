@@ -11,7 +11,7 @@ use tokio::task::JoinHandle;
 
 mod doors;
 
-use crate::actor::{Policies, Registry, Services};
+use crate::actor::{Registry, Services};
 use crate::api::{self, ApiState};
 use crate::auth::api_key::ensure_operator_key;
 use crate::auth::keys::Keys;
@@ -20,7 +20,7 @@ use crate::cluster::Presence;
 use crate::config::Config;
 use crate::delivery::{Delivery, address_guard};
 use crate::gateway::{self, Gateway};
-use crate::policy::Policy;
+use crate::policy::{Policies, Policy};
 use crate::store::Store;
 use crate::store::evidence::Evidence;
 use crate::vision::{VisionConfig, VisionPool};
@@ -89,7 +89,7 @@ impl Server {
         let listener = TcpListener::bind(listen).await.map_err(StartError::of(format!("listen {listen}")))?;
         let address = listener.local_addr().map_err(StartError::of("listen"))?;
         let public_url = setup.config.public_url_of(address);
-        let services = start_services(&setup, &public_url)?;
+        let services = start_services(&setup, &public_url).await?;
         let (store, wall, entropy) = (&services.store, &services.wall, &services.entropy);
         let operator_key =
             ensure_operator_key(&folder, store, wall, entropy).await.map_err(StartError::of("operator key"))?;
@@ -150,20 +150,21 @@ impl Server {
 }
 
 /// Keys, store, photos, models, packs: what sessions, gateway and API share.
-fn start_services(setup: &ServerConfig, public_url: &str) -> Result<Arc<Services>, StartError> {
+async fn start_services(setup: &ServerConfig, public_url: &str) -> Result<Arc<Services>, StartError> {
     let ServerConfig { config, clock, wall, entropy } = setup;
     let folder = &config.data_folder;
     let keys = Keys::open_or_create(folder, entropy).map_err(StartError::of("keys"))?;
     let store = Store::open(folder).map_err(StartError::of("database"))?;
     let evidence = Evidence::open(&folder.join("photos")).map_err(StartError::of("photos"))?;
     evidence.remove_drafts().map_err(StartError::of("photos"))?;
+    let policies = read_policies(config, &store).await?;
     Ok(Arc::new(Services {
         store,
         evidence,
         keys: Arc::new(keys),
         vision: start_vision(config)?,
         presence: Presence::default(),
-        policies: read_policies(config)?,
+        policies,
         clock: clock.clone(),
         wall: wall.clone(),
         entropy: entropy.clone(),
@@ -232,7 +233,8 @@ fn start_vision(config: &Config) -> Result<VisionPool, StartError> {
     VisionPool::start(vision).map_err(StartError::of("face models"))
 }
 
-fn read_policies(config: &Config) -> Result<Policies, StartError> {
+/// The embedded packs, the configured ones, and those under which sessions were opened.
+async fn read_policies(config: &Config, store: &Store) -> Result<Policies, StartError> {
     let read = |path: &PathBuf| {
         let what = || format!("policy {}", path.display());
         let text = std::fs::read_to_string(path).map_err(StartError::of(what()))?;
@@ -240,5 +242,14 @@ fn read_policies(config: &Config) -> Result<Policies, StartError> {
         policy.check_schedule().map_err(StartError::of(what()))?;
         Ok(policy)
     };
-    Ok(Policies::new(config.policies.iter().map(read).collect::<Result<_, _>>()?))
+    let configured = config.policies.iter().map(read).collect::<Result<_, _>>()?;
+    let mut policies = Policies::new(configured).map_err(StartError::of("policies"))?;
+    for (label, text) in store.policy_texts().await.map_err(StartError::of("kept policies"))? {
+        // One text that cannot be read must not keep the server from starting; its open sessions are logged as they
+        // cannot be taken up.
+        if let Err(error) = policies.keep(&label, &text) {
+            tracing::error!(label, %error, "a kept policy pack cannot be read");
+        }
+    }
+    Ok(policies)
 }

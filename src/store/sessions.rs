@@ -5,8 +5,17 @@ use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
 use super::facts::{History, Past};
 use super::journal::{AppendError, Batch, SessionKey};
 use super::outbox::{self, NewDelivery};
-use super::{Store, StoreError};
+use super::{Store, StoreError, policy_texts};
 use crate::log::{self, Carried, Delivery, EventType, Facts, LessonKind, PlatformStatus, SessionOpened};
+
+/// The policy pack by which a session is judged from its opening to its end, and ever after.
+#[derive(Clone, Debug)]
+pub struct PackInForce {
+    /// what the log calls it
+    pub label: String,
+    /// the whole pack: kept, so that a later configuration without it strands no session and no verdict
+    pub text: String,
+}
 
 /// A session to be opened.
 #[derive(Clone, Debug)]
@@ -21,6 +30,8 @@ pub struct NewSession {
     pub project: String,
     /// the lesson
     pub lesson: String,
+    /// the pack that is in force
+    pub policy: PackInForce,
     /// the schedule's seed, sealed
     pub sealed_seed: Vec<u8>,
     /// sessions that one learner may have open
@@ -50,9 +61,6 @@ pub enum OpenError {
     /// The learner has no enrolled photo.
     #[error("the learner has no enrolment photo")]
     NoPhoto,
-    /// The project's policy pack is not known here.
-    #[error("no policy pack is called {0}")]
-    UnknownPolicy(String),
     /// The learner has as many sessions open as one may.
     #[error("the learner has {0} sessions open already")]
     TooManyOpen(usize),
@@ -99,19 +107,15 @@ pub struct Closing {
 }
 
 impl Store {
-    /// Opens a session: its facts, its record and its first log line in one transaction. `policy_name` gives the
-    /// identifier and version of a pack.
+    /// Opens a session: its facts, its record, its pack and its first log line in one transaction.
     ///
     /// # Errors
     /// See [`OpenError`].
-    pub async fn open_session(
-        &self,
-        new: NewSession,
-        policy_name: impl Fn(&str) -> Option<String> + Send + 'static,
-    ) -> Result<Opened, OpenError> {
+    pub async fn open_session(&self, new: NewSession) -> Result<Opened, OpenError> {
         let tails = self.tails.clone();
         self.write(move |transaction| {
-            let opened = opening(transaction, &new, policy_name)?;
+            let opened = opening(transaction, &new)?;
+            policy_texts::keep(transaction, &new.policy)?;
             let key = insert(transaction, &new)?;
             let mut line = log::write::server_line(1, new.now_ms, EventType::SessionOpened, &opened);
             line.push('\n');
@@ -304,18 +308,13 @@ fn record_verdict(transaction: &Transaction, closing: &Closing) -> Result<(), ru
 }
 
 /// What the first log line will say.
-fn opening(
-    connection: &Connection,
-    new: &NewSession,
-    policy_name: impl Fn(&str) -> Option<String>,
-) -> Result<SessionOpened, OpenError> {
+fn opening(connection: &Connection, new: &NewSession) -> Result<SessionOpened, OpenError> {
     refuse_too_many(connection, new)?;
     let lesson = lesson_of(connection, new)?.ok_or(OpenError::UnknownLesson)?;
     let prior_online_ms = prior_online_ms(connection, new)?.ok_or(OpenError::NotEnrolled)?;
     if !has_photo(connection, &new.learner)? {
         return Err(OpenError::NoPhoto);
     }
-    let policy = policy_name(&lesson.policy).ok_or_else(|| OpenError::UnknownPolicy(lesson.policy.clone()))?;
     let history = History::of(
         &past_of(connection, new)?,
         &new.lesson,
@@ -328,7 +327,7 @@ fn opening(
         learner: new.learner.clone(),
         project: new.project.clone(),
         lesson: new.lesson.clone(),
-        policy,
+        policy: new.policy.label.clone(),
         duration_ms: lesson.duration_ms,
         facts: history.into_facts(lesson.facts),
     })
@@ -349,7 +348,6 @@ fn refuse_too_many(connection: &Connection, new: &NewSession) -> Result<(), Open
 }
 
 struct LessonRow {
-    policy: String,
     position: i64,
     duration_ms: i64,
     /// those facts that do not come from earlier sessions
@@ -358,20 +356,20 @@ struct LessonRow {
 
 fn lesson_of(connection: &Connection, new: &NewSession) -> Result<Option<LessonRow>, StoreError> {
     let row = |row: &rusqlite::Row| {
-        let word: (String, String, String) = (row.get(3)?, row.get(4)?, row.get(5)?);
-        let rest = (row.get(6)?, row.get(7)?, row.get(8)?);
-        Ok(((row.get(0)?, row.get(1)?, row.get(2)?), word, rest))
+        let word: (String, String, String) = (row.get(2)?, row.get(3)?, row.get(4)?);
+        let rest = (row.get(5)?, row.get(6)?, row.get(7)?);
+        Ok(((row.get(0)?, row.get(1)?), word, rest))
     };
     let found = connection
         .prepare_cached(
-            "SELECT project.policy, lesson.position, lesson.duration_ms, platform.status, lesson.kind, project.delivery,
+            "SELECT lesson.position, lesson.duration_ms, platform.status, lesson.kind, project.delivery,
                     project.approved, lesson.content_approved, project.total_hours
              FROM lesson JOIN project ON project.id = lesson.project JOIN platform ON platform.id = project.platform
              WHERE lesson.id = ?1 AND project.id = ?2 AND platform.id = ?3",
         )?
         .query_row([&new.lesson, &new.project, &new.platform], row)
         .optional()?;
-    let Some(((policy, position, duration_ms), (status, kind, delivery), rest)) = found else { return Ok(None) };
+    let Some(((position, duration_ms), (status, kind, delivery), rest)) = found else { return Ok(None) };
     let (project_approved, content_approved, total_hours) = rest;
     let corrupt = |why: String| StoreError::Corrupt { what: "lesson", why };
     let facts = Facts {
@@ -387,7 +385,7 @@ fn lesson_of(connection: &Connection, new: &NewSession) -> Result<Option<LessonR
         furthest_before_ms: None,
         carried: Carried::default(),
     };
-    Ok(Some(LessonRow { policy, position, duration_ms, facts }))
+    Ok(Some(LessonRow { position, duration_ms, facts }))
 }
 
 fn prior_online_ms(connection: &Connection, new: &NewSession) -> Result<Option<i64>, rusqlite::Error> {
