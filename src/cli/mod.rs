@@ -8,6 +8,7 @@ pub mod demo;
 pub mod face;
 pub mod models;
 pub mod openapi;
+pub mod policy;
 pub mod replay;
 pub mod serve;
 
@@ -39,6 +40,8 @@ enum Command {
     Face(face::FaceArgs),
     /// The face models: verify them
     Models(models::ModelsArgs),
+    /// Policy packs: which are in force, what they say, whether a file is one
+    Policy(policy::PolicyArgs),
     /// Print the REST API's OpenAPI document
     Openapi(openapi::OpenApi),
     /// Measure how fast this machine is at it
@@ -54,6 +57,7 @@ impl Cli {
             Command::Replay(replay) => replay.run(),
             Command::Face(face) => reported(face.run()),
             Command::Models(models) => reported(models.run()),
+            Command::Policy(policy) => reported(policy.run()),
             Command::Openapi(openapi) => reported(openapi.run()),
             Command::Bench(bench) => bench.run(),
         }

@@ -2,6 +2,7 @@
 mod crash;
 mod durability;
 mod harness;
+mod policies;
 mod python_client;
 mod refusals;
 mod replay;

@@ -124,8 +124,14 @@ impl Stage {
 
     /// Stops the server and starts another in its folder, at another address.
     pub async fn restart(&mut self) {
+        self.restart_with(|_, _| ()).await;
+    }
+
+    /// The same, and the other is configured otherwise.
+    pub async fn restart_with(&mut self, edit: impl FnOnce(&Path, &mut Config)) {
         self.server.take().unwrap().stop().await;
-        let server = serve(self.folder.path(), &self.clock, &self.wall, |_| ()).await;
+        let folder = self.folder.path();
+        let server = serve(folder, &self.clock, &self.wall, |config| edit(folder, config)).await;
         self.operator = Api::new(&server.public_url, &server.operator_key);
         self.server = Some(server);
     }
@@ -195,6 +201,11 @@ impl Api {
     pub fn new(public_url: &str, key: &str) -> Self {
         let _ = rustls::crypto::ring::default_provider().install_default();
         Self { http: Client::new(), base: format!("{public_url}/api/v1"), key: key.to_owned(), up: None }
+    }
+
+    /// The same server for another caller.
+    pub fn with_key(&self, key: &str) -> Self {
+        Self { key: key.to_owned(), ..self.clone() }
     }
 
     /// The same for a server that dies and comes back.
