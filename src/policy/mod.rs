@@ -9,6 +9,8 @@ mod enrolment;
 mod pack;
 mod packs;
 mod parameters;
+#[cfg(test)]
+mod tests;
 mod whole;
 
 use std::sync::LazyLock;
