@@ -89,20 +89,17 @@ fn read(path: &Path) -> anyhow::Result<Policy> {
     Policy::from_toml(&text).with_context(|| path.display().to_string())
 }
 
-/// A pack by name, or a file.
-fn find(pack: &str, today: Date) -> anyhow::Result<Policy> {
-    if pack.ends_with(".toml") || pack.contains('/') {
-        return read(Path::new(pack));
-    }
-    let embedded = Policies::new(Vec::new())?;
-    if let Some(found) = embedded.find(pack, today) {
+/// A pack that is built in, by name, or a file.
+pub(super) fn find(pack: &str, today: Date) -> anyhow::Result<Policy> {
+    let built_in = Policies::new(Vec::new())?;
+    if let Some(found) = built_in.find(pack, today) {
         return Ok(Policy::clone(found));
     }
-    let known: Vec<String> = embedded.all().map(|policy| policy.name()).collect();
-    anyhow::bail!(
-        "no pack is called {pack}; there are {} (a file ends in .toml or has a / in its path)",
-        known.join(", ")
-    )
+    if pack.contains(['.', '/']) || Path::new(pack).exists() {
+        return read(Path::new(pack));
+    }
+    let known: Vec<String> = built_in.all().map(|policy| policy.name()).collect();
+    anyhow::bail!("{pack} is no file, and no pack is called so; there are {}", known.join(", "))
 }
 
 /// How a day is said that there need not be.
