@@ -202,16 +202,18 @@ fn check(files: &[PathBuf]) -> anyhow::Result<ExitCode> {
     Ok(if wrong == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// What a pack leaves to the default one, in words.
+/// How many keys that a pack leaves out are named.
+const NAMED: usize = 6;
+
+/// What a pack leaves out, in words.
 fn rests_on(text: &str) -> Result<String, PolicyError> {
     let missing = Policy::missing(text)?;
-    Ok(match missing.as_slice() {
-        [] => "; it is whole".to_owned(),
-        [one] => format!("; {one} is left out"),
-        [first, .., last] => {
-            format!("; it leaves out {} keys, {first} to {last}: as in the default pack, or not said", missing.len())
-        }
-    })
+    if missing.is_empty() {
+        return Ok("; it is whole".to_owned());
+    }
+    let more = if missing.len() > NAMED { ", …" } else { "" };
+    let named = missing.iter().take(NAMED).map(String::as_str).collect::<Vec<_>>().join(", ");
+    Ok(format!("; {} keys are left out, and as in the default pack or not said: {named}{more}", missing.len()))
 }
 
 /// What two packs say of the keys on which they do not agree; a key that a pack has not is `None`.
