@@ -48,11 +48,39 @@ impl FromIterator<Rule> for Rules {
     }
 }
 
+/// Which facts of the opening are not the same under the two policies, because earlier sessions are not.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct FactChanges(u8);
+
+impl FactChanges {
+    /// The names of facts that come from earlier sessions.
+    pub(super) const NAMES: [&str; 5] =
+        ["online_used_ms", "covered_before", "furthest_before_ms", "prior_lessons_complete", "carried"];
+
+    pub(super) fn between(before: &Facts, after: &Facts) -> Self {
+        let differ = [
+            before.online_used_ms != after.online_used_ms,
+            before.covered_before != after.covered_before,
+            furthest_ms(before) != furthest_ms(after),
+            before.prior_lessons_complete != after.prior_lessons_complete,
+            before.carried != after.carried,
+        ];
+        Self(differ.iter().enumerate().fold(0, |bits, (k, differs)| bits | u8::from(*differs) << k))
+    }
+
+    pub(super) fn names(self) -> impl Iterator<Item = &'static str> {
+        Self::NAMES.into_iter().enumerate().filter(move |(k, _)| self.0 & (1 << k) != 0).map(|(_, name)| name)
+    }
+}
+
+/// Absent means the end of what is covered.
+fn furthest_ms(facts: &Facts) -> i64 {
+    facts.furthest_before_ms.or(facts.covered_before.last().map(|last| last.1)).unwrap_or(0)
+}
+
 /// A session under one policy.
 pub(super) struct Judged {
     pub(super) policy: Arc<Policy>,
-    /// what comes from earlier sessions was recomputed
-    pub(super) facts: Facts,
     /// without a digest: the log that was judged has other facts than the recorded one
     pub(super) verdict: Verdict,
     pub(super) rules: Rules,
@@ -65,6 +93,10 @@ pub(super) struct Judgement {
     pub(super) opened_at: i64,
     pub(super) events: u64,
     pub(super) pack_unknown: bool,
+    /// those in which the two differ
+    pub(super) facts: FactChanges,
+    /// whether those under the base are what was recorded
+    pub(super) facts_as_recorded: bool,
     pub(super) before: Judged,
     pub(super) after: Judged,
 }
@@ -110,24 +142,24 @@ impl<'a> Walk<'a> {
         let named = self.question.packs.by_label(&opened.policy);
         let base = self.question.base.as_ref().or(named).unwrap_or(self.question.packs.fallback()).clone();
         let policies = Both { before: base, after: self.question.candidate.clone() };
-        let facts = self.facts(&opened, prior);
+        let recomputed = self.facts(&opened, prior);
+        let facts = FactChanges::between(&recomputed.before, &recomputed.after);
+        let facts_as_recorded = FactChanges::between(&opened.facts, &recomputed.before) == FactChanges::default();
 
-        let mut sessions = Both {
-            before: begin(&policies.before, &opened, &facts.before, opened_at)?,
-            after: begin(&policies.after, &opened, &facts.after, opened_at)?,
-        };
+        let mut sessions = begin(&policies, &opened, recomputed, opened_at)?;
         let events = 1 + sessions.apply(lines)?;
         if sessions.before.closed().is_none() {
             return Ok(Outcome::Open);
         }
-        let before = judged(&sessions.before, policies.before, facts.before);
-        let after = judged(&sessions.after, policies.after, facts.after);
+        let before = judged(&sessions.before, policies.before);
+        let after = judged(&sessions.after, policies.after);
         if let Some(histories) = &mut self.histories {
             histories.before.add(&opened.lesson, &before.verdict);
             histories.after.add(&opened.lesson, &after.verdict);
         }
         let pack_unknown = self.question.base.is_none() && named.is_none();
-        Ok(Outcome::Judged(Box::new(Judgement { opened, opened_at, events, pack_unknown, before, after })))
+        let judgement = Judgement { opened, opened_at, events, pack_unknown, facts, facts_as_recorded, before, after };
+        Ok(Outcome::Judged(Box::new(judgement)))
     }
 
     fn is_repeated(&mut self, opened_at: i64, session: &str) -> bool {
@@ -170,13 +202,24 @@ impl<'a> Walk<'a> {
     }
 }
 
-/// A session that is told other facts, and another policy's name, than was recorded.
-fn begin(policy: &Arc<Policy>, opened: &SessionOpened, facts: &Facts, at: i64) -> Result<Session, Wrong> {
-    let mut session = Session::new(policy.clone());
-    let opened = SessionOpened { policy: policy.label(), facts: facts.clone(), ..opened.clone() };
-    let event = Event { n: 1, at, origin: Origin::Server, body: Body::SessionOpened(Box::new(opened)) };
-    session.apply(&event).map_err(|error| (1, LineError::new(error.field, error.problem)))?;
-    Ok(session)
+/// Sessions that are told other facts, and another policy's name, than was recorded.
+fn begin(
+    policies: &Both<Arc<Policy>>,
+    opened: &SessionOpened,
+    facts: Both<Facts>,
+    at: i64,
+) -> Result<Both<Session>, Wrong> {
+    let body = Body::SessionOpened(Box::new(opened.clone()));
+    let mut event = Event { n: 1, at, origin: Origin::Server, body };
+    let mut begin = |policy: &Arc<Policy>, facts| {
+        if let Body::SessionOpened(told) = &mut event.body {
+            (told.policy, told.facts) = (policy.label(), facts);
+        }
+        let mut session = Session::new(policy.clone());
+        session.apply(&event).map_err(|error| (1, LineError::new(error.field, error.problem)))?;
+        Ok(session)
+    };
+    Ok(Both { before: begin(&policies.before, facts.before)?, after: begin(&policies.after, facts.after)? })
 }
 
 impl Both<Session> {
@@ -195,8 +238,8 @@ impl Both<Session> {
     }
 }
 
-fn judged(session: &Session, policy: Arc<Policy>, facts: Facts) -> Judged {
-    Judged { verdict: session.verdict(String::new()), rules: session.broken_rules().collect(), policy, facts }
+fn judged(session: &Session, policy: Arc<Policy>) -> Judged {
+    Judged { verdict: session.verdict(String::new()), rules: session.broken_rules().collect(), policy }
 }
 
 /// Takes the next line off `lines`, without its line feed.

@@ -5,8 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::BadLog;
-use super::chain::{Judged, Judgement, Rules};
-use crate::log::Facts;
+use super::chain::{FactChanges, Judged, Judgement, Rules};
 use crate::rules::Rule;
 use crate::verdict::{Status, Verdict};
 
@@ -73,36 +72,6 @@ pub(super) struct RuleCount {
     pub(super) lost: u64,
 }
 
-/// Which facts of the opening are not the same under the two policies, because earlier sessions are not.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct FactChanges(u8);
-
-impl FactChanges {
-    /// The names of facts that come from earlier sessions.
-    pub(super) const NAMES: [&str; 5] =
-        ["online_used_ms", "covered_before", "furthest_before_ms", "prior_lessons_complete", "carried"];
-
-    pub(super) fn between(before: &Facts, after: &Facts) -> Self {
-        let differ = [
-            before.online_used_ms != after.online_used_ms,
-            before.covered_before != after.covered_before,
-            furthest_ms(before) != furthest_ms(after),
-            before.prior_lessons_complete != after.prior_lessons_complete,
-            before.carried != after.carried,
-        ];
-        Self(differ.iter().enumerate().fold(0, |bits, (k, differs)| bits | u8::from(*differs) << k))
-    }
-
-    pub(super) fn names(self) -> impl Iterator<Item = &'static str> {
-        Self::NAMES.into_iter().enumerate().filter(move |(k, _)| self.0 & (1 << k) != 0).map(|(_, name)| name)
-    }
-}
-
-/// Absent means the end of what is covered.
-fn furthest_ms(facts: &Facts) -> i64 {
-    facts.furthest_before_ms.or(facts.covered_before.last().map(|last| last.1)).unwrap_or(0)
-}
-
 /// Why a session changed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Reason {
@@ -119,7 +88,7 @@ impl Reason {
             gained: after.rules.without(before.rules),
             lost: before.rules.without(after.rules),
             weighed_otherwise: after.rules.and(before.rules).weighed_otherwise(&before.policy, &after.policy),
-            facts: FactChanges::between(&before.facts, &after.facts),
+            facts: judgement.facts,
         }
     }
 }
@@ -202,8 +171,7 @@ impl Tally {
             count.gained += u64::from(after && !before);
             count.lost += u64::from(before && !after);
         }
-        let as_recorded = FactChanges::between(&judgement.opened.facts, &before.facts) == FactChanges::default();
-        self.facts_not_as_recorded += u64::from(!as_recorded);
+        self.facts_not_as_recorded += u64::from(!judgement.facts_as_recorded);
         if judgement.pack_unknown {
             self.sessions_of_unknown_packs += 1;
             count_limited(&mut self.unknown_packs, &judgement.opened.policy, 1);
