@@ -8,6 +8,8 @@ pub mod actor;
 pub mod api;
 /// Keys, tokens, identities: who may do what.
 pub mod auth;
+/// Recorded sessions, judged again under another policy.
+pub mod backtest;
 /// The commands of the `invigil` binary.
 pub mod cli;
 /// A client of the streaming protocol: what the demo, the benchmarks and the tests speak with.

@@ -3,6 +3,7 @@
 //! This module reads the command line and hands over; it does no work of its own. Exit codes: 0 when all went well, 1
 //! when something was found wrong, 2 when the command line was.
 
+pub mod backtest;
 pub mod bench;
 pub mod demo;
 pub mod face;
@@ -36,6 +37,8 @@ enum Command {
     Demo(demo::DemoArgs),
     /// Judge session logs again and print their verdicts
     Replay(replay::Replay),
+    /// Judge recorded sessions again under another policy: how many change, and why
+    Backtest(backtest::Backtest),
     /// Look at one photo or two as the server would
     Face(face::FaceArgs),
     /// The face models: verify them
@@ -55,6 +58,7 @@ impl Cli {
             Command::Serve(serve) => reported(serve.run()),
             Command::Demo(demo) => reported(demo.run()),
             Command::Replay(replay) => replay.run(),
+            Command::Backtest(backtest) => backtest.run(),
             Command::Face(face) => reported(face.run()),
             Command::Models(models) => reported(models.run()),
             Command::Policy(policy) => reported(policy.run()),

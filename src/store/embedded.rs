@@ -108,6 +108,15 @@ impl Readers {
     }
 }
 
+/// How many of the schema's steps the database has taken, when this binary knows them all.
+pub(super) fn schema_of(connection: &Connection) -> Result<usize, StoreError> {
+    let done: u32 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    match done as usize {
+        found if found > MIGRATIONS.len() => Err(StoreError::NewerSchema { found, known: MIGRATIONS.len() }),
+        found => Ok(found),
+    }
+}
+
 /// A connection that only reads.
 pub(super) fn connect_to_read(path: &Path) -> Result<Connection, StoreError> {
     connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY)
@@ -126,11 +135,8 @@ fn connect(path: &Path, flags: OpenFlags) -> Result<Connection, StoreError> {
 }
 
 fn migrate(connection: &mut Connection) -> Result<(), StoreError> {
-    let done: u32 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
-    if done as usize > MIGRATIONS.len() {
-        return Err(StoreError::NewerSchema { found: done as usize, known: MIGRATIONS.len() });
-    }
-    for (step, sql) in MIGRATIONS.iter().enumerate().skip(done as usize) {
+    let done = schema_of(connection)?;
+    for (step, sql) in MIGRATIONS.iter().enumerate().skip(done) {
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Exclusive)?;
         transaction.execute_batch(sql)?;
         transaction.pragma_update(None, "user_version", step as u32 + 1)?;

@@ -197,7 +197,7 @@ fn compress(log: &[u8]) -> Result<Vec<u8>, StoreError> {
     encoder.write_all(log).and_then(|()| encoder.finish()).map_err(|error| corrupt(&error))
 }
 
-fn decompress(lines: &[u8]) -> Result<Vec<u8>, StoreError> {
+pub(super) fn decompress(lines: &[u8]) -> Result<Vec<u8>, StoreError> {
     let mut log = Vec::new();
     flate2::read::GzDecoder::new(lines).read_to_end(&mut log).map_err(|error| corrupt(&error))?;
     Ok(log)

@@ -9,11 +9,11 @@ use std::sync::Arc;
 use rusqlite::{Connection, Transaction};
 
 pub mod api_keys;
+pub mod archive;
 mod embedded;
 pub mod enrolled_photos;
 pub mod enrolments;
 pub mod evidence;
-mod facts;
 #[cfg(test)]
 pub(crate) mod fixture;
 mod journal;

@@ -2,11 +2,11 @@
 
 use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
 
-use super::facts::{History, Past};
 use super::journal::{AppendError, Batch, SessionKey};
 use super::outbox::{self, NewDelivery};
 use super::{Store, StoreError, policy_texts};
 use crate::log::{self, Carried, Delivery, EventType, Facts, LessonKind, PlatformStatus, SessionOpened};
+use crate::verdict::History;
 
 /// The policy pack by which a session is judged from its opening to its end, and ever after.
 #[derive(Clone, Debug)]
@@ -315,12 +315,8 @@ fn opening(connection: &Connection, new: &NewSession) -> Result<SessionOpened, O
     if !has_photo(connection, &new.learner)? {
         return Err(OpenError::NoPhoto);
     }
-    let history = History::of(
-        &past_of(connection, new)?,
-        &new.lesson,
-        &prior_lessons(connection, new, lesson.position)?,
-        prior_online_ms,
-    );
+    let history = history_of(connection, new, prior_online_ms)?;
+    let prior = prior_lessons(connection, new, lesson.position)?;
     Ok(SessionOpened {
         session: new.id.clone(),
         platform: new.platform.clone(),
@@ -329,7 +325,7 @@ fn opening(connection: &Connection, new: &NewSession) -> Result<SessionOpened, O
         lesson: new.lesson.clone(),
         policy: new.policy.label.clone(),
         duration_ms: lesson.duration_ms,
-        facts: history.into_facts(lesson.facts),
+        facts: history.facts(&new.lesson, &prior, lesson.facts),
     })
 }
 
@@ -410,8 +406,8 @@ fn prior_lessons(connection: &Connection, new: &NewSession, position: i64) -> Re
         .collect()
 }
 
-/// The learner's closed sessions in the project with their latest verdicts, in the order of opening.
-fn past_of(connection: &Connection, new: &NewSession) -> Result<Vec<Past>, StoreError> {
+/// The learner's closed sessions in the project by their latest verdicts, in the order of opening.
+fn history_of(connection: &Connection, new: &NewSession, prior_online_ms: i64) -> Result<History, StoreError> {
     let mut statement = connection.prepare_cached(
         "SELECT session.lesson, verdict.body FROM session JOIN verdict ON verdict.session = session.key
          WHERE session.learner = ?1 AND session.project = ?2
@@ -419,12 +415,12 @@ fn past_of(connection: &Connection, new: &NewSession) -> Result<Vec<Past>, Store
          ORDER BY session.key",
     )?;
     let mut rows = statement.query([&new.learner, &new.project])?;
-    let mut past = Vec::new();
+    let mut history = History::new(prior_online_ms);
     while let Some(row) = rows.next()? {
-        let body: String = row.get(1)?;
+        let (lesson, body): (String, String) = (row.get(0)?, row.get(1)?);
         let verdict = serde_json::from_str(&body)
             .map_err(|error| StoreError::Corrupt { what: "verdict", why: error.to_string() })?;
-        past.push(Past { lesson: row.get(0)?, verdict });
+        history.add(&lesson, &verdict);
     }
-    Ok(past)
+    Ok(history)
 }

@@ -1,4 +1,5 @@
 //! Whole parts of the server from outside, in one binary: one module a subject, and nothing else here.
+mod backtest;
 mod crash;
 mod durability;
 mod harness;
