@@ -30,7 +30,7 @@ pub mod gateway;
 pub mod lifecycle;
 /// The event types of the session log, reading and writing.
 pub mod log;
-/// Packs: parameters, actions, clauses.
+/// Packs, dated: parameters, actions, clauses, enrolment rules; and which is in force.
 pub mod policy;
 /// One file a rule, named as in docs/rules.md.
 pub mod rules;
