@@ -161,7 +161,7 @@ impl Builder {
 
     /// The index of logs: what comes before a lesson is derived from the openings.
     pub(super) fn of_logs(self) -> Index {
-        self.finish(|lessons, entries, chains| derive_order(lessons, entries, chains))
+        self.finish(derive_order)
     }
 
     /// The index of a data folder, whose projects say in which order their lessons are taken.

@@ -39,10 +39,10 @@ fn write_sides(out: &mut String, report: &Report) -> std::fmt::Result {
         let (before, after) = (of(&report.before), of(&report.after));
         writeln!(out, "{status:<22}{before:>14}{after:>14}{:>+14}", after as i64 - before as i64)?;
     }
-    let hours: [(&str, fn(&Side) -> f64); 2] =
-        [("class hours credited", |side| side.credited_hours), ("  of them in review", |side| side.review_hours)];
-    for (name, of) in hours {
-        let (before, after) = (of(&report.before), of(&report.after));
+    for (name, before, after) in [
+        ("class hours credited", report.before.credited_hours, report.after.credited_hours),
+        ("  of them in review", report.before.review_hours, report.after.review_hours),
+    ] {
         writeln!(out, "{name:<22}{before:>14.2}{after:>14.2}{:>+14.2}", after - before)?;
     }
     writeln!(out)

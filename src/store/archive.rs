@@ -166,7 +166,7 @@ mod tests {
             lesson: "e1".into(),
             prior_online_ms: 0,
         };
-        assert_eq!(all(), [expected.clone()]);
+        assert_eq!(all(), std::slice::from_ref(&expected));
         fixture::execute(
             &store,
             "INSERT INTO enrolment (id, project, learner, prior_online_ms, created_at) VALUES ('n', 'j1', 'l1', 7, 0);
