@@ -5,7 +5,7 @@ use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
 use super::facts::{History, Past};
 use super::journal::{AppendError, Batch, SessionKey};
 use super::outbox::{self, NewDelivery};
-use super::{Store, StoreError};
+use super::{Store, StoreError, checksum};
 use crate::log::{self, Carried, Delivery, EventType, Facts, LessonKind, PlatformStatus, SessionOpened};
 
 /// A session to be opened.
@@ -294,9 +294,13 @@ fn insert(transaction: &Transaction, new: &NewSession) -> Result<SessionKey, rus
 
 fn record_verdict(transaction: &Transaction, closing: &Closing) -> Result<(), rusqlite::Error> {
     let session = closing.batch.session.0;
+    let checksum = checksum::of_verdict(session, 1, &closing.verdict);
     transaction
-        .prepare_cached("INSERT INTO verdict (session, version, status, body, created_at) VALUES (?1, 1, ?2, ?3, ?4)")?
-        .execute(params![session, closing.status, closing.verdict, closing.now_ms])?;
+        .prepare_cached(
+            "INSERT INTO verdict (session, version, status, body, created_at, checksum)
+             VALUES (?1, 1, ?2, ?3, ?4, ?5)",
+        )?
+        .execute(params![session, closing.status, closing.verdict, closing.now_ms, checksum])?;
     transaction
         .prepare_cached("UPDATE session SET closed_at = ?2 WHERE key = ?1")?
         .execute(params![session, closing.now_ms])?;
@@ -415,7 +419,7 @@ fn prior_lessons(connection: &Connection, new: &NewSession, position: i64) -> Re
 /// The learner's closed sessions in the project with their latest verdicts, in the order of opening.
 fn past_of(connection: &Connection, new: &NewSession) -> Result<Vec<Past>, StoreError> {
     let mut statement = connection.prepare_cached(
-        "SELECT session.lesson, verdict.body FROM session JOIN verdict ON verdict.session = session.key
+        "SELECT session.lesson, verdict.body, session.key, verdict.version, verdict.checksum FROM session JOIN verdict ON verdict.session = session.key
          WHERE session.learner = ?1 AND session.project = ?2
            AND verdict.version = (SELECT max(version) FROM verdict AS later WHERE later.session = session.key)
          ORDER BY session.key",
@@ -423,7 +427,7 @@ fn past_of(connection: &Connection, new: &NewSession) -> Result<Vec<Past>, Store
     let mut rows = statement.query([&new.learner, &new.project])?;
     let mut past = Vec::new();
     while let Some(row) = rows.next()? {
-        let body: String = row.get(1)?;
+        let body = checksum::intact_verdict(row.get(2)?, row.get(3)?, row.get(1)?, row.get(4)?)?;
         let verdict = serde_json::from_str(&body)
             .map_err(|error| StoreError::Corrupt { what: "verdict", why: error.to_string() })?;
         past.push(Past { lesson: row.get(0)?, verdict });
