@@ -133,6 +133,11 @@ impl Store {
     /// [`ForgetError::BeingRead`] when it must be tried again later.
     pub async fn purge(&self, learner: &str, remains: Remains, now_ms: i64) -> Result<(), ForgetError> {
         let id = learner.to_owned();
+        let purged = "SELECT 1 FROM forgotten WHERE learner = ?1 AND purged_at IS NOT NULL";
+        if self.read(move |connection| Ok::<_, StoreError>(connection.prepare(purged)?.exists([id])?)).await? {
+            return Ok(());
+        }
+        let id = learner.to_owned();
         self.write(move |transaction| {
             transaction.pragma_update(None, "secure_delete", "ON")?;
             let done = remove_photo_rows(transaction, &id);

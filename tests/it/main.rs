@@ -1,7 +1,10 @@
 //! Whole parts of the server from outside, in one binary: one module a subject, and nothing else here.
+mod backup;
 mod crash;
 mod durability;
+mod faults;
 mod harness;
+mod migration;
 mod python_client;
 mod refusals;
 mod replay;
