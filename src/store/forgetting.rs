@@ -99,7 +99,7 @@ impl Store {
         let path = self.folder.join(TOMBSTONES_FILE);
         let tombstones = read_tombstones(&path).map_err(|error| ForgetError::Tombstone(Arc::new(error)))?;
         let revived = self.write(move |transaction| forget_again(transaction, &tombstones)).await?;
-        let known = self.read(|connection| tombstones_of(connection)).await?;
+        let known = self.read(tombstones_of).await?;
         self.keep_tombstones(known).await?;
         Ok(revived)
     }
@@ -262,9 +262,9 @@ fn remove_photo_rows(connection: &Connection, learner: &str) -> Result<(), rusql
 /// Destroys the key and the links within the caller's transaction; `None` when nobody has this identifier. The rows of
 /// photos stay, so that what remains can be found.
 pub(super) fn forget_in(connection: &Connection, learner: &str, at: i64) -> Result<Option<Remains>, rusqlite::Error> {
-    let found: Option<(Option<Vec<u8>>, Option<Vec<u8>>)> = connection
+    let found = connection
         .query_row("SELECT data_key, sealed_person FROM learner WHERE id = ?1", [learner], |row| {
-            Ok((row.get(0)?, row.get(1)?))
+            Ok((row.get::<_, Option<Vec<u8>>>(0)?, row.get::<_, Option<Vec<u8>>>(1)?))
         })
         .optional()?;
     let Some((data_key, person)) = found else { return Ok(None) };
