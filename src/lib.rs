@@ -10,6 +10,8 @@ pub mod api;
 pub mod auth;
 /// Recorded sessions, judged again under another policy.
 pub mod backtest;
+/// Backups of a data folder: made, checked, restored.
+pub mod backup;
 /// The commands of the `invigil` binary.
 pub mod cli;
 /// A client of the streaming protocol: what the demo, the benchmarks and the tests speak with.
@@ -24,6 +26,8 @@ pub mod config;
 pub mod delivery;
 /// Learners, honest and not, who show the server at work.
 pub mod demo;
+/// What is wrong with an installation, and what to do about it.
+pub mod doctor;
 /// The WebSocket: handshake, frames, flow control.
 pub mod gateway;
 /// A server from its start to its end.

@@ -76,7 +76,8 @@ pub(super) struct Live {
     pub(super) digest: Digest,
     pub(super) schedule: Schedule,
     pub(super) questions: Vec<Question>,
-    pub(super) face: Face,
+    /// none: the learner is forgotten, and the session is about to close
+    pub(super) face: Option<Face>,
     pub(super) warned: usize,
     pub(super) violations_seen: u64,
     /// the client was told that it sends events which mean nothing here
@@ -109,7 +110,8 @@ pub(super) struct Start {
     pub(super) policy: Arc<Policy>,
     pub(super) seed: Seed,
     pub(super) questions: Vec<Question>,
-    pub(super) face: Face,
+    /// none: the learner is forgotten
+    pub(super) face: Option<Face>,
 }
 
 impl Live {
@@ -177,6 +179,10 @@ impl Live {
         live.warned = live.fold.violations().len();
         live.violations_seen = live.fold.violations_total();
         live.batch_first_n = live.fold.next_n();
+        if live.face.is_none() {
+            // Only a restored backup knows an open session of somebody who is forgotten: nobody may go on with it.
+            live.begin_leaving(CloseReason::Revoked, None);
+        }
         Ok(live)
     }
 

@@ -19,7 +19,7 @@ use crate::log::{self, Body, Delivery};
 use crate::rules::online_quota;
 use crate::schedule::Seed;
 use crate::store::sessions::{NewSession, OpenError, PackInForce};
-use crate::store::{AppendError, SessionKey, StoreError};
+use crate::store::{AppendError, SessionKey, StoreError, Writing};
 use crate::vision::Template;
 
 /// When to come back to a server or a session that has too much to do, ms.
@@ -102,6 +102,10 @@ impl Registry {
         for (key, session) in open {
             match self.live(&session, key).await {
                 Ok(_) => recovered += 1,
+                Err(StartError::Store(error)) if error.is_passing() => {
+                    tracing::warn!(session, %error, "an open session waits for the disk");
+                    tokio::spawn(self.take_up_again(session, key));
+                }
                 Err(error) => tracing::error!(session, %error, "an open session cannot be taken up"),
             }
         }
@@ -152,6 +156,11 @@ impl Registry {
         Box::pin(async move {
             loop {
                 registry.0.services.wall.sleep_ms(RETRY_AFTER_MS).await;
+                // While the disk refuses, trying would be in vain, and thousands of sessions would say so.
+                let mut writing = registry.0.services.store.writing();
+                if writing.wait_for(|writing| *writing == Writing::Well).await.is_err() {
+                    return;
+                }
                 match registry.live(&session, key).await {
                     Ok(_) | Err(StartError::NotOpen | StartError::Stopping) => return,
                     Err(error) => tracing::error!(session, %error, "a session cannot be taken up again yet"),
@@ -195,17 +204,20 @@ impl Registry {
             .map_err(|error| StartError::broken("log")(error.into()))
     }
 
-    async fn face(&self, learner: &str) -> Result<Face, StartError> {
+    /// None: the learner is forgotten.
+    async fn face(&self, learner: &str) -> Result<Option<Face>, StartError> {
         let services = &self.0.services;
         let missing = |what| move || StartError::Broken { what, why: "the learner has none".into() };
-        let sealed = services.store.sealed_data_key(learner).await?.ok_or_else(missing("data key"))?;
+        let Some(sealed) = services.store.sealed_data_key(learner).await? else {
+            return Ok(None);
+        };
         let key: DataKey =
             services.keys.unwrap(learner, &sealed).map_err(|error| StartError::broken("data key")(error.into()))?;
         let photo = services.store.enrolled_photo(learner).await?.ok_or_else(missing("enrolment photo"))?;
         let template =
             photo.open_template(&services.keys).map_err(|error| StartError::broken("template")(error.into()))?;
         let template = Template::from_bytes(&template).map_err(|error| StartError::broken("template")(error.into()))?;
-        Ok(Face { template, key })
+        Ok(Some(Face { template, key }))
     }
 
     /// Tells a session that presence has kept an overlap for it. One that is closing takes it without being told.

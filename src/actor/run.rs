@@ -16,8 +16,15 @@ impl Live {
     pub(super) async fn run(mut self, mut mailbox: Receiver<Message>) -> bool {
         self.resume().await;
         let lived = self.live(&mut mailbox).await;
-        if let Err(error) = &lived {
-            tracing::error!(session = self.id, %error, "a session lost its journal and is taken up again");
+        match &lived {
+            // The writer has said that the disk refuses: thousands of sessions need not repeat it.
+            Err(AppendError::Store(error)) if error.is_passing() => {
+                tracing::debug!(session = self.id, %error, "a session waits for the disk");
+            }
+            Err(error) => {
+                tracing::error!(session = self.id, %error, "a session lost its journal and is taken up again");
+            }
+            Ok(()) => {}
         }
         lived.is_err()
     }

@@ -137,11 +137,11 @@ pub trait PhotoVault: Send + Sync {
     /// Keeps `photo` encrypted with `key`; answers with what names it. Durable when it returns.
     fn put(&self, key: DataKey, photo: Vec<u8>) -> BoxFuture<'_, Result<String, VaultError>>;
 
-    /// Forgets a photo that nothing refers to. A failure is the vault's to log.
-    fn remove(&self, evidence: String) -> BoxFuture<'_, ()>;
+    /// Removes a photo for good; one that is not there is removed already.
+    fn remove(&self, evidence: String) -> BoxFuture<'_, Result<(), VaultError>>;
 }
 
-/// Why a photo could not be kept; says how, for the log.
+/// Why a photo could not be kept or removed; says how, for the log.
 #[derive(Debug, thiserror::Error)]
-#[error("the photo could not be kept: {0}")]
+#[error("the photo could not be kept or removed: {0}")]
 pub struct VaultError(pub String);

@@ -320,8 +320,8 @@ impl PhotoVault for Doors {
         async move { Ok(format!("photo-{kept}")) }.boxed()
     }
 
-    fn remove(&self, _evidence: String) -> BoxFuture<'_, ()> {
+    fn remove(&self, _evidence: String) -> BoxFuture<'_, Result<(), VaultError>> {
         self.photos.fetch_sub(1, Ordering::SeqCst);
-        async {}.boxed()
+        async { Ok(()) }.boxed()
     }
 }

@@ -11,18 +11,19 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::caller::OwnPlatform;
+use super::caller::{Operator, OwnPlatform};
 use super::extract::{JsonBody, PathOf};
 use super::problem::{Problem, Refusals};
 use super::validate::{Findings, NAME_CHARS};
-use super::{Answer, ApiState};
+use super::{Answer, ApiState, forgetting};
 use crate::auth::id_number::IdNumber;
 use crate::auth::keys::DataKey;
 use crate::policy::date_in_china;
+use crate::store::forgetting::ForgetError;
 use crate::store::learners::{LearnerRecord, NamedLearner};
 
 pub(super) fn routes() -> OpenApiRouter<ApiState> {
-    OpenApiRouter::new().routes(routes!(name_learner)).routes(routes!(read_learner))
+    OpenApiRouter::new().routes(routes!(name_learner)).routes(routes!(read_learner, forget_learner))
 }
 
 #[derive(Deserialize, ToSchema)]
@@ -70,6 +71,38 @@ async fn read_learner(
     PathOf(id): PathOf<String>,
 ) -> Answer<LearnerRecord> {
     state.store.learner(&platform, &id).await?.map(Json).ok_or_else(|| Problem::no_such("learner"))
+}
+
+/// Forgets a learner for good
+///
+/// The data key is destroyed, and with it every photo and face template; the link from the ID number, names and
+/// references go too. Logs, verdicts and their digests stay, under an identifier that leads to nobody. 204 once it is
+/// done and on disk; 409 while the learner has a session open (close it first); 503 when the key is destroyed, but an
+/// older state of the database is being read (by a backup), so that its traces must be removed later: ask again.
+#[utoipa::path(delete, path = "/learners/{id}", tag = "learners", params(("id" = String, Path, description = "the learner")),
+    responses((status = 204), Refusals))]
+async fn forget_learner(
+    State(state): State<ApiState>,
+    _: Operator,
+    PathOf(id): PathOf<String>,
+) -> Result<StatusCode, Problem> {
+    let now_ms = state.clock.now_ms();
+    let remains = state.store.forget_learner(&id, now_ms).await?;
+    forgetting::remove_remains(&state.store, state.photos.as_ref(), &id, remains, now_ms).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+impl From<ForgetError> for Problem {
+    fn from(error: ForgetError) -> Self {
+        let words = error.to_string();
+        match error {
+            ForgetError::Unknown => Self::no_such("learner"),
+            ForgetError::OpenSessions(_) => Self::conflict(format!("{words}: close them first")),
+            ForgetError::BeingRead => Self::busy(words).retry_after_ms(60_000),
+            ForgetError::Store(error) => error.into(),
+            ForgetError::Tombstone(_) => Self::failed("keeping a tombstone", &words),
+        }
+    }
 }
 
 fn named_learner(
@@ -151,5 +184,35 @@ mod tests {
             let bytes = std::fs::read(entry.unwrap().path()).unwrap();
             assert!(!bytes.windows(number.len()).any(|window| window == number.as_bytes()));
         }
+    }
+
+    #[tokio::test]
+    async fn the_operator_forgets_a_learner_and_the_person_is_a_stranger_afterwards() {
+        let api = Api::start().await;
+        let platform = api.as_platform();
+        let learner = platform.learner(1).await;
+        let path = format!("/learners/{learner}");
+        platform.photo(&format!("{path}/photo"), b"face of A").await.expect(201);
+        platform.delete(&path).await.expect_problem(403, "forbidden");
+        api.delete("/learners/nobody").await.expect_problem(404, "not-found");
+        assert_eq!(api.kept_photos(), 1);
+        api.delete(&path).await.expect(204);
+        api.delete(&path).await.expect(204);
+        assert_eq!(api.kept_photos(), 0);
+        platform.get(&path).await.expect_problem(404, "not-found");
+        platform.photo(&format!("{path}/photo"), b"face of A").await.expect_problem(404, "not-found");
+        assert_ne!(platform.learner(1).await, learner, "the same person is somebody new");
+    }
+
+    #[tokio::test]
+    async fn a_learner_who_learns_is_not_forgotten() {
+        let api = Api::start().await;
+        let platform = api.as_platform();
+        let session = platform.open_session(&api).await;
+        let learner = platform.get(&format!("/sessions/{session}")).await.expect(200)["learner"].clone();
+        let path = format!("/learners/{}", learner.as_str().unwrap());
+        let refused = api.delete(&path).await.expect_problem(409, "conflict");
+        assert!(refused["detail"].as_str().unwrap().contains(&session), "{refused}");
+        platform.get(&path).await.expect(200);
     }
 }

@@ -23,6 +23,7 @@ pub mod extract;
 mod face_photos;
 #[cfg(test)]
 mod fixture;
+pub mod forgetting;
 mod keys;
 mod learners;
 pub mod listing;

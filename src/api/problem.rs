@@ -160,6 +160,11 @@ impl From<StoreError> for Problem {
         match error {
             StoreError::Busy => Self::too_busy("too many writes are waiting"),
             StoreError::Stopped => Self::too_busy("the server is stopping"),
+            // The writer says once what the disk says; every request that meets it would only repeat that.
+            passing if passing.is_passing() => {
+                tracing::debug!(error = %passing, "a request met a disk that refuses");
+                Self::too_busy("the server cannot write to its disk now: nothing of this request was kept")
+            }
             other => Self::failed("using the store", &other),
         }
     }

@@ -97,6 +97,16 @@ impl Keys {
         Ok(Self { master, pepper: hmac::Key::new(hmac::HMAC_SHA256, &pepper) })
     }
 
+    /// Reads the keys in `folder` and makes none.
+    ///
+    /// # Errors
+    /// When a file is missing, cannot be read, or holds no key.
+    pub fn open(folder: &Path) -> Result<Self, KeyError> {
+        let master = DataKey(read(&folder.join("master.key"))?);
+        let pepper = read(&folder.join("identity.pepper"))?;
+        Ok(Self { master, pepper: hmac::Key::new(hmac::HMAC_SHA256, &pepper) })
+    }
+
     /// The key that seals other keys and secrets.
     pub fn master(&self) -> &DataKey {
         &self.master
@@ -124,10 +134,15 @@ impl Keys {
 }
 
 fn read_or_create(path: &Path, entropy: &Entropy) -> Result<[u8; 32], KeyError> {
-    let failed = |source| KeyError::File { path: path.to_owned(), source };
     if !path.exists() {
+        let failed = |source| KeyError::File { path: path.to_owned(), source };
         create(path, &entropy.bytes::<32>()).map_err(failed)?;
     }
+    read(path)
+}
+
+fn read(path: &Path) -> Result<[u8; 32], KeyError> {
+    let failed = |source| KeyError::File { path: path.to_owned(), source };
     let mut key = Vec::with_capacity(32);
     std::fs::File::open(path).and_then(|file| file.take(33).read_to_end(&mut key)).map_err(failed)?;
     key.try_into().map_err(|_| KeyError::Length(path.to_owned()))

@@ -140,7 +140,7 @@ impl<'a> Walk<'a> {
             return Ok(Outcome::Twice);
         }
         let named = self.question.packs.by_label(&opened.policy);
-        let base = self.question.base.as_ref().or(named).unwrap_or(self.question.packs.fallback()).clone();
+        let base = self.question.base.as_ref().or(named).cloned().unwrap_or_else(|| self.question.fallback.clone());
         let policies = Both { before: base, after: self.question.candidate.clone() };
         let recomputed = self.facts(&opened, prior);
         let facts = FactChanges::between(&recomputed.before, &recomputed.after);

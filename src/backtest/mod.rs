@@ -11,7 +11,6 @@ mod chain;
 pub mod generate;
 mod index;
 mod logs;
-mod packs;
 mod report;
 mod run;
 mod source;
@@ -26,14 +25,13 @@ use std::sync::Arc;
 pub use generate::{GenerateError, Plan, generate};
 pub use index::Index;
 pub use logs::logs_at;
-pub use packs::{Packs, read as read_pack};
 pub use report::Report;
 pub use run::{Progress, judge};
 pub use source::Source;
 pub use table::draw;
 
 use crate::log::LineError;
-use crate::policy::Policy;
+use crate::policy::{Policies, Policy};
 use crate::store::StoreError;
 
 /// By what sessions are judged again.
@@ -44,7 +42,9 @@ pub struct Question {
     /// what it is compared with; `None`: the pack that each log names
     pub base: Option<Arc<Policy>>,
     /// the packs that logs may name
-    pub packs: Packs,
+    pub packs: Policies,
+    /// what a log is judged by whose pack is not among them
+    pub fallback: Arc<Policy>,
 }
 
 /// A log that cannot be judged. The others are.

@@ -22,8 +22,12 @@ fn policy(text: &str) -> Arc<Policy> {
     Arc::new(Policy::from_toml(text).unwrap())
 }
 
+fn packs(more: Vec<Policy>) -> Policies {
+    Policies::new(more).unwrap()
+}
+
 fn question(candidate: &str) -> Question {
-    Question { candidate: policy(candidate), base: None, packs: Packs::new(Vec::new()) }
+    Question { candidate: policy(candidate), base: None, packs: packs(Vec::new()), fallback: Policy::default().into() }
 }
 
 /// Whoever remembers what was told of bad logs.
@@ -215,13 +219,18 @@ fn another_base_is_compared_with_instead_of_what_the_logs_name() {
     let mut learner = Learner::new();
     learner.watch(0, 0, 6 * MINUTE_MS, false);
     let loose = policy("id = \"loose\"\nprompt_max_gap_ms = 600_000");
-    let both = Question { candidate: loose.clone(), base: Some(loose.clone()), packs: Packs::new(Vec::new()) };
+    let both = Question {
+        candidate: loose.clone(),
+        base: Some(loose.clone()),
+        packs: packs(Vec::new()),
+        fallback: Policy::default().into(),
+    };
     assert_eq!(judge_logs(&learner.logs, &both).0.changed, 0);
     let unknown: Vec<String> = learner.logs.iter().map(|log| log.replace("\"default\"", "\"loose\"")).collect();
     let (report, _, _) = judge_logs(&unknown, &question("id = \"same\""));
     assert_eq!((report.recorded.unknown_packs, report.before.status["invalid"]), (1, 1));
     assert_eq!(report.recorded.unknown_pack_sessions["loose"], 1);
-    let known = Question { packs: Packs::new(vec![(*loose).clone()]), ..question("id = \"same\"") };
+    let known = Question { packs: packs(vec![(*loose).clone()]), ..question("id = \"same\"") };
     let (report, _, _) = judge_logs(&unknown, &known);
     assert_eq!((report.recorded.unknown_packs, report.before.status["valid"]), (0, 1));
 }

@@ -10,10 +10,10 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::backtest::{
-    BadLog, GenerateError, Packs, Plan, Progress, Question, Source, draw, generate, judge, logs_at, read_pack,
-};
-use crate::policy::Policy;
+use crate::backtest::{BadLog, GenerateError, Plan, Progress, Question, Source, draw, generate, judge, logs_at};
+use crate::clock::Clock;
+use crate::policy::{Policies, Policy, date_in_china};
+use crate::store::archive::Archive;
 
 /// Judges recorded sessions again under another policy; says how many change, and why.
 #[derive(Debug, clap::Args)]
@@ -91,11 +91,20 @@ impl Backtest {
     }
 
     fn question(&self) -> anyhow::Result<Question> {
-        let others = self.packs.iter().map(|path| read_pack(path)).collect::<Result<_, _>>()?;
-        let packs = Packs::new(others);
-        let candidate = packs.meant(self.policy.as_deref().unwrap_or_default())?;
-        let base = self.base.as_deref().map(|name| packs.meant(name)).transpose()?;
-        Ok(Question { candidate, base, packs })
+        let others = self.packs.iter().map(|path| super::policy::read(path)).collect::<Result<_, _>>()?;
+        let mut packs = Policies::new(others)?;
+        if let Some(folder) = &self.data {
+            // Under these the sessions of the folder were opened, whatever is configured now.
+            let archive = Archive::open(folder).with_context(|| folder.display().to_string())?;
+            for (label, text) in archive.policy_texts().with_context(|| folder.display().to_string())? {
+                packs.keep(&label, &text).with_context(|| format!("{}: pack {label}", folder.display()))?;
+            }
+        }
+        let today = date_in_china(Clock::system().now_ms());
+        let meant = |name: &str| super::policy::find_in(&packs, name, today).map(Arc::new);
+        let candidate = meant(self.policy.as_deref().unwrap_or_default())?;
+        let base = self.base.as_deref().map(meant).transpose()?;
+        Ok(Question { candidate, base, packs, fallback: Policy::default().into() })
     }
 
     fn source(&self) -> anyhow::Result<Source> {

@@ -1,11 +1,13 @@
 //! The commands of the `invigil` binary, one file a command.
 //!
 //! This module reads the command line and hands over; it does no work of its own. Exit codes: 0 when all went well, 1
-//! when something was found wrong, 2 when the command line was.
+//! when something was found wrong, 2 when the command line was; `doctor` has a 3 for what is worse than a warning.
 
 pub mod backtest;
+pub mod backup;
 pub mod bench;
 pub mod demo;
+pub mod doctor;
 pub mod face;
 pub mod models;
 pub mod openapi;
@@ -45,6 +47,10 @@ enum Command {
     Models(models::ModelsArgs),
     /// Policy packs: which are in force, what they say, whether a file is one
     Policy(policy::PolicyArgs),
+    /// Back up a data folder while its server runs, check a backup, restore one
+    Backup(backup::Backup),
+    /// Look at an installation and say what is wrong; exit code 0: nothing, 1: warnings, 3: errors
+    Doctor(doctor::Doctor),
     /// Print the REST API's OpenAPI document
     Openapi(openapi::OpenApi),
     /// Measure how fast this machine is at it
@@ -62,6 +68,8 @@ impl Cli {
             Command::Face(face) => reported(face.run()),
             Command::Models(models) => reported(models.run()),
             Command::Policy(policy) => reported(policy.run()),
+            Command::Backup(backup) => reported(backup.run()),
+            Command::Doctor(doctor) => reported(doctor.run()),
             Command::Openapi(openapi) => reported(openapi.run()),
             Command::Bench(bench) => bench.run(),
         }

@@ -84,21 +84,26 @@ impl PolicyArgs {
     }
 }
 
-fn read(path: &Path) -> anyhow::Result<Policy> {
+/// A pack from its file.
+pub(super) fn read(path: &Path) -> anyhow::Result<Policy> {
     let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
     Policy::from_toml(&text).with_context(|| path.display().to_string())
 }
 
 /// A pack that is built in, by name, or a file.
 pub(super) fn find(pack: &str, today: Date) -> anyhow::Result<Policy> {
-    let built_in = Policies::new(Vec::new())?;
-    if let Some(found) = built_in.find(pack, today) {
+    find_in(&Policies::new(Vec::new())?, pack, today)
+}
+
+/// A pack that is known, by name or by the label that logs have, or a file.
+pub(super) fn find_in(known: &Policies, pack: &str, today: Date) -> anyhow::Result<Policy> {
+    if let Some(found) = known.find(pack, today).or_else(|| known.by_label(pack)) {
         return Ok(Policy::clone(found));
     }
     if pack.contains(['.', '/']) || Path::new(pack).exists() {
         return read(Path::new(pack));
     }
-    let known: Vec<String> = built_in.all().map(|policy| policy.name()).collect();
+    let known: Vec<String> = known.all().map(|policy| policy.name()).collect();
     anyhow::bail!("{pack} is no file, and no pack is called so; there are {}", known.join(", "))
 }
 

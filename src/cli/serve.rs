@@ -10,7 +10,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::clock::{Clock, Entropy};
 use crate::config::{Config, LogFormat, Overrides};
-use crate::lifecycle::{Server, ServerConfig};
+use crate::lifecycle::{Server, ServerConfig, watch_machine_clock};
 
 /// Serve learners' pages and platforms.
 #[derive(Debug, Args)]
@@ -46,9 +46,14 @@ async fn serve(config: Config) -> anyhow::Result<ExitCode> {
         recovered = server.recovered,
         "serving"
     );
+    tokio::spawn(watch_machine_clock());
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
+        () = server.failed() => {
+            tracing::error!("ended, because nothing can be written any more: whoever supervises this starts it again");
+            return Ok(ExitCode::FAILURE);
+        }
     }
     tracing::info!(live = server.live_sessions(), "stopping: clients are told to reconnect");
     tokio::select! {

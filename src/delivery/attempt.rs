@@ -27,6 +27,8 @@ const IDLE_CONNECTION_TIMEOUT: Duration = Duration::from_secs(60);
 pub(super) enum Outcome {
     /// The receiver has it.
     Delivered,
+    /// It was not sent, because the body is not what was once queued.
+    Damaged,
     /// The receiver wants no more of them (410).
     Gone,
     /// The receiver does not have it, as far as we know.

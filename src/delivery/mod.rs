@@ -32,6 +32,8 @@ const PLATFORM_LIMIT: usize = 4;
 /// What is fetched at once. Those in flight are still due in the outbox, so this leaves room for as many new ones.
 const FETCH_LIMIT: usize = 2 * TOTAL_LIMIT;
 /// Why a webhook is disabled.
+/// Why a delivery whose checksum differs is given up.
+const DAMAGED: &str = "the stored body is damaged";
 const GONE: &str = "the receiver answered 410 Gone";
 /// How long to leave a store alone that has just failed, in ms.
 const STORE_PAUSE_MS: i64 = 5_000;
@@ -168,7 +170,10 @@ struct Courier {
 
 impl Courier {
     async fn deliver(&self, delivery: DueDelivery) {
-        let outcome = self.sender.attempt(&delivery).await;
+        let outcome = match delivery.intact {
+            true => self.sender.attempt(&delivery).await,
+            false => Outcome::Damaged,
+        };
         let now_ms = self.clock.now_ms();
         let random = self.entropy.bytes();
         // Until the outcome is on disk the delivery stays in flight: a store that cannot write must not make this
@@ -203,6 +208,10 @@ impl Courier {
                 }
                 // The platform has moved meanwhile; its new address gets what the old one refused.
                 (GONE, None)
+            }
+            Outcome::Damaged => {
+                tracing::error!(event, platform, "{DAMAGED}: it is not sent; see `invigil doctor`");
+                return self.store.give_up(*id, DAMAGED, now_ms).await;
             }
             Outcome::Failed { error, retry_after_s } => (error.as_str(), *retry_after_s),
         };

@@ -10,9 +10,12 @@ use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 
 mod doors;
+mod guards;
+
+pub use guards::watch_machine_clock;
 
 use crate::actor::{Registry, Services};
-use crate::api::{self, ApiState};
+use crate::api::{self, ApiState, forgetting};
 use crate::auth::api_key::ensure_operator_key;
 use crate::auth::keys::Keys;
 use crate::clock::{Clock, Entropy};
@@ -21,8 +24,8 @@ use crate::config::Config;
 use crate::delivery::{Delivery, address_guard};
 use crate::gateway::{self, Gateway};
 use crate::policy::{Policies, Policy};
-use crate::store::Store;
-use crate::store::evidence::Evidence;
+use crate::store::evidence::{Evidence, PHOTOS_FOLDER};
+use crate::store::{Store, Writing};
 use crate::vision::{VisionConfig, VisionPool};
 
 /// How long a stopping server waits for connections to say goodbye, ms.
@@ -74,7 +77,10 @@ pub struct Server {
     gateway: Arc<Gateway>,
     delivery: Delivery,
     serving: JoinHandle<std::io::Result<()>>,
+    store: Store,
     wall: Clock,
+    /// keeps every other process out of the data folder
+    _lock: std::fs::File,
 }
 
 impl Server {
@@ -85,11 +91,16 @@ impl Server {
     pub async fn start(setup: ServerConfig) -> Result<Self, StartError> {
         let folder = setup.config.data_folder.clone();
         private_folder(&folder).map_err(StartError::of(format!("data_folder {}", folder.display())))?;
+        let lock = guards::take(&folder).map_err(StartError::of(format!("data_folder {}", folder.display())))?;
         let listen = setup.config.listen;
         let listener = TcpListener::bind(listen).await.map_err(StartError::of(format!("listen {listen}")))?;
         let address = listener.local_addr().map_err(StartError::of("listen"))?;
         let public_url = setup.config.public_url_of(address);
         let services = start_services(&setup, &public_url).await?;
+        let photos = doors::Photos(services.clone());
+        forgetting::resume(&services.store, &photos, services.wall.now_ms())
+            .await
+            .map_err(StartError::of("forgotten learners"))?;
         let (store, wall, entropy) = (&services.store, &services.wall, &services.entropy);
         let operator_key =
             ensure_operator_key(&folder, store, wall, entropy).await.map_err(StartError::of("operator key"))?;
@@ -104,7 +115,7 @@ impl Server {
         let gateway = Gateway::new(services.clone(), sessions.clone(), lifetime_ms, stop_seen.clone());
         let api = api_router(&setup.config, &services, &sessions, &public_url);
         let routes = api.merge(gateway::router(gateway.clone()));
-        let wall = services.wall.clone();
+        let (store, wall) = (services.store.clone(), services.wall.clone());
         Ok(Self {
             address,
             public_url,
@@ -116,7 +127,9 @@ impl Server {
             gateway,
             delivery,
             serving: tokio::spawn(serve(listener, routes, stop_seen)),
+            store,
             wall,
+            _lock: lock,
         })
     }
 
@@ -128,6 +141,20 @@ impl Server {
     /// Webhook attempts that were recorded so far, as a signal.
     pub fn deliveries_recorded(&self) -> watch::Receiver<u64> {
         self.delivery.recorded()
+    }
+
+    /// Whether writes reach the disk, as a signal: what readiness must say.
+    pub fn writing(&self) -> watch::Receiver<Writing> {
+        self.store.writing()
+    }
+
+    /// Returns when this process can never write again, and must end so that another takes its place.
+    pub async fn failed(&self) {
+        let mut writing = self.store.writing();
+        if writing.wait_for(|writing| *writing == Writing::Dead).await.is_err() {
+            // The writer ended without a failure: the server is stopping.
+            std::future::pending().await
+        }
     }
 
     /// Stops: clients are told to reconnect, sessions rest in the journal, deliveries under way end.
@@ -155,7 +182,9 @@ async fn start_services(setup: &ServerConfig, public_url: &str) -> Result<Arc<Se
     let folder = &config.data_folder;
     let keys = Keys::open_or_create(folder, entropy).map_err(StartError::of("keys"))?;
     let store = Store::open(folder).map_err(StartError::of("database"))?;
-    let evidence = Evidence::open(&folder.join("photos")).map_err(StartError::of("photos"))?;
+    guards::check_keys(folder, &keys).map_err(StartError::of("keys"))?;
+    let clock = guards::session_clock(clock, &store).await.map_err(StartError::of("database"))?;
+    let evidence = Evidence::open(&folder.join(PHOTOS_FOLDER)).map_err(StartError::of("photos"))?;
     evidence.remove_drafts().map_err(StartError::of("photos"))?;
     let policies = read_policies(config, &store).await?;
     Ok(Arc::new(Services {
@@ -165,7 +194,7 @@ async fn start_services(setup: &ServerConfig, public_url: &str) -> Result<Arc<Se
         vision: start_vision(config)?,
         presence: Presence::default(),
         policies,
-        clock: clock.clone(),
+        clock,
         wall: wall.clone(),
         entropy: entropy.clone(),
         limits: config.limits.clone(),

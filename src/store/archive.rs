@@ -7,11 +7,8 @@ use std::path::Path;
 
 use rusqlite::{Connection, OptionalExtension as _};
 
-use super::journal::decompress;
-use super::{SessionKey, StoreError, embedded};
-
-/// The schema from which on a verdict says who decided it.
-const SCHEMA: usize = 2;
+use super::journal::open_segment;
+use super::{SessionKey, StoreError, embedded, policy_texts};
 
 /// The closed sessions of a data folder.
 pub struct Archive {
@@ -52,8 +49,9 @@ impl Archive {
     pub fn open(folder: &Path) -> Result<Self, StoreError> {
         let connection = embedded::connect_to_read(&folder.join("invigil.sqlite"))?;
         let found = embedded::schema_of(&connection)?;
-        if found < SCHEMA {
-            let why = format!("it is at step {found} and must be at {SCHEMA}: start this version's server on it once");
+        let known = embedded::known_schema();
+        if found < known {
+            let why = format!("it is at step {found} and must be at {known}: start this version's server on it once");
             return Err(StoreError::Corrupt { what: "schema", why });
         }
         Ok(Self { connection })
@@ -83,6 +81,14 @@ impl Archive {
         Ok(())
     }
 
+    /// The packs under which sessions were opened: label and text.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn policy_texts(&self) -> Result<Vec<(String, String)>, StoreError> {
+        policy_texts::all(&self.connection)
+    }
+
     /// Tells `each` of every project and lesson, the lessons of a project in the order in which they are taken.
     ///
     /// # Errors
@@ -104,16 +110,18 @@ impl Archive {
         let row = self
             .connection
             .prepare_cached(
-                "SELECT lines,
+                "SELECT lines, digest,
                      (SELECT body FROM verdict WHERE verdict.session = segment.session AND reviewer IS NULL
                       ORDER BY version DESC LIMIT 1),
                      EXISTS (SELECT 1 FROM verdict WHERE verdict.session = segment.session AND reviewer IS NOT NULL)
                  FROM segment WHERE session = ?1",
             )?
-            .query_row([session.0], |row| Ok((row.get::<_, Vec<u8>>(0)?, row.get(1)?, row.get(2)?)))
+            .query_row([session.0], |row| {
+                Ok((row.get::<_, Vec<u8>>(0)?, row.get::<_, String>(1)?, row.get(2)?, row.get(3)?))
+            })
             .optional()?;
-        row.map(|(lines, verdict, decided_by_person)| {
-            Ok(ArchivedSession { log: decompress(&lines)?, verdict, decided_by_person })
+        row.map(|(lines, digest, verdict, decided_by_person)| {
+            Ok(ArchivedSession { log: open_segment(&lines, &digest)?, verdict, decided_by_person })
         })
         .transpose()
     }
@@ -139,7 +147,7 @@ mod tests {
         };
         let closing = Closing {
             batch,
-            log_digest: "00".into(),
+            log_digest: hex::encode(ring::digest::digest(&ring::digest::SHA256, b"one\ntwo\n")),
             status: "valid",
             verdict: "{\"by\":\"the engine\"}".into(),
             delivery,

@@ -5,11 +5,12 @@
 //! rows mean is not this file's business.
 
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::{Semaphore, oneshot, watch};
 
 use super::StoreError;
 
@@ -20,18 +21,61 @@ const GROUP_LIMIT: usize = 512;
 /// Connections that read at the same time.
 const READERS: usize = 4;
 
+/// How often a writer whose disk refused tries again by itself.
+const PROBE_INTERVAL: Duration = Duration::from_secs(1);
+
 /// The schema, one file a step; the database's `user_version` counts the steps taken.
-const MIGRATIONS: &[&str] =
-    &[include_str!("schema/0001.sql"), include_str!("schema/0002.sql"), include_str!("schema/0007.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("schema/0001.sql"),
+    include_str!("schema/0002.sql"),
+    include_str!("schema/0005.sql"),
+    include_str!("schema/0007.sql"),
+];
 
 /// What a job leaves behind in its transaction: it is told whether the commit succeeded, and answers who waits.
 type Settle = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
-type Job = Box<dyn FnOnce(&Transaction) -> Settle + Send>;
+/// Work in the writer's next transaction, or, when there can be none, the reason to pass on to who waits.
+type Change = Box<dyn FnOnce(Result<&Transaction, StoreError>) -> Settle + Send>;
+
+enum Job {
+    Change(Change),
+    /// what cannot be done within a transaction
+    Alone(Box<dyn FnOnce(&mut Connection) + Send>),
+}
+
+/// Whether the store can write.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Writing {
+    /// The last transaction is on disk.
+    #[default]
+    Well,
+    /// The last transaction could not be made durable (a full or read-only disk, say) and was not acknowledged. The
+    /// writer tries again by itself.
+    Refused {
+        /// what the database said
+        why: String,
+    },
+    /// The writer's thread has ended while the store was in use: nothing will be written any more by this process.
+    Dead,
+}
+
+/// Says that the writer is dead, whichever way its thread ends.
+struct LastWill(watch::Sender<Writing>);
+
+impl Drop for LastWill {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            tracing::error!("the writer of the database has failed: this process must end and be started again");
+            self.0.send_replace(Writing::Dead);
+        }
+    }
+}
 
 /// The database file of one data folder.
 #[derive(Clone)]
 pub(super) struct Database {
     writer: SyncSender<Job>,
+    writing: watch::Receiver<Writing>,
     readers: Arc<Readers>,
 }
 
@@ -47,12 +91,18 @@ impl Database {
         let mut connection = connect(path, OpenFlags::default())?;
         migrate(&mut connection)?;
         let (writer, jobs) = sync_channel(QUEUE_LIMIT);
+        let (state, writing) = watch::channel(Writing::Well);
         std::thread::Builder::new()
             .name("journal-writer".into())
-            .spawn(move || write_groups(connection, &jobs))
+            .spawn(move || write_groups(connection, &jobs, &LastWill(state)))
             .map_err(|error| StoreError::Start(Arc::new(error)))?;
         let readers = Readers { path: path.to_owned(), permits: Semaphore::new(READERS), idle: Mutex::default() };
-        Ok(Self { writer, readers: Arc::new(readers) })
+        Ok(Self { writer, writing, readers: Arc::new(readers) })
+    }
+
+    /// Whether writes reach the disk, as a signal.
+    pub(super) fn writing(&self) -> watch::Receiver<Writing> {
+        self.writing.clone()
     }
 
     /// Runs `change` in the writer's next transaction; returns once that is on disk. An error undoes this change
@@ -66,17 +116,31 @@ impl Database {
         E: From<StoreError> + Send + 'static,
     {
         let (answer, answered) = oneshot::channel();
-        let job: Job = Box::new(move |transaction| {
-            let result = in_savepoint(transaction, change);
+        let change: Change = Box::new(move |transaction| {
+            let result = transaction.map_err(E::from).and_then(|transaction| in_savepoint(transaction, change));
             Box::new(move |committed| {
                 let _ = answer.send(result.and_then(|value| committed.map_err(E::from).map(|()| value)));
             })
         });
+        self.send(Job::Change(change))?;
+        answered.await.map_err(|_| StoreError::Stopped)?
+    }
+
+    /// Runs `work` on the writer's connection outside any transaction; the writes behind it wait.
+    pub(super) async fn alone<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Connection) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let (answer, answered) = oneshot::channel();
+        self.send(Job::Alone(Box::new(move |connection| drop(answer.send(work(connection))))))?;
+        answered.await.map_err(|_| StoreError::Stopped)?
+    }
+
+    fn send(&self, job: Job) -> Result<(), StoreError> {
         self.writer.try_send(job).map_err(|refused| match refused {
             TrySendError::Full(_) => StoreError::Busy,
             TrySendError::Disconnected(_) => StoreError::Stopped,
-        })?;
-        answered.await.map_err(|_| StoreError::Stopped)?
+        })
     }
 
     /// Runs `query` on a read-only connection, away from the event loop.
@@ -122,6 +186,13 @@ pub(super) fn connect_to_read(path: &Path) -> Result<Connection, StoreError> {
     connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY)
 }
 
+/// A connection that writes, to a database that no server uses, with the schema of this binary.
+pub(super) fn connect_to_write(path: &Path) -> Result<Connection, StoreError> {
+    let mut connection = connect(path, OpenFlags::default())?;
+    migrate(&mut connection)?;
+    Ok(connection)
+}
+
 fn connect(path: &Path, flags: OpenFlags) -> Result<Connection, StoreError> {
     let connection = Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
     connection.busy_timeout(std::time::Duration::from_secs(10))?;
@@ -130,8 +201,17 @@ fn connect(path: &Path, flags: OpenFlags) -> Result<Connection, StoreError> {
         connection.pragma_update(None, "journal_mode", "WAL")?;
         connection.pragma_update(None, "synchronous", "FULL")?;
         connection.pragma_update(None, "foreign_keys", "ON")?;
+        // What is deleted is overwritten wherever that costs no write of its own; forgetting somebody does the rest.
+        connection.pragma_update(None, "secure_delete", "FAST")?;
     }
+    // A page that makes no sense is an error as soon as it is read, not something to be interpreted.
+    connection.pragma_update(None, "cell_size_check", "ON")?;
     Ok(connection)
+}
+
+/// Steps of the schema that this binary knows.
+pub(super) fn known_schema() -> usize {
+    MIGRATIONS.len()
 }
 
 fn migrate(connection: &mut Connection) -> Result<(), StoreError> {
@@ -160,30 +240,169 @@ fn in_savepoint<T, E: From<StoreError>>(
     result
 }
 
-/// The writer's life: take what waits, do it in one transaction, commit, answer.
-fn write_groups(mut connection: Connection, jobs: &Receiver<Job>) {
-    while let Ok(first) = jobs.recv() {
-        let mut group = vec![first];
-        group.extend(jobs.try_iter().take(GROUP_LIMIT - 1));
-        write_group(&mut connection, group);
+/// The writer's life: take what waits, do it in one transaction, commit, answer. While the disk refuses, try by itself
+/// whether it still does: who waits for it need not.
+fn write_groups(mut connection: Connection, jobs: &Receiver<Job>, state: &LastWill) {
+    loop {
+        let refusing = *state.0.borrow() != Writing::Well;
+        let first = match if refusing { jobs.recv_timeout(PROBE_INTERVAL) } else { jobs.recv().map_err(Into::into) } {
+            Ok(job) => job,
+            Err(RecvTimeoutError::Timeout) => {
+                note(state, probe(&mut connection).err());
+                continue;
+            }
+            Err(RecvTimeoutError::Disconnected) => return,
+        };
+        let mut next = Some(first);
+        while let Some(job) = next.take() {
+            let mut group = match job {
+                Job::Change(change) => vec![change],
+                Job::Alone(work) => {
+                    work(&mut connection);
+                    break;
+                }
+            };
+            for job in jobs.try_iter().take(GROUP_LIMIT - 1) {
+                match job {
+                    Job::Change(change) => group.push(change),
+                    alone @ Job::Alone(_) => {
+                        next = Some(alone);
+                        break;
+                    }
+                }
+            }
+            note(state, write_group(&mut connection, group));
+        }
     }
 }
 
-fn write_group(connection: &mut Connection, group: Vec<Job>) {
+/// Says it once when writing begins to fail, and once when it works again.
+fn note(state: &LastWill, refused: Option<Arc<rusqlite::Error>>) {
+    let now = refused.map_or(Writing::Well, |error| Writing::Refused { why: error.to_string() });
+    state.0.send_if_modified(|before| {
+        match (&*before, &now) {
+            (Writing::Well, Writing::Refused { why }) => tracing::error!(
+                why,
+                "the disk refuses what must be made durable: nothing is acknowledged until it takes it again"
+            ),
+            (Writing::Refused { .. }, Writing::Well) => tracing::warn!("the disk takes writes again"),
+            _ => {}
+        }
+        let changed = *before != now;
+        *before = now;
+        changed
+    });
+}
+
+/// Whether a transaction can be made durable: writes again which schema this is.
+fn probe(connection: &mut Connection) -> Result<(), Arc<rusqlite::Error>> {
+    let mut attempt = || {
+        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let schema: u32 = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
+        transaction.pragma_update(None, "user_version", schema)?;
+        transaction.commit()
+    };
+    attempt().map_err(Arc::new)
+}
+
+/// Returns why the group could not be made durable, if it could not.
+fn write_group(connection: &mut Connection, group: Vec<Change>) -> Option<Arc<rusqlite::Error>> {
     let transaction = match connection.transaction_with_behavior(TransactionBehavior::Immediate) {
         Ok(transaction) => transaction,
         Err(error) => {
-            // Jobs need a transaction to run in; dropping them tells who waits that the store gave no answer.
-            tracing::error!(%error, waiting = group.len(), "cannot begin a transaction: these writes are refused");
-            return;
+            tracing::debug!(%error, writes = group.len(), "cannot begin a transaction: these writes are refused");
+            let error = Arc::new(error);
+            for change in group {
+                change(Err(StoreError::Commit(error.clone())))(Ok(()));
+            }
+            return Some(error);
         }
     };
-    let settles: Vec<Settle> = group.into_iter().map(|job| job(&transaction)).collect();
+    let mut settles = Vec::with_capacity(group.len());
+    for change in group {
+        // A statement that fails on a full disk can take the whole transaction with it; what came after it would be
+        // written piece by piece, outside any.
+        let open = !transaction.is_autocommit();
+        settles.push(change(if open { Ok(&transaction) } else { Err(StoreError::RolledBack) }));
+    }
     let committed = transaction.commit().map_err(|error| {
-        tracing::error!(%error, writes = settles.len(), "cannot commit: none of these writes is acknowledged");
+        tracing::debug!(%error, writes = settles.len(), "cannot commit: none of these writes is acknowledged");
         Arc::new(error)
     });
     for settle in settles {
         settle(committed.clone().map_err(StoreError::Commit));
+    }
+    committed.err()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::{Store, fixture};
+
+    #[tokio::test]
+    async fn a_write_that_panics_is_heard_of_and_ends_all_writing() {
+        let (_folder, store) = fixture::store();
+        let mut writing = store.writing();
+        assert_eq!(*writing.borrow(), Writing::Well);
+        let lost = store.write(|_| -> Result<(), StoreError> { panic!("a mistake in the program") }).await;
+        assert!(matches!(lost, Err(StoreError::Stopped)), "{lost:?}");
+        assert_eq!(*writing.wait_for(|writing| *writing != Writing::Well).await.unwrap(), Writing::Dead);
+        let refused = store.write(|_| Ok::<_, StoreError>(())).await;
+        assert!(matches!(refused, Err(StoreError::Stopped)), "{refused:?}");
+    }
+
+    #[tokio::test]
+    async fn a_transaction_that_is_lost_on_the_way_takes_no_neighbour_with_it_unheard() {
+        let (_folder, store) = fixture::store();
+        let held = hold_writer(&store).await;
+        // All three are in one group: the second loses the transaction, as a full disk may.
+        let write = |id: &'static str| {
+            store.write(move |transaction| {
+                let insert = "INSERT INTO learner (id, created_at) VALUES (?1, 0)";
+                Ok::<_, StoreError>(transaction.execute(insert, [id])?)
+            })
+        };
+        let lose = store.write(|transaction| Ok::<_, StoreError>(transaction.execute_batch("ROLLBACK")?));
+        let all = async { tokio::join!(write("a"), lose, write("b")) };
+        let (first, lost, second) = tokio::join!(all, async { held.send(()).unwrap() }).0;
+        assert!(first.is_err() && lost.is_err() && second.is_err(), "{first:?} {lost:?} {second:?}");
+        let rows = store.read(|connection| {
+            Ok::<i64, StoreError>(connection.query_row("SELECT count(*) FROM learner", [], |row| row.get(0))?)
+        });
+        assert_eq!(rows.await.unwrap(), 0, "nothing of what was refused is there");
+        assert_eq!(write("c").await.unwrap(), 1, "and the writer goes on");
+    }
+
+    /// Keeps the writer busy until the sender is used, so that what is sent meanwhile makes one group.
+    async fn hold_writer(store: &Store) -> std::sync::mpsc::Sender<()> {
+        let (release, released) = std::sync::mpsc::channel();
+        let (begun, begins) = oneshot::channel();
+        let database = store.database.clone();
+        tokio::spawn(async move {
+            let work = move |_: &mut Connection| {
+                let _ = begun.send(());
+                let _ = released.recv();
+                Ok(())
+            };
+            database.alone(work).await
+        });
+        begins.await.unwrap();
+        release
+    }
+
+    #[test]
+    fn a_step_of_the_schema_that_fails_leaves_the_old_state() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("invigil.sqlite");
+        let old = Connection::open(&path).unwrap();
+        old.execute_batch(MIGRATIONS[0]).unwrap();
+        // The next step adds this column: it cannot.
+        old.execute_batch("ALTER TABLE platform ADD COLUMN origins TEXT; PRAGMA user_version = 1;").unwrap();
+        let before: i64 = old.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0)).unwrap();
+        assert!(matches!(Database::open(&path), Err(StoreError::Database(_))));
+        let after: i64 = old.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0)).unwrap();
+        let version: i64 = old.pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
+        assert_eq!((after, version), (before, 1));
     }
 }

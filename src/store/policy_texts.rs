@@ -1,6 +1,6 @@
 //! The text of every policy pack under which a session was ever opened.
 
-use rusqlite::{OptionalExtension as _, Transaction};
+use rusqlite::{Connection, OptionalExtension as _, Transaction};
 
 use super::sessions::PackInForce;
 use super::{Store, StoreError};
@@ -11,12 +11,7 @@ impl Store {
     /// # Errors
     /// When the store cannot read.
     pub async fn policy_texts(&self) -> Result<Vec<(String, String)>, StoreError> {
-        self.read(|connection| {
-            let mut statement = connection.prepare_cached("SELECT label, text FROM policy_text ORDER BY label")?;
-            let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
-            Ok(rows.collect::<Result<_, _>>()?)
-        })
-        .await
+        self.read(all).await
     }
 
     /// The id of the pack that a project goes by; empty when there is no such project.
@@ -34,6 +29,12 @@ impl Store {
         })
         .await
     }
+}
+
+pub(super) fn all(connection: &Connection) -> Result<Vec<(String, String)>, StoreError> {
+    let mut statement = connection.prepare_cached("SELECT label, text FROM policy_text ORDER BY label")?;
+    let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    Ok(rows.collect::<Result<_, _>>()?)
 }
 
 /// Keeps a pack. A label with a digest can have one text only; a pack without version is kept as it was last used.

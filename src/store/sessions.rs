@@ -4,7 +4,7 @@ use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
 
 use super::journal::{AppendError, Batch, SessionKey};
 use super::outbox::{self, NewDelivery};
-use super::{Store, StoreError, policy_texts};
+use super::{Store, StoreError, checksum, policy_texts};
 use crate::log::{self, Carried, Delivery, EventType, Facts, LessonKind, PlatformStatus, SessionOpened};
 use crate::verdict::History;
 
@@ -298,9 +298,13 @@ fn insert(transaction: &Transaction, new: &NewSession) -> Result<SessionKey, rus
 
 fn record_verdict(transaction: &Transaction, closing: &Closing) -> Result<(), rusqlite::Error> {
     let session = closing.batch.session.0;
+    let checksum = checksum::of_verdict(session, 1, &closing.verdict);
     transaction
-        .prepare_cached("INSERT INTO verdict (session, version, status, body, created_at) VALUES (?1, 1, ?2, ?3, ?4)")?
-        .execute(params![session, closing.status, closing.verdict, closing.now_ms])?;
+        .prepare_cached(
+            "INSERT INTO verdict (session, version, status, body, created_at, checksum)
+             VALUES (?1, 1, ?2, ?3, ?4, ?5)",
+        )?
+        .execute(params![session, closing.status, closing.verdict, closing.now_ms, checksum])?;
     transaction
         .prepare_cached("UPDATE session SET closed_at = ?2 WHERE key = ?1")?
         .execute(params![session, closing.now_ms])?;
@@ -409,7 +413,7 @@ fn prior_lessons(connection: &Connection, new: &NewSession, position: i64) -> Re
 /// The learner's closed sessions in the project by their latest verdicts, in the order of opening.
 fn history_of(connection: &Connection, new: &NewSession, prior_online_ms: i64) -> Result<History, StoreError> {
     let mut statement = connection.prepare_cached(
-        "SELECT session.lesson, verdict.body FROM session JOIN verdict ON verdict.session = session.key
+        "SELECT session.lesson, verdict.body, session.key, verdict.version, verdict.checksum FROM session JOIN verdict ON verdict.session = session.key
          WHERE session.learner = ?1 AND session.project = ?2
            AND verdict.version = (SELECT max(version) FROM verdict AS later WHERE later.session = session.key)
          ORDER BY session.key",
@@ -417,7 +421,8 @@ fn history_of(connection: &Connection, new: &NewSession, prior_online_ms: i64) -
     let mut rows = statement.query([&new.learner, &new.project])?;
     let mut history = History::new(prior_online_ms);
     while let Some(row) = rows.next()? {
-        let (lesson, body): (String, String) = (row.get(0)?, row.get(1)?);
+        let lesson: String = row.get(0)?;
+        let body = checksum::intact_verdict(row.get(2)?, row.get(3)?, row.get(1)?, row.get(4)?)?;
         let verdict = serde_json::from_str(&body)
             .map_err(|error| StoreError::Corrupt { what: "verdict", why: error.to_string() })?;
         history.add(&lesson, &verdict);

@@ -1,8 +1,11 @@
 //! Whole parts of the server from outside, in one binary: one module a subject, and nothing else here.
 mod backtest;
+mod backup;
 mod crash;
 mod durability;
+mod faults;
 mod harness;
+mod migration;
 mod policies;
 mod python_client;
 mod refusals;

@@ -3,6 +3,7 @@
 //! Real sockets, a real database, real models; only the time is the test's. The server as a process of its own is in
 //! [`process`].
 
+pub mod disk;
 pub mod process;
 pub mod pupil;
 pub mod trace;
@@ -13,7 +14,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use invigil::clock::{Clock, Entropy};
 use invigil::config::{Config, Webhook};
-use invigil::lifecycle::{Server, ServerConfig};
+use invigil::lifecycle::{Server, ServerConfig, StartError};
 use invigil::log::{Digest, parse_line};
 use invigil::policy::Policy;
 use invigil::session::Session;
@@ -111,9 +112,22 @@ impl Stage {
     /// A server with these clocks; `edit` may change its configuration, and write into its folder.
     pub async fn start_with(clock: Clock, wall: Clock, edit: impl FnOnce(&Path, &mut Config)) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let server = serve(folder.path(), &clock, &wall, |config| edit(folder.path(), config)).await;
+        let server = serve(folder.path(), &clock, &wall, |config| edit(folder.path(), config)).await.unwrap();
         let operator = Api::new(&server.public_url, &server.operator_key);
         Self { folder, clock, wall, server: Some(server), operator }
+    }
+
+    /// A server in a folder that is not new.
+    pub async fn start_in(folder: TempDir, clock: Clock, wall: Clock) -> Self {
+        let server = serve(folder.path(), &clock, &wall, |_| ()).await.unwrap();
+        let operator = Api::new(&server.public_url, &server.operator_key);
+        Self { folder, clock, wall, server: Some(server), operator }
+    }
+
+    /// Why a server does not start in this folder.
+    pub async fn refused(folder: &Path) -> String {
+        let clock = Clock::manual(START_MS);
+        serve(folder, &clock, &clock, |_| ()).await.err().expect("it must not start").to_string()
     }
 
     /// Both clocks move together.
@@ -131,7 +145,7 @@ impl Stage {
     pub async fn restart_with(&mut self, edit: impl FnOnce(&Path, &mut Config)) {
         self.server.take().unwrap().stop().await;
         let folder = self.folder.path();
-        let server = serve(folder, &self.clock, &self.wall, |config| edit(folder, config)).await;
+        let server = serve(folder, &self.clock, &self.wall, |config| edit(folder, config)).await.unwrap();
         self.operator = Api::new(&server.public_url, &server.operator_key);
         self.server = Some(server);
     }
@@ -152,7 +166,12 @@ impl Stage {
     }
 }
 
-async fn serve(folder: &Path, clock: &Clock, wall: &Clock, edit: impl FnOnce(&mut Config)) -> Server {
+async fn serve(
+    folder: &Path,
+    clock: &Clock,
+    wall: &Clock,
+    edit: impl FnOnce(&mut Config),
+) -> Result<Server, StartError> {
     let mut config = Config {
         listen: "127.0.0.1:0".parse().unwrap(),
         data_folder: folder.to_owned(),
@@ -163,7 +182,7 @@ async fn serve(folder: &Path, clock: &Clock, wall: &Clock, edit: impl FnOnce(&mu
     config.vision.workers = 1;
     edit(&mut config);
     let (clock, wall) = (clock.clone(), wall.clone());
-    Server::start(ServerConfig { config, clock, wall, entropy: Entropy::system() }).await.unwrap()
+    Server::start(ServerConfig { config, clock, wall, entropy: Entropy::system() }).await
 }
 
 impl Course {

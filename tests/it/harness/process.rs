@@ -9,7 +9,7 @@ use std::thread::JoinHandle;
 
 use invigil::policy::Policy;
 use serde_json::Value;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 use super::{Api, models, quick_pack};
 
@@ -35,6 +35,8 @@ pub struct Process {
 /// What a server writes to its standard error, line by line, and who reads it.
 struct Log {
     lines: Arc<Mutex<Vec<String>>>,
+    /// changes with every line
+    grown: watch::Receiver<()>,
     reader: Option<JoinHandle<()>>,
 }
 
@@ -49,6 +51,11 @@ impl Home {
 
     pub fn path(&self) -> &Path {
         self.folder.path()
+    }
+
+    /// The server's data folder.
+    pub fn data(&self) -> PathBuf {
+        self.folder.path().join("data")
     }
 
     /// The pack `QUICK`, as the server reads it.
@@ -85,11 +92,12 @@ impl Process {
         let lines = Arc::new(Mutex::new(Vec::new()));
         let (serving, served) = oneshot::channel();
         let stderr = BufReader::new(child.stderr.take().unwrap());
+        let (grows, grown) = watch::channel(());
         let reader = std::thread::spawn({
             let lines = lines.clone();
-            move || read_log(stderr, &lines, serving)
+            move || read_log(stderr, &lines, serving, &grows)
         });
-        let log = Log { lines, reader: Some(reader) };
+        let log = Log { lines, grown, reader: Some(reader) };
         match served.await {
             Ok(address) => Ok(Self { child, address, log }),
             Err(_) => {
@@ -98,6 +106,20 @@ impl Process {
                 Err(log.all().join("\n"))
             }
         }
+    }
+
+    /// Returns once the server has said something with `words` in it, `times` times in all.
+    pub fn said(&self, words: &'static str, times: usize) -> impl Future<Output = ()> + 'static {
+        let (lines, mut grown) = (self.log.lines.clone(), self.log.grown.clone());
+        async move {
+            let said = |_: &()| lines.lock().unwrap().iter().filter(|line| line.contains(words)).count() >= times;
+            grown.wait_for(said).await.unwrap_or_else(|_| panic!("the server ended without saying {words:?}"));
+        }
+    }
+
+    /// Everything that it has said so far.
+    pub fn log(&self) -> Vec<String> {
+        self.log.lines.lock().unwrap().clone()
     }
 
     /// Ends it by SIGKILL. Returns the errors that it had complained of.
@@ -115,7 +137,7 @@ impl Process {
 
     fn errors(&mut self) -> Vec<String> {
         self.child.wait().unwrap();
-        let log = Log { lines: self.log.lines.clone(), reader: self.log.reader.take() };
+        let log = Log { lines: self.log.lines.clone(), grown: self.log.grown.clone(), reader: self.log.reader.take() };
         log.all().into_iter().filter(|line| line.contains(r#""level":"ERROR""#)).collect()
     }
 
@@ -147,7 +169,12 @@ impl Log {
     }
 }
 
-fn read_log(stderr: impl BufRead, lines: &Mutex<Vec<String>>, serving: oneshot::Sender<SocketAddr>) {
+fn read_log(
+    stderr: impl BufRead,
+    lines: &Mutex<Vec<String>>,
+    serving: oneshot::Sender<SocketAddr>,
+    grows: &watch::Sender<()>,
+) {
     let mut serving = Some(serving);
     for line in stderr.lines().map_while(Result::ok) {
         let said: Value = serde_json::from_str(&line).unwrap_or_default();
@@ -158,5 +185,6 @@ fn read_log(stderr: impl BufRead, lines: &Mutex<Vec<String>>, serving: oneshot::
             let _ = serving.send(address);
         }
         lines.lock().unwrap().push(line);
+        grows.send_replace(());
     }
 }
