@@ -3,6 +3,7 @@ mod crash;
 mod durability;
 mod harness;
 mod python_client;
+mod quota;
 mod refusals;
 mod replay;
 mod session;
