@@ -28,6 +28,8 @@ pub mod delivery;
 pub mod demo;
 /// What is wrong with an installation, and what to do about it.
 pub mod doctor;
+/// Who may be enrolled in what, and which plans may be approved.
+pub mod enrolment;
 /// The WebSocket: handshake, frames, flow control.
 pub mod gateway;
 /// A server from its start to its end.
@@ -53,8 +55,8 @@ pub mod vision;
 mod tests {
     use std::path::{Path, PathBuf};
 
-    /// What makes a verdict may depend on nothing but the log and the policy.
-    const PURE: [&str; 6] = ["log", "session", "rules", "policy", "verdict", "schedule"];
+    /// What makes a verdict may depend on nothing but the log and the policy, and who is enrolled on nothing but facts.
+    const PURE: [&str; 7] = ["log", "session", "rules", "policy", "enrolment", "verdict", "schedule"];
     /// Ways to the network, the disk, a database, a model, a clock or a generator of randomness.
     const IMPURE: [&str; 26] = [
         "tokio",

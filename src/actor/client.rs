@@ -58,7 +58,7 @@ impl Live {
         if let Some(connection) = &mut self.connection {
             connection.welcomed = true;
         }
-        let pause = self.schedule.pause(&self.schedule_now());
+        let pause = self.pause();
         self.told_pause = pause;
         let duration_ms = self.fold.opened().map_or(0, |opened| opened.duration_ms);
         self.tell(ServerMessage::Welcome(Welcome {

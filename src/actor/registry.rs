@@ -15,7 +15,7 @@ use super::mailbox::{Handle, MAILBOX_LIMIT, Message};
 use super::services::Services;
 use crate::api::doors::{CloseReason, CloseRefusal, OpenRefusal, OpenSession, OpenedSession, SessionDoor};
 use crate::auth::keys::DataKey;
-use crate::log::{self, Body, Delivery};
+use crate::log::{self, Body};
 use crate::rules::online_quota;
 use crate::schedule::Seed;
 use crate::store::sessions::{NewSession, OpenError, PackInForce};
@@ -258,7 +258,8 @@ impl Registry {
             learner: request.learner,
             project: request.project,
             lesson: request.lesson,
-            policy: PackInForce { label: policy.label(), text: policy.text.clone() },
+            policy: PackInForce::of(policy),
+            makeup: request.makeup,
             sealed_seed,
             sessions_per_learner: services.limits.sessions_per_learner,
             now_ms,
@@ -269,10 +270,7 @@ impl Registry {
             OpenRefusal::Busy { retry_after_ms: RETRY_AFTER_MS }
         })?;
         let facts = &opened.opened.facts;
-        let online_left_ms = (facts.delivery == Delivery::Blended).then(|| {
-            let quota_ms = online_quota::quota_ms(facts, &policy.parameters);
-            (quota_ms - facts.online_used_ms).max(0)
-        });
+        let online_left_ms = online_quota::left_ms(0, facts, &policy.parameters);
         let furthest_before_ms = facts.furthest_before_ms.unwrap_or(0);
         Ok(OpenedSession { session: id, furthest_before_ms, online_left_ms })
     }
@@ -361,6 +359,8 @@ fn refusal(error: OpenError) -> OpenRefusal {
         OpenError::NoPhoto => OpenRefusal::NoPhoto,
         OpenError::Store(error) => OpenRefusal::Store(error),
         OpenError::TooManyOpen(open) => OpenRefusal::TooManyOpen { open },
+        OpenError::NotTheMakeup => OpenRefusal::NotTheMakeup,
+        OpenError::QuotaSpent { clause } => OpenRefusal::QuotaSpent { clause },
         OpenError::UnknownLesson | OpenError::StillOpen(_) => {
             tracing::error!(%error, "a session was refused for a reason that the API should have seen");
             OpenRefusal::Busy { retry_after_ms: RETRY_AFTER_MS }

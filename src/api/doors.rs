@@ -20,6 +20,8 @@ pub struct OpenSession {
     pub project: String,
     /// a lesson of that project
     pub lesson: String,
+    /// the make-up approval under which it is held
+    pub makeup: Option<String>,
 }
 
 /// A session as it was opened; its first log line is on disk.
@@ -47,7 +49,13 @@ pub enum OpenRefusal {
     PolicyNotInForce(NotInForce),
     /// Nothing that is watched now could still be credited.
     #[error("the online hours of this project are used up")]
-    QuotaSpent,
+    QuotaSpent {
+        /// the clause of the quota
+        clause: String,
+    },
+    /// The make-up is not one of this learner, project and lesson.
+    #[error("this learner has no such make-up of this lesson")]
+    NotTheMakeup,
     /// The learner has as many sessions open as one may.
     #[error("the learner has {open} sessions open already")]
     TooManyOpen {

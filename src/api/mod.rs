@@ -1,4 +1,4 @@
-//! REST for platforms and the operator, under `/api/v1`: JSON, problems as problem+json, OpenAPI out of the code.
+//! REST for platforms and the office, under `/api/v1`: JSON, problems as problem+json, OpenAPI out of the code.
 //!
 //! Handlers are thin: who may, what is wrong with the request, one call of the store or through a door. The rules of
 //! training are not here, and live sessions are behind [`doors::SessionDoor`].
@@ -27,10 +27,14 @@ pub mod forgetting;
 mod keys;
 mod learners;
 pub mod listing;
+mod makeups;
 mod own_platform;
+mod persons;
 mod platforms;
 pub mod problem;
 mod projects;
+#[cfg(test)]
+mod roles;
 mod sessions;
 pub mod validate;
 
@@ -40,6 +44,7 @@ use problem::Problem;
 use crate::auth::keys::Keys;
 use crate::auth::token;
 use crate::clock::{Clock, Entropy};
+use crate::policy::{Policies, Policy};
 use crate::store::Store;
 
 /// Says what is wrong with the address of a webhook, if it is plain from the address alone.
@@ -66,6 +71,8 @@ pub struct ApiState {
     pub public_url: String,
     /// identifiers of the policy packs that a project may choose; the first is the default
     pub policies: Arc<[String]>,
+    /// the packs themselves: by their enrolment rules plans are approved and learners enrolled
+    pub packs: Arc<Policies>,
     /// whether a webhook may go over plain HTTP
     pub allow_http_webhooks: bool,
     /// a further check of webhook addresses
@@ -110,6 +117,18 @@ impl ApiState {
         self.entropy.id(self.clock.now_ms()).to_string()
     }
 
+    /// The version of a policy pack that is in force today.
+    fn pack_in_force(&self, id: &str) -> Result<Arc<Policy>, Problem> {
+        let found = self.packs.in_force(id, self.clock.now_ms());
+        found.cloned().map_err(|error| Problem::policy_not_in_force(error.to_string()))
+    }
+
+    /// How long a ban lasts, years: a platform has no policy pack of its own, so the installation's first one says.
+    fn ban_years(&self) -> i64 {
+        let first = self.policies.first().and_then(|id| self.packs.in_force(id, self.clock.now_ms()).ok());
+        first.map_or_else(|| Policy::default().enrolment.ban_years, |policy| policy.enrolment.ban_years)
+    }
+
     /// The address at which learners' pages stream.
     fn stream_url(&self) -> String {
         let base = self.public_url.trim_end_matches('/');
@@ -122,8 +141,8 @@ impl ApiState {
 #[openapi(
     info(
         title = "invigil",
-        description = "Platforms enrol learners, open sessions and read verdicts; the operator approves. Times are \
-                       milliseconds since the Unix epoch. Refusals are problem+json (RFC 9457) and name the field.",
+        description = "Platforms enrol learners, open sessions and read verdicts; the office approves: the operator, \
+                       supervisors, and auditors, who only read. Times are milliseconds since the Unix epoch. Refusals are problem+json (RFC 9457) and name the field.",
     ),
     servers((url = "/api/v1")),
     components(schemas(problem::Problem)),
@@ -138,7 +157,7 @@ impl Modify for ApiKeyScheme {
     fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
         let scheme = HttpBuilder::new()
             .scheme(HttpAuthScheme::Bearer)
-            .description(Some("`ivk_…`: the operator's key, or one of a platform's"))
+            .description(Some("`ivk_…`: the operator's key, or one of a supervisor, an auditor or a platform"))
             .build();
         document.components.get_or_insert_default().add_security_scheme("api_key", SecurityScheme::Http(scheme));
     }
@@ -150,9 +169,11 @@ fn documented_routes() -> OpenApiRouter<ApiState> {
         .merge(keys::routes())
         .merge(own_platform::routes())
         .merge(learners::routes())
+        .merge(persons::routes())
         .merge(face_photos::routes())
         .merge(projects::routes())
         .merge(enrolments::routes())
+        .merge(makeups::routes())
         .merge(sessions::routes())
 }
 

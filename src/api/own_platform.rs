@@ -43,7 +43,7 @@ async fn read_own_platform(
     State(state): State<ApiState>,
     OwnPlatform(platform): OwnPlatform,
 ) -> Answer<PlatformRecord> {
-    state.store.platform(&platform).await?.map(Json).ok_or_else(|| Problem::no_such("platform"))
+    state.store.platform(&platform, state.clock.now_ms()).await?.map(Json).ok_or_else(|| Problem::no_such("platform"))
 }
 
 /// Sets where webhooks go; answers with a new secret, which is shown this once

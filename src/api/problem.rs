@@ -23,6 +23,17 @@ pub struct FieldProblem {
     pub problem: String,
 }
 
+/// A rule that forbids something.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct BrokenRule {
+    /// the rule, as docs/rules.md names it
+    pub rule: &'static str,
+    /// the clause that the rule follows from
+    pub clause: String,
+    /// what it is about this time
+    pub detail: String,
+}
+
 /// Why a request was refused. Nothing was changed, unless the detail says so.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct Problem {
@@ -47,7 +58,11 @@ pub struct Problem {
     pub rule: Option<&'static str>,
     /// the clause that the rule follows from
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub clause: Option<&'static str>,
+    #[schema(value_type = Option<String>)]
+    pub clause: Option<Box<str>>,
+    /// all rules that forbid it, where several are checked together; the first is `rule`
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub refusals: Vec<BrokenRule>,
 }
 
 macro_rules! kinds {
@@ -80,6 +95,12 @@ kinds! {
     conflict: CONFLICT, "conflict", "That conflicts with what is there";
     /// 409: a rule about enrolments forbids it.
     enrolment_refused: CONFLICT, "enrolment-refused", "A rule forbids this enrolment";
+    /// 409: the plan of a project says too little to be judged.
+    plan_incomplete: CONFLICT, "plan-incomplete", "The project's application is incomplete";
+    /// 409: rules about plans forbid it.
+    plan_refused: CONFLICT, "plan-refused", "Rules forbid this plan";
+    /// 409: the project's learners were assessed, and it is over.
+    assessed: CONFLICT, "assessed", "The project's learners were assessed";
     /// 409: the learner has no part in the project.
     not_enrolled: CONFLICT, "not-enrolled", "The learner is not enrolled";
     /// 409: the learner has no enrolment photo.
@@ -111,7 +132,8 @@ kinds! {
 impl Problem {
     fn new(status: StatusCode, kind: &'static str, title: &'static str, detail: String) -> Self {
         let (status, detail) = (status.as_u16(), detail.into());
-        Self { kind, title, status, detail, errors: Vec::new(), retry_after_ms: None, rule: None, clause: None }
+        let (errors, refusals) = (Vec::new(), Vec::new());
+        Self { kind, title, status, detail, errors, retry_after_ms: None, rule: None, clause: None, refusals }
     }
 
     /// 422 for a single field.
@@ -133,8 +155,17 @@ impl Problem {
     }
 
     /// Names the rule that forbids it, and its clause.
-    pub fn breaking(mut self, rule: &'static str, clause: &'static str) -> Self {
-        (self.rule, self.clause) = (Some(rule), Some(clause));
+    pub fn breaking(mut self, rule: &'static str, clause: impl Into<Box<str>>) -> Self {
+        (self.rule, self.clause) = (Some(rule), Some(clause.into()));
+        self
+    }
+
+    /// Names all rules that forbid it.
+    pub fn breaking_all(mut self, refusals: Vec<BrokenRule>) -> Self {
+        if let Some(first) = refusals.first() {
+            self = self.breaking(first.rule, first.clause.as_str());
+        }
+        self.refusals = refusals;
         self
     }
 

@@ -72,7 +72,7 @@ fn read_or_create(path: &Path, entropy: &Entropy) -> Result<ApiKey, OperatorKeyE
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::api_keys::KeyHolder;
+    use crate::store::api_keys::Role;
     use crate::store::fixture;
 
     #[tokio::test]
@@ -83,7 +83,7 @@ mod tests {
         let first = ensure_operator_key(folder.path(), &store, &clock, &Entropy::seeded(1)).await.unwrap();
         let second = ensure_operator_key(folder.path(), &store, &clock, &Entropy::seeded(2)).await.unwrap();
         assert_eq!(first, second);
-        assert_eq!(store.key_holder(first.hash()).await.unwrap(), Some(KeyHolder::Operator));
+        assert_eq!(store.key_holder(first.hash()).await.unwrap().unwrap().role, Role::Operator);
         let mode = std::fs::metadata(folder.path().join(OPERATOR_FILE)).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
     }
@@ -97,7 +97,7 @@ mod tests {
         std::fs::remove_file(folder.path().join(OPERATOR_FILE)).unwrap();
         let new = ensure_operator_key(folder.path(), &store, &clock, &entropy).await.unwrap();
         assert_eq!(store.key_holder(old.hash()).await.unwrap(), None);
-        assert_eq!(store.key_holder(new.hash()).await.unwrap(), Some(KeyHolder::Operator));
+        assert_eq!(store.key_holder(new.hash()).await.unwrap().unwrap().role, Role::Operator);
     }
 
     #[tokio::test]

@@ -215,6 +215,7 @@ fn api_router(config: &Config, services: &Arc<Services>, sessions: &Registry, pu
         photos: Arc::new(doors::Photos(services.clone())),
         public_url: public_url.to_owned(),
         policies: services.policies.names(),
+        packs: Arc::new(services.policies.clone()),
         allow_http_webhooks: config.webhook.allow_http,
         webhook_guard: Arc::new(move |url| {
             address_guard::check_url(url.as_str(), &webhook).map(drop).map_err(|error| error.to_string())

@@ -1,11 +1,18 @@
 //! Sessions: opened with their facts, owned by one owner at a time, closed together with verdict and outbox row.
 
+use std::sync::Arc;
+
 use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
+use serde::Serialize;
 
 use super::journal::{AppendError, Batch, SessionKey};
+use super::makeups;
 use super::outbox::{self, NewDelivery};
+use super::platforms::{STATUS_COLUMNS, status_in_force};
 use super::{Store, StoreError, checksum, policy_texts};
 use crate::log::{self, Carried, Delivery, EventType, Facts, LessonKind, PlatformStatus, SessionOpened};
+use crate::policy::Policy;
+use crate::rules::{Rule, online_quota};
 use crate::verdict::History;
 
 /// The policy pack by which a session is judged from its opening to its end, and ever after.
@@ -15,6 +22,15 @@ pub struct PackInForce {
     pub label: String,
     /// the whole pack: kept, so that a later configuration without it strands no session and no verdict
     pub text: String,
+    /// the same, read
+    pub policy: Arc<Policy>,
+}
+
+impl PackInForce {
+    /// A pack that is in force.
+    pub fn of(policy: &Arc<Policy>) -> Self {
+        Self { label: policy.label(), text: policy.text.clone(), policy: policy.clone() }
+    }
 }
 
 /// A session to be opened.
@@ -32,6 +48,8 @@ pub struct NewSession {
     pub lesson: String,
     /// the pack that is in force
     pub policy: PackInForce,
+    /// the make-up approval under which it is held
+    pub makeup: Option<String>,
     /// the schedule's seed, sealed
     pub sealed_seed: Vec<u8>,
     /// sessions that one learner may have open
@@ -49,6 +67,22 @@ pub struct Opened {
     pub opened: SessionOpened,
 }
 
+/// The data of the first log line: what the fold reads, and what is for the record only.
+#[derive(Serialize)]
+struct FirstLine<'a> {
+    #[serde(flatten)]
+    opened: &'a SessionOpened,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    makeup: Option<MakeupMark<'a>>,
+}
+
+/// The make-up approval under which a session is held.
+#[derive(Serialize)]
+struct MakeupMark<'a> {
+    id: &'a str,
+    reference: &'a str,
+}
+
 /// Why a session was not opened; nothing is stored then.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum OpenError {
@@ -61,6 +95,15 @@ pub enum OpenError {
     /// The learner has no enrolled photo.
     #[error("the learner has no enrolment photo")]
     NoPhoto,
+    /// The make-up is not one of this learner, project and lesson.
+    #[error("this learner has no such make-up of this lesson")]
+    NotTheMakeup,
+    /// Nothing that is watched now could still be credited.
+    #[error("the online hours of this project are used up")]
+    QuotaSpent {
+        /// the clause of the quota
+        clause: String,
+    },
     /// The learner has as many sessions open as one may.
     #[error("the learner has {0} sessions open already")]
     TooManyOpen(usize),
@@ -115,9 +158,13 @@ impl Store {
         let tails = self.tails.clone();
         self.write(move |transaction| {
             let opened = opening(transaction, &new)?;
+            let reference = makeup_reference(transaction, &new)?;
             policy_texts::keep(transaction, &new.policy)?;
             let key = insert(transaction, &new)?;
-            let mut line = log::write::server_line(1, new.now_ms, EventType::SessionOpened, &opened);
+            let makeup = new.makeup.as_deref().zip(reference.as_deref());
+            let makeup = makeup.map(|(id, reference)| MakeupMark { id, reference });
+            let first = FirstLine { opened: &opened, makeup };
+            let mut line = log::write::server_line(1, new.now_ms, EventType::SessionOpened, &first);
             line.push('\n');
             tails.enter(key);
             let batch = Batch { session: key, epoch: 0, first_n: 1, count: 1, lines: line.into_bytes() };
@@ -289,10 +336,19 @@ fn client_key(connection: &Connection, session: SessionKey) -> Result<Option<Vec
 fn insert(transaction: &Transaction, new: &NewSession) -> Result<SessionKey, rusqlite::Error> {
     transaction
         .prepare_cached(
-            "INSERT INTO session (id, platform, learner, project, lesson, seed, opened_at)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+            "INSERT INTO session (id, platform, learner, project, lesson, makeup, seed, opened_at)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
         )?
-        .execute(params![new.id, new.platform, new.learner, new.project, new.lesson, new.sealed_seed, new.now_ms])?;
+        .execute(params![
+            new.id,
+            new.platform,
+            new.learner,
+            new.project,
+            new.lesson,
+            new.makeup,
+            new.sealed_seed,
+            new.now_ms
+        ])?;
     Ok(SessionKey(transaction.last_insert_rowid()))
 }
 
@@ -311,6 +367,12 @@ fn record_verdict(transaction: &Transaction, closing: &Closing) -> Result<(), ru
     Ok(())
 }
 
+fn makeup_reference(connection: &Connection, new: &NewSession) -> Result<Option<String>, OpenError> {
+    let Some(makeup) = &new.makeup else { return Ok(None) };
+    let of = (new.learner.as_str(), new.project.as_str(), new.lesson.as_str());
+    makeups::reference(connection, makeup, of)?.map(Some).ok_or(OpenError::NotTheMakeup)
+}
+
 /// What the first log line will say.
 fn opening(connection: &Connection, new: &NewSession) -> Result<SessionOpened, OpenError> {
     refuse_too_many(connection, new)?;
@@ -321,6 +383,12 @@ fn opening(connection: &Connection, new: &NewSession) -> Result<SessionOpened, O
     }
     let history = history_of(connection, new, prior_online_ms)?;
     let prior = prior_lessons(connection, new, lesson.position)?;
+    let facts = history.facts(&new.lesson, &prior, lesson.facts);
+    let policy = &new.policy.policy;
+    if online_quota::left_ms(0, &facts, &policy.parameters) == Some(0) {
+        let clause = policy.clause(Rule::OnlineQuota);
+        return Err(OpenError::QuotaSpent { clause: format!("{}：{}", clause.source, clause.text) });
+    }
     Ok(SessionOpened {
         session: new.id.clone(),
         platform: new.platform.clone(),
@@ -329,7 +397,7 @@ fn opening(connection: &Connection, new: &NewSession) -> Result<SessionOpened, O
         lesson: new.lesson.clone(),
         policy: new.policy.label.clone(),
         duration_ms: lesson.duration_ms,
-        facts: history.facts(&new.lesson, &prior, lesson.facts),
+        facts,
     })
 }
 
@@ -356,24 +424,25 @@ struct LessonRow {
 
 fn lesson_of(connection: &Connection, new: &NewSession) -> Result<Option<LessonRow>, StoreError> {
     let row = |row: &rusqlite::Row| {
-        let word: (String, String, String) = (row.get(2)?, row.get(3)?, row.get(4)?);
+        let word: (PlatformStatus, String, String) =
+            (status_in_force(row, 0, new.now_ms)?.into(), row.get(3)?, row.get(4)?);
         let rest = (row.get(5)?, row.get(6)?, row.get(7)?);
-        Ok(((row.get(0)?, row.get(1)?), word, rest))
+        Ok(((row.get(8)?, row.get(9)?), word, rest))
     };
     let found = connection
-        .prepare_cached(
-            "SELECT lesson.position, lesson.duration_ms, platform.status, lesson.kind, project.delivery,
-                    project.approved, lesson.content_approved, project.total_hours
+        .prepare_cached(&format!(
+            "SELECT {STATUS_COLUMNS}, lesson.kind, project.delivery, project.approved, lesson.content_approved,
+                    project.total_hours, lesson.position, lesson.duration_ms
              FROM lesson JOIN project ON project.id = lesson.project JOIN platform ON platform.id = project.platform
-             WHERE lesson.id = ?1 AND project.id = ?2 AND platform.id = ?3",
-        )?
+             WHERE lesson.id = ?1 AND project.id = ?2 AND platform.id = ?3"
+        ))?
         .query_row([&new.lesson, &new.project, &new.platform], row)
         .optional()?;
-    let Some(((position, duration_ms), (status, kind, delivery), rest)) = found else { return Ok(None) };
+    let Some(((position, duration_ms), (platform_status, kind, delivery), rest)) = found else { return Ok(None) };
     let (project_approved, content_approved, total_hours) = rest;
     let corrupt = |why: String| StoreError::Corrupt { what: "lesson", why };
     let facts = Facts {
-        platform_status: PlatformStatus::from_word(&status).ok_or_else(|| corrupt(status))?,
+        platform_status,
         project_approved,
         content_approved,
         prior_lessons_complete: false,

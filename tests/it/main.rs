@@ -8,6 +8,7 @@ mod harness;
 mod migration;
 mod policies;
 mod python_client;
+mod quota;
 mod refusals;
 mod replay;
 mod session;

@@ -232,13 +232,13 @@ pub fn everybody() -> Vec<Learner> {
         ),
         Learner {
             places: &[Place::Small],
-            prior_online_ms: 840_000,
+            prior_online_ms: 2_760_000,
             ..learner(
-                "over quota",
-                "learns online past the 40 %",
+                "at the quota",
+                "is stopped when the 40 % are spent",
                 "webcam_man",
-                |seat| Box::pin(order::past_the_quota(seat)),
-                Deserves::invalid(&["online_quota"]),
+                |seat| Box::pin(order::to_the_quota(seat)),
+                Deserves::VALID,
             )
         },
     ]

@@ -160,9 +160,12 @@ impl Stage {
         self.operator.course(durations_ms, "default").await
     }
 
-    /// One more approved project of this platform.
+    /// One more approved project of this platform. Who takes part pays for it: nobody may have two subsidised trainings
+    /// at once.
     pub async fn project(&self, platform: &Api, durations_ms: &[i64]) -> (String, Vec<String>) {
-        self.operator.project(platform, durations_ms, "default").await
+        let mut application = application(durations_ms, "default");
+        application["subsidised"] = json!(false);
+        self.operator.approved(platform, application).await
     }
 }
 
@@ -244,22 +247,20 @@ impl Api {
 
     /// One more project of `platform`, approved by this operator.
     pub async fn project(&self, platform: &Self, durations_ms: &[i64], policy: &str) -> (String, Vec<String>) {
-        let lessons: Vec<Value> = durations_ms
-            .iter()
-            .map(|duration_ms| {
-                json!({"title": "安全用电", "kind": "theory", "duration_ms": duration_ms, "questions":
-                    [{"text": "1 + 1 = ?", "options": ["right", "wrong a", "wrong b", "wrong c"], "right": 0}]})
-            })
-            .collect();
-        let project = json!({"name": "电工（五级）", "total_hours": 40, "delivery": "blended", "policy": policy,
-            "lessons": lessons});
-        let project = platform.post("/projects", project).await;
+        self.approved(platform, application(durations_ms, policy)).await
+    }
+
+    /// A project of `platform` as it applies for it, approved with all its lessons by this operator.
+    pub async fn approved(&self, platform: &Self, application: Value) -> (String, Vec<String>) {
+        let project = platform.post("/projects", application).await;
         let id = text(&project, "id");
-        self.put(&format!("/projects/{id}/approval"), json!({"approved": true})).await;
+        let approval = json!({"approved": true, "document": "开班批复1号"});
+        self.put(&format!("/projects/{id}/approval"), approval).await;
         let lessons: Vec<String> =
             project["lessons"].as_array().unwrap().iter().map(|lesson| text(lesson, "id")).collect();
         for lesson in &lessons {
-            self.put(&format!("/lessons/{lesson}/approval"), json!({"approved": true})).await;
+            let approval = json!({"approved": true, "number": "审1号", "date": "2026-01-05", "office": "省技能办"});
+            self.put(&format!("/lessons/{lesson}/approval"), approval).await;
         }
         (id, lessons)
     }
@@ -317,6 +318,20 @@ impl Api {
         let request = self.http.put(url).bearer_auth(&self.key).header("content-type", "image/jpeg");
         request.body(photo).send().await.unwrap()
     }
+}
+
+/// What a platform applies for: a subsidised project of 40 hours with as many lessons as durations.
+pub fn application(durations_ms: &[i64], policy: &str) -> Value {
+    let lesson = |duration_ms: &i64| {
+        json!({"title": "安全用电", "kind": "theory", "duration_ms": duration_ms, "questions":
+            [{"text": "1 + 1 = ?", "options": ["right", "wrong a", "wrong b", "wrong c"], "right": 0}]})
+    };
+    json!({
+        "name": "电工（五级）", "total_hours": 40, "delivery": "blended", "policy": policy, "region": "411300",
+        "occupation": "电工", "level": 5, "certificate": "skill_level", "online_hours": 16, "practice_hours": 24,
+        "class_hour_ms": 2_400_000, "teachers": 4, "benches": 4,
+        "lessons": durations_ms.iter().map(lesson).collect::<Vec<Value>>(),
+    })
 }
 
 pub fn text(value: &Value, field: &str) -> String {
