@@ -24,6 +24,8 @@ pub mod delivery;
 pub mod demo;
 /// The WebSocket: handshake, frames, flow control.
 pub mod gateway;
+/// The ledger as people outside get it.
+pub mod ledger;
 /// A server from its start to its end.
 pub mod lifecycle;
 /// The event types of the session log, reading and writing.

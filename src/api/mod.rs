@@ -25,6 +25,7 @@ mod face_photos;
 mod fixture;
 mod keys;
 mod learners;
+pub mod ledger;
 pub mod listing;
 mod own_platform;
 mod platforms;
@@ -69,6 +70,8 @@ pub struct ApiState {
     pub allow_http_webhooks: bool,
     /// a further check of webhook addresses
     pub webhook_guard: WebhookGuard,
+    /// sheets that may still be begun, of [`ledger::SHEETS_LIMIT`]
+    pub sheets: Arc<Semaphore>,
     /// how much is taken on
     pub limits: Limits,
 }
@@ -153,6 +156,7 @@ fn documented_routes() -> OpenApiRouter<ApiState> {
         .merge(projects::routes())
         .merge(enrolments::routes())
         .merge(sessions::routes())
+        .merge(ledger::routes())
 }
 
 /// The OpenAPI document, as it is committed and served.

@@ -6,6 +6,7 @@
 pub mod bench;
 pub mod demo;
 pub mod face;
+pub mod ledger;
 pub mod models;
 pub mod openapi;
 pub mod replay;
@@ -39,6 +40,8 @@ enum Command {
     Face(face::FaceArgs),
     /// The face models: verify them
     Models(models::ModelsArgs),
+    /// The ledger of a data folder: export it, check it against the logs
+    Ledger(ledger::LedgerArgs),
     /// Print the REST API's OpenAPI document
     Openapi(openapi::OpenApi),
     /// Measure how fast this machine is at it
@@ -54,6 +57,7 @@ impl Cli {
             Command::Replay(replay) => replay.run(),
             Command::Face(face) => reported(face.run()),
             Command::Models(models) => reported(models.run()),
+            Command::Ledger(ledger) => reported(ledger.run()),
             Command::Openapi(openapi) => reported(openapi.run()),
             Command::Bench(bench) => bench.run(),
         }

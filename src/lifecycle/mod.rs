@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use tokio::net::TcpListener;
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, Semaphore, watch};
 use tokio::task::JoinHandle;
 
 mod doors;
@@ -189,6 +189,7 @@ fn api_router(config: &Config, services: &Arc<Services>, sessions: &Registry, pu
         webhook_guard: Arc::new(move |url| {
             address_guard::check_url(url.as_str(), &webhook).map(drop).map_err(|error| error.to_string())
         }),
+        sheets: Arc::new(Semaphore::new(api::ledger::SHEETS_LIMIT)),
         limits: api::Limits {
             json_bytes: config.limits.body_bytes_limit,
             photo_bytes: config.limits.photo_bytes_limit,
@@ -232,7 +233,11 @@ fn start_vision(config: &Config) -> Result<VisionPool, StartError> {
     VisionPool::start(vision).map_err(StartError::of("face models"))
 }
 
-fn read_policies(config: &Config) -> Result<Policies, StartError> {
+/// The packs that are built in and those that are configured.
+///
+/// # Errors
+/// When a pack cannot be read, or a server cannot keep its schedule; the message names the file.
+pub fn read_policies(config: &Config) -> Result<Policies, StartError> {
     let read = |path: &PathBuf| {
         let what = || format!("policy {}", path.display());
         let text = std::fs::read_to_string(path).map_err(StartError::of(what()))?;

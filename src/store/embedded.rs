@@ -21,7 +21,8 @@ const GROUP_LIMIT: usize = 512;
 const READERS: usize = 4;
 
 /// The schema, one file a step; the database's `user_version` counts the steps taken.
-const MIGRATIONS: &[&str] = &[include_str!("schema/0001.sql"), include_str!("schema/0002.sql")];
+const MIGRATIONS: &[&str] =
+    &[include_str!("schema/0001.sql"), include_str!("schema/0002.sql"), include_str!("schema/0003.sql")];
 
 /// What a job leaves behind in its transaction: it is told whether the commit succeeded, and answers who waits.
 type Settle = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
@@ -124,12 +125,22 @@ fn connect(path: &Path, flags: OpenFlags) -> Result<Connection, StoreError> {
     Ok(connection)
 }
 
-fn migrate(connection: &mut Connection) -> Result<(), StoreError> {
+/// Refuses a database that is not of this binary's schema, for those who cannot bring it up to date.
+pub(super) fn check_schema(connection: &Connection) -> Result<(), StoreError> {
+    let (found, known) = (schema_of(connection)?, MIGRATIONS.len());
+    if found < known { Err(StoreError::OlderSchema { found, known }) } else { Ok(()) }
+}
+
+/// The steps that a database has taken.
+fn schema_of(connection: &Connection) -> Result<usize, StoreError> {
     let done: u32 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
-    if done as usize > MIGRATIONS.len() {
-        return Err(StoreError::NewerSchema { found: done as usize, known: MIGRATIONS.len() });
-    }
-    for (step, sql) in MIGRATIONS.iter().enumerate().skip(done as usize) {
+    let (found, known) = (done as usize, MIGRATIONS.len());
+    if found > known { Err(StoreError::NewerSchema { found, known }) } else { Ok(found) }
+}
+
+fn migrate(connection: &mut Connection) -> Result<(), StoreError> {
+    let done = schema_of(connection)?;
+    for (step, sql) in MIGRATIONS.iter().enumerate().skip(done) {
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Exclusive)?;
         transaction.execute_batch(sql)?;
         transaction.pragma_update(None, "user_version", step as u32 + 1)?;

@@ -197,9 +197,14 @@ fn compress(log: &[u8]) -> Result<Vec<u8>, StoreError> {
     encoder.write_all(log).and_then(|()| encoder.finish()).map_err(|error| corrupt(&error))
 }
 
+/// The lines of a segment, decompressed while they are read.
+pub(super) fn decompressing(lines: &[u8]) -> impl std::io::Read + '_ {
+    flate2::read::GzDecoder::new(lines)
+}
+
 fn decompress(lines: &[u8]) -> Result<Vec<u8>, StoreError> {
     let mut log = Vec::new();
-    flate2::read::GzDecoder::new(lines).read_to_end(&mut log).map_err(|error| corrupt(&error))?;
+    decompressing(lines).read_to_end(&mut log).map_err(|error| corrupt(&error))?;
     Ok(log)
 }
 

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use rusqlite::{Connection, Transaction};
 
 pub mod api_keys;
+pub mod archive;
 mod embedded;
 pub mod enrolled_photos;
 pub mod enrolments;
@@ -18,6 +19,10 @@ mod facts;
 pub(crate) mod fixture;
 mod journal;
 pub mod learners;
+pub mod ledger;
+#[cfg(test)]
+mod ledger_tests;
+pub mod ledger_totals;
 pub mod outbox;
 pub mod page;
 pub mod platforms;
@@ -47,6 +52,16 @@ pub enum StoreError {
     /// The data folder was written by a later invigil.
     #[error("the database has schema {found}; this invigil knows up to {known}: use the newer one")]
     NewerSchema {
+        /// steps that the database has taken
+        found: usize,
+        /// steps that this binary knows
+        known: usize,
+    },
+    /// The data folder was written by an earlier invigil, and is only to be read.
+    #[error(
+        "the database has schema {found}; this invigil reads {known}: start the server once to bring it up to date"
+    )]
+    OlderSchema {
         /// steps that the database has taken
         found: usize,
         /// steps that this binary knows
