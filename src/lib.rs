@@ -32,6 +32,8 @@ pub mod lifecycle;
 pub mod log;
 /// Packs: parameters, actions, clauses.
 pub mod policy;
+/// Reports of enrolments and verdicts to a provincial platform.
+pub mod report;
 /// One file a rule, named as in docs/rules.md.
 pub mod rules;
 /// When the next prompt or capture is due.

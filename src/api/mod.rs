@@ -31,6 +31,7 @@ mod own_platform;
 mod platforms;
 pub mod problem;
 mod projects;
+mod reports;
 mod sessions;
 pub mod validate;
 
@@ -157,6 +158,7 @@ fn documented_routes() -> OpenApiRouter<ApiState> {
         .merge(enrolments::routes())
         .merge(sessions::routes())
         .merge(ledger::routes())
+        .merge(reports::routes())
 }
 
 /// The OpenAPI document, as it is committed and served.

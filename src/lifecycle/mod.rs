@@ -10,6 +10,7 @@ use tokio::sync::{Notify, Semaphore, watch};
 use tokio::task::JoinHandle;
 
 mod doors;
+mod reporting;
 
 use crate::actor::{Policies, Registry, Services};
 use crate::api::{self, ApiState};
@@ -21,6 +22,7 @@ use crate::config::Config;
 use crate::delivery::{Delivery, address_guard};
 use crate::gateway::{self, Gateway};
 use crate::policy::Policy;
+use crate::report::Reporting;
 use crate::store::Store;
 use crate::store::evidence::Evidence;
 use crate::vision::{VisionConfig, VisionPool};
@@ -73,6 +75,7 @@ pub struct Server {
     sessions: Registry,
     gateway: Arc<Gateway>,
     delivery: Delivery,
+    reporting: Option<Reporting>,
     serving: JoinHandle<std::io::Result<()>>,
     wall: Clock,
 }
@@ -99,6 +102,7 @@ impl Server {
         let delivery =
             Delivery::start(store.clone(), services.keys.clone(), wall.clone(), entropy.clone(), webhook, deliver)
                 .map_err(StartError::of("webhooks"))?;
+        let reporting = reporting::start(&setup.config, &services).await?;
         let (stopping, stop_seen) = watch::channel(false);
         let lifetime_ms = setup.config.token_lifetime_ms;
         let gateway = Gateway::new(services.clone(), sessions.clone(), lifetime_ms, stop_seen.clone());
@@ -115,6 +119,7 @@ impl Server {
             sessions,
             gateway,
             delivery,
+            reporting,
             serving: tokio::spawn(serve(listener, routes, stop_seen)),
             wall,
         })
@@ -128,6 +133,11 @@ impl Server {
     /// Webhook attempts that were recorded so far, as a signal.
     pub fn deliveries_recorded(&self) -> watch::Receiver<u64> {
         self.delivery.recorded()
+    }
+
+    /// Attempts at reports that were recorded so far, as a signal; none while reporting is off.
+    pub fn reports_recorded(&self) -> Option<watch::Receiver<u64>> {
+        self.reporting.as_ref().map(Reporting::recorded)
     }
 
     /// Stops: clients are told to reconnect, sessions rest in the journal, deliveries under way end.
@@ -146,6 +156,9 @@ impl Server {
         }
         self.sessions.stop().await;
         self.delivery.shutdown().await;
+        if let Some(reporting) = self.reporting {
+            reporting.shutdown().await;
+        }
     }
 }
 

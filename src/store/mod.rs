@@ -27,6 +27,7 @@ pub mod outbox;
 pub mod page;
 pub mod platforms;
 pub mod projects;
+pub mod reports;
 pub mod session_records;
 pub mod sessions;
 pub mod tokens;
