@@ -253,3 +253,116 @@ async fn gave(state: &ApiState, give: &mpsc::Sender<Piece>, piece: Piece) -> boo
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use crate::api::fixture::Api;
+    use crate::store::ledger_tests::filled;
+
+    /// An operator and the platform `p1`, over 600 sessions.
+    async fn callers() -> (Api, Api) {
+        let operator = Api::start().await;
+        filled(&operator.state.store, 600).await;
+        let key = operator.post("/platforms/p1/keys", json!({"label": "test"})).await.expect(201);
+        let platform = operator.with_key(key["key"].as_str().unwrap());
+        (operator, platform)
+    }
+
+    async fn count(api: &Api, query: &str) -> usize {
+        let (mut count, mut after) = (0, String::new());
+        loop {
+            let page = api.get(&format!("/ledger?limit=150&after={after}&{query}")).await.expect(200);
+            count += page["items"].as_array().unwrap().len();
+            match page["next"].as_str() {
+                Some(next) => after = next.to_owned(),
+                None => return count,
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_platform_sees_its_own_part_whatever_it_asks_for() {
+        let (operator, platform) = callers().await;
+        assert_eq!((count(&operator, "").await, count(&platform, "").await), (600, 300));
+        assert_eq!(count(&platform, "platform=p0").await, 0);
+        assert_eq!(count(&platform, "project=j0").await, 0);
+        let others = operator.get("/ledger?platform=p0&limit=1").await.expect(200)["items"][0]["session"].clone();
+        let after = format!("/ledger?after={}", others.as_str().unwrap());
+        platform.get(&after).await.expect_field(422, "after");
+        operator.get(&after).await.expect(200);
+        let sums = platform.get("/ledger/totals?by=platform").await.expect(200);
+        assert_eq!((&sums["items"][0]["key"], &sums["items"][1]), (&json!("p1"), &Value::Null));
+        let sheet = platform.get("/ledger.csv").await;
+        assert!(sheet.text.contains(",p1,") && !sheet.text.contains(",p0,"));
+        let stranger = operator.other_platform().await;
+        assert_eq!(count(&stranger, "").await, 0);
+        assert_eq!(stranger.get("/ledger/totals").await.expect(200)["items"][0]["sessions"], 0);
+        operator.with_key("").get("/ledger").await.expect_problem(401, "unauthenticated");
+    }
+
+    #[tokio::test]
+    async fn filters_and_sums_are_those_of_the_request() {
+        let (operator, _) = callers().await;
+        // Six sessions an hour from the first of March on, in China; every tenth is invalid.
+        for (query, expected) in [
+            ("from=2026-03-02&to=2026-03-02", 144),
+            ("from=2026-03-05", 24),
+            ("to=2026-02-28", 0),
+            ("region=4113", 450),
+            ("region=411302", 150),
+            ("status=invalid&to=2026-03-01", 14),
+            ("project=j1&status=valid", 120),
+        ] {
+            assert_eq!(count(&operator, query).await, expected, "{query}");
+            let sums = operator.get(&format!("/ledger/totals?{query}")).await.expect(200);
+            assert_eq!(sums["items"][0]["sessions"], expected, "{query}");
+        }
+        let by_day = operator.get("/ledger/totals?by=day&limit=2").await.expect(200);
+        assert_eq!((&by_day["items"][1]["key"], &by_day["next"]), (&json!("2026-03-02"), &json!("2026-03-02")));
+        assert_eq!(by_day["items"][1]["attendance"], Value::Null);
+    }
+
+    #[tokio::test]
+    async fn what_is_wrong_with_a_request_is_named() {
+        let (operator, _) = callers().await;
+        for path in ["/ledger", "/ledger/totals", "/ledger.csv"] {
+            for (query, field) in [
+                ("from=2026-13-01", "from"),
+                ("to=yesterday", "to"),
+                ("from=2026-03-02&to=2026-03-01", "to"),
+                ("region=41x", "region"),
+                ("region=4113000", "region"),
+                ("status=open", "status"),
+                ("learners=l1", "learners"),
+            ] {
+                operator.get(&format!("{path}?{query}")).await.expect_field(422, field);
+            }
+        }
+        operator.get("/ledger/totals?by=year").await.expect_field(422, "by");
+        operator.get("/ledger?limit=201").await.expect_field(422, "limit");
+        operator.get("/ledger?after=nobody").await.expect_field(422, "after");
+    }
+
+    #[tokio::test]
+    async fn the_sheet_has_its_name_and_its_sums() {
+        let (operator, _) = callers().await;
+        let sheet = operator.get("/ledger.csv?project=j2").await;
+        assert_eq!(sheet.headers["content-type"], "text/csv; charset=utf-8; header=present");
+        assert_eq!(sheet.headers["content-disposition"], "attachment; filename=\"ledger-20260301-000000.csv\"");
+        let text = sheet.text.strip_prefix('\u{feff}').unwrap();
+        assert_eq!(text.matches("\r\n").count(), 1 + 150 + 4);
+        let last: Vec<&str> = text.lines().last().unwrap().split(',').collect();
+        let sums = operator.get("/ledger/totals?project=j2").await.expect(200)["items"][0].clone();
+        assert_eq!((last[0], last[1]), ("合计", "150"));
+        assert_eq!(last[24], format!("{:.2}", sums["credited_hours"].as_f64().unwrap()));
+    }
+
+    #[tokio::test]
+    async fn more_sheets_than_allowed_are_refused_at_once() {
+        let (operator, _) = callers().await;
+        let _all = operator.state.sheets.clone().try_acquire_many_owned(super::SHEETS_LIMIT as u32).unwrap();
+        operator.get("/ledger.csv").await.expect_problem(503, "busy");
+    }
+}

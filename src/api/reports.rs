@@ -47,7 +47,7 @@ struct Reports {
     responses((status = 200, body = Reports), Refusals))]
 async fn list_reports(
     State(state): State<ApiState>,
-    Operator: Operator,
+    _: Operator,
     QueryOf(query): QueryOf<ReportQuery>,
 ) -> Answer<Reports> {
     let page = page_request(None, query.limit.as_deref())?;
@@ -61,11 +61,7 @@ async fn list_reports(
 /// Reports an item again; one that is pending at once, with the batch that it is in
 #[utoipa::path(post, path = "/reports/{id}/resend", tag = "reports",
     params(("id" = i64, Path, description = "the item")), responses((status = 200, body = ReportItem), Refusals))]
-async fn resend_report(
-    State(state): State<ApiState>,
-    Operator: Operator,
-    PathOf(id): PathOf<String>,
-) -> Answer<ReportItem> {
+async fn resend_report(State(state): State<ApiState>, _: Operator, PathOf(id): PathOf<String>) -> Answer<ReportItem> {
     let no_such = || Problem::no_such("report");
     let id: i64 = id.parse().map_err(|_| no_such())?;
     state.store.resend_report(id, state.clock.now_ms()).await?.map(Json).ok_or_else(no_such)

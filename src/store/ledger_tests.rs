@@ -14,7 +14,7 @@ const LESSONS: usize = 4;
 
 /// `sessions` closed sessions at two platforms, in four projects of three theory lessons and a practice lesson.
 /// Session i is of project i mod 4, and opened i × 10 minutes after the first day's beginning.
-async fn filled(store: &Store, sessions: usize) {
+pub(crate) async fn filled(store: &Store, sessions: usize) {
     let learners = (sessions / 40).max(2) * 4;
     let sql = format!(
         r#"

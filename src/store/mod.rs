@@ -21,7 +21,7 @@ mod journal;
 pub mod learners;
 pub mod ledger;
 #[cfg(test)]
-mod ledger_tests;
+pub(crate) mod ledger_tests;
 pub mod ledger_totals;
 pub mod outbox;
 pub mod page;

@@ -2,8 +2,10 @@
 mod crash;
 mod durability;
 mod harness;
+mod ledger;
 mod python_client;
 mod refusals;
 mod replay;
+mod report;
 mod session;
 mod webhook;

@@ -2,19 +2,32 @@
 
 -- The ledger is the latest version of each verdict, and nothing is copied out of it: what is summed up and listed are
 -- columns that are computed from the verdict's own text, and an index that holds them, so that no text is parsed again.
-ALTER TABLE verdict ADD COLUMN policy TEXT GENERATED ALWAYS AS (json_extract(body, '$.policy')) VIRTUAL;
-ALTER TABLE verdict ADD COLUMN watched_ms INTEGER GENERATED ALWAYS AS (json_extract(body, '$.watched_ms')) VIRTUAL;
-ALTER TABLE verdict ADD COLUMN watch_ms INTEGER GENERATED ALWAYS AS (json_extract(body, '$.watch_ms')) VIRTUAL;
-ALTER TABLE verdict ADD COLUMN creditable_ms INTEGER
-    GENERATED ALWAYS AS (json_extract(body, '$.creditable_ms')) VIRTUAL;
-ALTER TABLE verdict ADD COLUMN credited_ms INTEGER GENERATED ALWAYS AS (json_extract(body, '$.credited_ms')) VIRTUAL;
--- Hundredths of class hours: verdicts cut hours to two decimals, and whole numbers add up exactly.
-ALTER TABLE verdict ADD COLUMN credited_hundredths INTEGER
-    GENERATED ALWAYS AS (CAST(round(json_extract(body, '$.credited_hours') * 100) AS INTEGER)) VIRTUAL;
-ALTER TABLE verdict ADD COLUMN completed INTEGER GENERATED ALWAYS AS (json_extract(body, '$.completed')) VIRTUAL;
-ALTER TABLE verdict ADD COLUMN violations_total INTEGER
-    GENERATED ALWAYS AS (json_extract(body, '$.violations_total')) VIRTUAL;
-ALTER TABLE verdict ADD COLUMN log_digest TEXT GENERATED ALWAYS AS (json_extract(body, '$.log_digest')) VIRTUAL;
+-- For that the table must have row ids: without them SQLite reads the whole row beside the index.
+CREATE TABLE verdict_with_columns (
+    session    INTEGER NOT NULL REFERENCES session (key),
+    version    INTEGER NOT NULL,
+    status     TEXT NOT NULL,
+    -- the verdict as JSON, byte for byte
+    body       TEXT NOT NULL,
+    created_at INTEGER NOT NULL,
+    -- who decided this version of the verdict; null: the engine
+    reviewer   TEXT,
+    policy              TEXT AS (json_extract(body, '$.policy')),
+    watched_ms          INTEGER AS (json_extract(body, '$.watched_ms')),
+    watch_ms            INTEGER AS (json_extract(body, '$.watch_ms')),
+    creditable_ms       INTEGER AS (json_extract(body, '$.creditable_ms')),
+    credited_ms         INTEGER AS (json_extract(body, '$.credited_ms')),
+    -- hundredths of class hours: verdicts cut hours to two decimals, and whole numbers add up exactly
+    credited_hundredths INTEGER AS (CAST(round(json_extract(body, '$.credited_hours') * 100) AS INTEGER)),
+    completed           INTEGER AS (json_extract(body, '$.completed')),
+    violations_total    INTEGER AS (json_extract(body, '$.violations_total')),
+    log_digest          TEXT AS (json_extract(body, '$.log_digest')),
+    PRIMARY KEY (session, version)
+) STRICT;
+INSERT INTO verdict_with_columns (session, version, status, body, created_at, reviewer)
+    SELECT session, version, status, body, created_at, reviewer FROM verdict ORDER BY session, version;
+DROP TABLE verdict;
+ALTER TABLE verdict_with_columns RENAME TO verdict;
 CREATE INDEX verdict_ledger ON verdict (session, version, status, policy, watched_ms, watch_ms, creditable_ms,
     credited_ms, credited_hundredths, completed, violations_total, log_digest, reviewer, created_at);
 

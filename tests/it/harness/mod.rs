@@ -124,8 +124,14 @@ impl Stage {
 
     /// Stops the server and starts another in its folder, at another address.
     pub async fn restart(&mut self) {
+        self.restart_with(|_, _| ()).await;
+    }
+
+    /// The same with a configuration of its own.
+    pub async fn restart_with(&mut self, edit: impl FnOnce(&Path, &mut Config)) {
         self.server.take().unwrap().stop().await;
-        let server = serve(self.folder.path(), &self.clock, &self.wall, |_| ()).await;
+        let folder = self.folder.path();
+        let server = serve(folder, &self.clock, &self.wall, |config| edit(folder, config)).await;
         self.operator = Api::new(&server.public_url, &server.operator_key);
         self.server = Some(server);
     }
