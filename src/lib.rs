@@ -32,12 +32,16 @@ pub mod doctor;
 pub mod enrolment;
 /// The WebSocket: handshake, frames, flow control.
 pub mod gateway;
+/// The ledger as people outside get it.
+pub mod ledger;
 /// A server from its start to its end.
 pub mod lifecycle;
 /// The event types of the session log, reading and writing.
 pub mod log;
 /// Packs, dated: parameters, actions, clauses, enrolment rules; and which is in force.
 pub mod policy;
+/// Reports of enrolments and verdicts to a provincial platform.
+pub mod report;
 /// One file a rule, named as in docs/rules.md.
 pub mod rules;
 /// When the next prompt or capture is due.

@@ -86,6 +86,7 @@ impl Api {
                 Some("guarded.example") => Err("leads to a private network".to_owned()),
                 _ => Ok(()),
             }),
+            sheets: Arc::new(tokio::sync::Semaphore::new(super::ledger::SHEETS_LIMIT)),
             limits,
         };
         let router = router(state.clone());

@@ -26,6 +26,7 @@ mod fixture;
 pub mod forgetting;
 mod keys;
 mod learners;
+pub mod ledger;
 pub mod listing;
 mod makeups;
 mod own_platform;
@@ -33,6 +34,7 @@ mod persons;
 mod platforms;
 pub mod problem;
 mod projects;
+mod reports;
 #[cfg(test)]
 mod roles;
 mod sessions;
@@ -77,6 +79,8 @@ pub struct ApiState {
     pub allow_http_webhooks: bool,
     /// a further check of webhook addresses
     pub webhook_guard: WebhookGuard,
+    /// sheets that may still be begun, of [`ledger::SHEETS_LIMIT`]
+    pub sheets: Arc<Semaphore>,
     /// how much is taken on
     pub limits: Limits,
 }
@@ -175,6 +179,8 @@ fn documented_routes() -> OpenApiRouter<ApiState> {
         .merge(enrolments::routes())
         .merge(makeups::routes())
         .merge(sessions::routes())
+        .merge(ledger::routes())
+        .merge(reports::routes())
 }
 
 /// The OpenAPI document, as it is committed and served.

@@ -96,9 +96,7 @@ impl Backtest {
         if let Some(folder) = &self.data {
             // Under these the sessions of the folder were opened, whatever is configured now.
             let archive = Archive::open(folder).with_context(|| folder.display().to_string())?;
-            for (label, text) in archive.policy_texts().with_context(|| folder.display().to_string())? {
-                packs.keep(&label, &text).with_context(|| format!("{}: pack {label}", folder.display()))?;
-            }
+            super::policy::keep_those_of(&archive, &mut packs).with_context(|| folder.display().to_string())?;
         }
         let today = date_in_china(Clock::system().now_ms());
         let meant = |name: &str| super::policy::find_in(&packs, name, today).map(Arc::new);

@@ -9,6 +9,7 @@ pub mod bench;
 pub mod demo;
 pub mod doctor;
 pub mod face;
+pub mod ledger;
 pub mod models;
 pub mod openapi;
 pub mod policy;
@@ -51,6 +52,8 @@ enum Command {
     Backup(backup::Backup),
     /// Look at an installation and say what is wrong; exit code 0: nothing, 1: warnings, 3: errors
     Doctor(doctor::Doctor),
+    /// The ledger of a data folder: export it, check it against the logs
+    Ledger(ledger::LedgerArgs),
     /// Print the REST API's OpenAPI document
     Openapi(openapi::OpenApi),
     /// Measure how fast this machine is at it
@@ -70,6 +73,7 @@ impl Cli {
             Command::Policy(policy) => reported(policy.run()),
             Command::Backup(backup) => reported(backup.run()),
             Command::Doctor(doctor) => reported(doctor.run()),
+            Command::Ledger(ledger) => reported(ledger.run()),
             Command::Openapi(openapi) => reported(openapi.run()),
             Command::Bench(bench) => bench.run(),
         }

@@ -16,6 +16,7 @@ use serde_json::json;
 use super::say;
 use crate::clock::Clock;
 use crate::policy::{Policies, Policy, PolicyError, date_in_china};
+use crate::store::archive::Archive;
 
 /// Arguments of `invigil policy`.
 #[derive(Args, Debug)]
@@ -88,6 +89,14 @@ impl PolicyArgs {
 pub(super) fn read(path: &Path) -> anyhow::Result<Policy> {
     let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
     Policy::from_toml(&text).with_context(|| path.display().to_string())
+}
+
+/// Adds the packs under which sessions of a data folder were opened, whatever is configured now.
+pub(super) fn keep_those_of(archive: &Archive, policies: &mut Policies) -> anyhow::Result<()> {
+    for (label, text) in archive.policy_texts()? {
+        policies.keep(&label, &text).with_context(|| format!("pack {label}"))?;
+    }
+    Ok(())
 }
 
 /// A pack that is built in, by name, or a file.

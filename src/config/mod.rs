@@ -59,6 +59,8 @@ pub struct Config {
     pub vision: Vision,
     /// Delivering verdicts.
     pub webhook: Webhook,
+    /// Reporting to a provincial platform.
+    pub report: Report,
     /// What clients may use up.
     pub limits: Limits,
     /// What is logged.
@@ -83,6 +85,62 @@ pub struct Webhook {
     pub allow_private_addresses: bool,
     /// Whether webhooks may go over plain HTTP.
     pub allow_http: bool,
+}
+
+/// Reporting to a provincial platform.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Report {
+    /// Where batches are pushed; empty: nothing is reported.
+    pub url: String,
+    /// File that says how the platform calls things.
+    pub mapping: PathBuf,
+    /// What is shared with the platform.
+    pub secret: Option<Hidden>,
+    /// File that holds it.
+    pub secret_file: Option<PathBuf>,
+    /// Items in a batch.
+    pub batch_size: usize,
+    /// How often it is looked whether something waits, in ms.
+    pub interval_ms: i64,
+    /// Certificates (PEM) of whoever vouches for the platform, in place of those that browsers trust.
+    pub ca_file: Option<PathBuf>,
+    /// Whether the platform may have an address that is not public.
+    pub allow_private_addresses: bool,
+    /// Whether reports may go over plain HTTP.
+    pub allow_http: bool,
+}
+
+/// A text that its `Debug` form does not show.
+#[derive(Clone, PartialEq, Eq, Deserialize)]
+#[serde(transparent)]
+pub struct Hidden(pub String);
+
+impl std::fmt::Debug for Hidden {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter) -> std::fmt::Result {
+        formatter.write_str("Hidden(…)")
+    }
+}
+
+impl Report {
+    /// Whether anything is reported.
+    pub fn is_on(&self) -> bool {
+        !self.url.is_empty()
+    }
+
+    fn check(&self) -> Result<(), ConfigError> {
+        if !self.is_on() {
+            return Ok(());
+        }
+        if self.mapping.as_os_str().is_empty() {
+            return Err(invalid("report.mapping", "is needed where report.url is given"));
+        }
+        match (&self.secret, &self.secret_file) {
+            (None, None) => Err(invalid("report.secret_file", "or report.secret is needed where report.url is given")),
+            (Some(_), Some(_)) => Err(invalid("report.secret_file", "is given, and report.secret as well: which?")),
+            _ => Ok(()),
+        }
+    }
 }
 
 /// What clients may use up.
@@ -202,6 +260,9 @@ impl Config {
         let photo_in_base64 = self.limits.photo_bytes_limit as u64 * 4 / 3 + 4_096;
         within("limits.message_bytes_limit", self.limits.message_bytes_limit as u64, photo_in_base64, 256 << 20)?;
         within("limits.body_bytes_limit", self.limits.body_bytes_limit as u64, photo_in_base64, 256 << 20)?;
+        within("report.batch_size", self.report.batch_size as u64, 1, 1_000)?;
+        within("report.interval_ms", self.report.interval_ms.max(0) as u64, 1_000, 86_400_000)?;
+        self.report.check()?;
         check_filter(&self.log.filter)?;
         Ok(self)
     }
@@ -291,6 +352,14 @@ mod tests {
             ("vision.workers = -1", "vision.workers"),
             ("webhook.allow_htpp = true", "allow_htpp"),
             ("webhook.allow_http = 'yes'", "webhook.allow_http"),
+            ("report.url = 'https://a.example'", "report.mapping"),
+            ("report = {url = 'https://a.example', mapping = 'm.toml'}", "report.secret_file"),
+            (
+                "report = {url = 'https://a.example', mapping = 'm.toml', secret = 's', secret_file = 'f'}",
+                "report.secret",
+            ),
+            ("report.batch_size = 0", "report.batch_size"),
+            ("report.interval_ms = 1", "report.interval_ms"),
             ("limits.events_per_second = 0", "limits.events_per_second"),
             ("limits.events_burst = 19", "limits.events_burst"),
             ("limits.sessions_per_learner = 0", "limits.sessions_per_learner"),

@@ -4,7 +4,7 @@
 //! changes an event. A delivery in flight when the server stops is made again, with the same `webhook-id`.
 
 pub mod address_guard;
-mod attempt;
+pub(crate) mod attempt;
 pub mod cloud_event;
 pub mod retry;
 pub mod sign;

@@ -6,11 +6,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use tokio::net::TcpListener;
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, Semaphore, watch};
 use tokio::task::JoinHandle;
 
 mod doors;
 mod guards;
+mod reporting;
 
 pub use guards::watch_machine_clock;
 
@@ -24,6 +25,7 @@ use crate::config::Config;
 use crate::delivery::{Delivery, address_guard};
 use crate::gateway::{self, Gateway};
 use crate::policy::{Policies, Policy};
+use crate::report::Reporting;
 use crate::store::evidence::{Evidence, PHOTOS_FOLDER};
 use crate::store::{Store, Writing};
 use crate::vision::{VisionConfig, VisionPool};
@@ -76,6 +78,7 @@ pub struct Server {
     sessions: Registry,
     gateway: Arc<Gateway>,
     delivery: Delivery,
+    reporting: Option<Reporting>,
     serving: JoinHandle<std::io::Result<()>>,
     store: Store,
     wall: Clock,
@@ -110,6 +113,7 @@ impl Server {
         let delivery =
             Delivery::start(store.clone(), services.keys.clone(), wall.clone(), entropy.clone(), webhook, deliver)
                 .map_err(StartError::of("webhooks"))?;
+        let reporting = reporting::start(&setup.config, &services).await?;
         let (stopping, stop_seen) = watch::channel(false);
         let lifetime_ms = setup.config.token_lifetime_ms;
         let gateway = Gateway::new(services.clone(), sessions.clone(), lifetime_ms, stop_seen.clone());
@@ -126,6 +130,7 @@ impl Server {
             sessions,
             gateway,
             delivery,
+            reporting,
             serving: tokio::spawn(serve(listener, routes, stop_seen)),
             store,
             wall,
@@ -157,6 +162,11 @@ impl Server {
         }
     }
 
+    /// Attempts at reports that were recorded so far, as a signal; none while reporting is off.
+    pub fn reports_recorded(&self) -> Option<watch::Receiver<u64>> {
+        self.reporting.as_ref().map(Reporting::recorded)
+    }
+
     /// Stops: clients are told to reconnect, sessions rest in the journal, deliveries under way end.
     pub async fn stop(self) {
         let _ = self.stopping.send(true);
@@ -173,6 +183,9 @@ impl Server {
         }
         self.sessions.stop().await;
         self.delivery.shutdown().await;
+        if let Some(reporting) = self.reporting {
+            reporting.shutdown().await;
+        }
     }
 }
 
@@ -186,7 +199,7 @@ async fn start_services(setup: &ServerConfig, public_url: &str) -> Result<Arc<Se
     let clock = guards::session_clock(clock, &store).await.map_err(StartError::of("database"))?;
     let evidence = Evidence::open(&folder.join(PHOTOS_FOLDER)).map_err(StartError::of("photos"))?;
     evidence.remove_drafts().map_err(StartError::of("photos"))?;
-    let policies = read_policies(config, &store).await?;
+    let policies = known_policies(config, &store).await?;
     Ok(Arc::new(Services {
         store,
         evidence,
@@ -220,6 +233,7 @@ fn api_router(config: &Config, services: &Arc<Services>, sessions: &Registry, pu
         webhook_guard: Arc::new(move |url| {
             address_guard::check_url(url.as_str(), &webhook).map(drop).map_err(|error| error.to_string())
         }),
+        sheets: Arc::new(Semaphore::new(api::ledger::SHEETS_LIMIT)),
         limits: api::Limits {
             json_bytes: config.limits.body_bytes_limit,
             photo_bytes: config.limits.photo_bytes_limit,
@@ -263,8 +277,11 @@ fn start_vision(config: &Config) -> Result<VisionPool, StartError> {
     VisionPool::start(vision).map_err(StartError::of("face models"))
 }
 
-/// The embedded packs, the configured ones, and those under which sessions were opened.
-async fn read_policies(config: &Config, store: &Store) -> Result<Policies, StartError> {
+/// The packs that are built in and those that are configured.
+///
+/// # Errors
+/// When a pack cannot be read, or a server cannot keep its schedule; the message names the file.
+pub fn read_policies(config: &Config) -> Result<Policies, StartError> {
     let read = |path: &PathBuf| {
         let what = || format!("policy {}", path.display());
         let text = std::fs::read_to_string(path).map_err(StartError::of(what()))?;
@@ -273,7 +290,12 @@ async fn read_policies(config: &Config, store: &Store) -> Result<Policies, Start
         Ok(policy)
     };
     let configured = config.policies.iter().map(read).collect::<Result<_, _>>()?;
-    let mut policies = Policies::new(configured).map_err(StartError::of("policies"))?;
+    Policies::new(configured).map_err(StartError::of("policies"))
+}
+
+/// These, and those under which sessions were opened.
+async fn known_policies(config: &Config, store: &Store) -> Result<Policies, StartError> {
+    let mut policies = read_policies(config)?;
     for (label, text) in store.policy_texts().await.map_err(StartError::of("kept policies"))? {
         // One text that cannot be read must not keep the server from starting; its open sessions are logged as they
         // cannot be taken up.

@@ -28,6 +28,7 @@ const PROBE_INTERVAL: Duration = Duration::from_secs(1);
 const MIGRATIONS: &[&str] = &[
     include_str!("schema/0001.sql"),
     include_str!("schema/0002.sql"),
+    include_str!("schema/0003.sql"),
     include_str!("schema/0005.sql"),
     include_str!("schema/0007.sql"),
 ];
@@ -212,6 +213,12 @@ fn connect(path: &Path, flags: OpenFlags) -> Result<Connection, StoreError> {
 /// Steps of the schema that this binary knows.
 pub(super) fn known_schema() -> usize {
     MIGRATIONS.len()
+}
+
+/// Refuses a database that is not of this binary's schema, for those who cannot bring it up to date.
+pub(super) fn check_schema(connection: &Connection) -> Result<(), StoreError> {
+    let (found, known) = (schema_of(connection)?, known_schema());
+    if found < known { Err(StoreError::OlderSchema { found, known }) } else { Ok(()) }
 }
 
 fn migrate(connection: &mut Connection) -> Result<(), StoreError> {

@@ -265,10 +265,15 @@ fn compress(log: &[u8]) -> Result<Vec<u8>, StoreError> {
     encoder.write_all(log).and_then(|()| encoder.finish()).map_err(|error| corrupt(&error))
 }
 
+/// The lines of a segment, decompressed while they are read.
+pub(super) fn decompressing(lines: &[u8]) -> impl std::io::Read + '_ {
+    flate2::read::GzDecoder::new(lines)
+}
+
 /// The log of a segment, if it still has the digest under which it was sealed.
 pub(super) fn open_segment(lines: &[u8], digest: &str) -> Result<Vec<u8>, StoreError> {
     let mut log = Vec::new();
-    flate2::read::GzDecoder::new(lines).read_to_end(&mut log).map_err(|error| corrupt(&error))?;
+    decompressing(lines).read_to_end(&mut log).map_err(|error| corrupt(&error))?;
     let found = hex::encode(ring::digest::digest(&ring::digest::SHA256, &log));
     if found != digest {
         let why = format!("the log's digest is {found}, and was {digest} when it was sealed");

@@ -22,12 +22,17 @@ pub mod inspect;
 mod journal;
 pub mod learners;
 pub mod makeups;
+pub mod ledger;
+#[cfg(test)]
+pub(crate) mod ledger_tests;
+pub mod ledger_totals;
 pub mod outbox;
 pub mod page;
 pub mod persons;
 pub mod platforms;
 mod policy_texts;
 pub mod projects;
+pub mod reports;
 pub mod session_records;
 pub mod sessions;
 pub mod tokens;
@@ -57,6 +62,16 @@ pub enum StoreError {
     /// The data folder was written by a later invigil.
     #[error("the database has schema {found}; this invigil knows up to {known}: use the newer one")]
     NewerSchema {
+        /// steps that the database has taken
+        found: usize,
+        /// steps that this binary knows
+        known: usize,
+    },
+    /// The data folder was written by an earlier invigil, and is only to be read.
+    #[error(
+        "the database has schema {found}; this invigil reads {known}: start the server once to bring it up to date"
+    )]
+    OlderSchema {
         /// steps that the database has taken
         found: usize,
         /// steps that this binary knows
