@@ -22,6 +22,8 @@ pub mod config;
 pub mod delivery;
 /// Learners, honest and not, who show the server at work.
 pub mod demo;
+/// Takes what sessions tell to the risk detectors, and puts on record what they find.
+pub mod findings;
 /// The WebSocket: handshake, frames, flow control.
 pub mod gateway;
 /// A server from its start to its end.
@@ -30,6 +32,8 @@ pub mod lifecycle;
 pub mod log;
 /// Packs: parameters, actions, clauses.
 pub mod policy;
+/// Warnings for supervisors beyond single sessions: the detectors.
+pub mod risk;
 /// One file a rule, named as in docs/rules.md.
 pub mod rules;
 /// When the next prompt or capture is due.
@@ -47,8 +51,8 @@ pub mod vision;
 mod tests {
     use std::path::{Path, PathBuf};
 
-    /// What makes a verdict may depend on nothing but the log and the policy.
-    const PURE: [&str; 6] = ["log", "session", "rules", "policy", "verdict", "schedule"];
+    /// What makes a verdict, or a warning, may depend on nothing but the log and the policy.
+    const PURE: [&str; 7] = ["log", "session", "rules", "policy", "verdict", "schedule", "risk"];
     /// Ways to the network, the disk, a database, a model, a clock or a generator of randomness.
     const IMPURE: [&str; 25] = [
         "tokio",

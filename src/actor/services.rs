@@ -9,6 +9,7 @@ use crate::auth::keys::Keys;
 use crate::clock::{Clock, Entropy};
 use crate::cluster::Presence;
 use crate::config::Limits;
+use crate::findings::Reporter;
 use crate::policy::Policy;
 use crate::store::Store;
 use crate::store::evidence::Evidence;
@@ -26,6 +27,8 @@ pub struct Services {
     pub vision: VisionPool,
     /// who plays where
     pub presence: Presence,
+    /// tells the risk detectors
+    pub findings: Reporter,
     /// the packs, by identifier
     pub policies: Policies,
     /// the clock of sessions: what logs are stamped with

@@ -21,6 +21,7 @@ pub mod doors;
 mod enrolments;
 pub mod extract;
 mod face_photos;
+mod findings;
 #[cfg(test)]
 mod fixture;
 mod keys;
@@ -153,6 +154,7 @@ fn documented_routes() -> OpenApiRouter<ApiState> {
         .merge(projects::routes())
         .merge(enrolments::routes())
         .merge(sessions::routes())
+        .merge(findings::routes())
 }
 
 /// The OpenAPI document, as it is committed and served.

@@ -19,6 +19,8 @@ use crate::clock::{Clock, Entropy};
 use crate::cluster::Presence;
 use crate::config::Config;
 use crate::delivery::{Delivery, address_guard};
+use crate::findings::{self, Detectors, Inbox, Reporter};
+use crate::gateway::peer::TrustedProxies;
 use crate::gateway::{self, Gateway};
 use crate::policy::Policy;
 use crate::store::Store;
@@ -73,6 +75,8 @@ pub struct Server {
     sessions: Registry,
     gateway: Arc<Gateway>,
     delivery: Delivery,
+    findings: Reporter,
+    detectors: Detectors,
     serving: JoinHandle<std::io::Result<()>>,
     wall: Clock,
 }
@@ -89,10 +93,12 @@ impl Server {
         let listener = TcpListener::bind(listen).await.map_err(StartError::of(format!("listen {listen}")))?;
         let address = listener.local_addr().map_err(StartError::of("listen"))?;
         let public_url = setup.config.public_url_of(address);
-        let services = start_services(&setup, &public_url)?;
+        let (services, inbox) = start_services(&setup, &public_url)?;
         let (store, wall, entropy) = (&services.store, &services.wall, &services.entropy);
         let operator_key =
             ensure_operator_key(&folder, store, wall, entropy).await.map_err(StartError::of("operator key"))?;
+        let detectors = Detectors::start(store.clone(), services.clock.clone(), wall.clone(), entropy.clone(), inbox);
+        let detectors = detectors.await.map_err(StartError::of("risk detectors"))?;
         let sessions = Registry::new(services.clone());
         let recovered = sessions.recover().await.map_err(StartError::of("open sessions"))?;
         let (webhook, deliver) = (setup.config.webhook.clone(), services.deliver.clone());
@@ -101,7 +107,9 @@ impl Server {
                 .map_err(StartError::of("webhooks"))?;
         let (stopping, stop_seen) = watch::channel(false);
         let lifetime_ms = setup.config.token_lifetime_ms;
-        let gateway = Gateway::new(services.clone(), sessions.clone(), lifetime_ms, stop_seen.clone());
+        let proxies = TrustedProxies::parse(setup.config.trusted_proxies.iter().map(String::as_str))
+            .map_err(StartError::of("trusted_proxies"))?;
+        let gateway = Gateway::new(services.clone(), sessions.clone(), lifetime_ms, proxies, stop_seen.clone());
         let api = api_router(&setup.config, &services, &sessions, &public_url);
         let routes = api.merge(gateway::router(gateway.clone()));
         let wall = services.wall.clone();
@@ -115,6 +123,8 @@ impl Server {
             sessions,
             gateway,
             delivery,
+            findings: services.findings.clone(),
+            detectors,
             serving: tokio::spawn(serve(listener, routes, stop_seen)),
             wall,
         })
@@ -123,6 +133,11 @@ impl Server {
     /// Sessions that are live now.
     pub fn live_sessions(&self) -> usize {
         self.sessions.count()
+    }
+
+    /// Tells the risk detectors, and knows when what they were told is on record.
+    pub fn findings(&self) -> &Reporter {
+        &self.findings
     }
 
     /// Webhook attempts that were recorded so far, as a signal.
@@ -145,24 +160,27 @@ impl Server {
             () = self.wall.sleep_ms(GOODBYE_LIMIT_MS) => abort.abort(),
         }
         self.sessions.stop().await;
+        self.detectors.shutdown().await;
         self.delivery.shutdown().await;
     }
 }
 
 /// Keys, store, photos, models, packs: what sessions, gateway and API share.
-fn start_services(setup: &ServerConfig, public_url: &str) -> Result<Arc<Services>, StartError> {
+fn start_services(setup: &ServerConfig, public_url: &str) -> Result<(Arc<Services>, Inbox), StartError> {
     let ServerConfig { config, clock, wall, entropy } = setup;
     let folder = &config.data_folder;
     let keys = Keys::open_or_create(folder, entropy).map_err(StartError::of("keys"))?;
     let store = Store::open(folder).map_err(StartError::of("database"))?;
     let evidence = Evidence::open(&folder.join("photos")).map_err(StartError::of("photos"))?;
     evidence.remove_drafts().map_err(StartError::of("photos"))?;
-    Ok(Arc::new(Services {
+    let (findings, inbox) = findings::channel();
+    let services = Services {
         store,
         evidence,
         keys: Arc::new(keys),
         vision: start_vision(config)?,
         presence: Presence::default(),
+        findings,
         policies: read_policies(config)?,
         clock: clock.clone(),
         wall: wall.clone(),
@@ -170,7 +188,8 @@ fn start_services(setup: &ServerConfig, public_url: &str) -> Result<Arc<Services
         limits: config.limits.clone(),
         deliver: Arc::new(Notify::new()),
         source: public_url.to_owned(),
-    }))
+    };
+    Ok((Arc::new(services), inbox))
 }
 
 fn api_router(config: &Config, services: &Arc<Services>, sessions: &Registry, public_url: &str) -> axum::Router {
@@ -210,7 +229,7 @@ async fn serve(
             tracing::debug!(%error, "a connection keeps its delay");
         }
     });
-    axum::serve(listener, routes)
+    axum::serve(listener, routes.into_make_service_with_connect_info::<SocketAddr>())
         .with_graceful_shutdown(async move {
             let _ = stopping.wait_for(|stopping| *stopping).await;
         })

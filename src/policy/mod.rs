@@ -6,6 +6,7 @@
 
 mod pack;
 mod parameters;
+mod risk;
 
 use std::sync::LazyLock;
 
@@ -13,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 pub use pack::PolicyError;
 pub use parameters::{Parameters, Schedule};
+pub use risk::RiskThresholds;
 
 use crate::log::words;
 use crate::rules::Rule;
@@ -49,6 +51,8 @@ pub struct Policy {
     pub parameters: Parameters,
     /// When the server asks; the fold does not use it.
     pub schedule: Schedule,
+    /// When supervisors are warned; the fold does not use it.
+    pub risk: RiskThresholds,
     /// By [`Rule`], in the order of [`Rule::ALL`].
     actions: [Action; Rule::ALL.len()],
     /// By [`Rule`], in the order of [`Rule::ALL`].

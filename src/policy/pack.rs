@@ -3,7 +3,7 @@
 use toml::{Table, Value};
 
 use super::parameters::Contradiction;
-use super::{Action, Clause, Parameters, Policy, Schedule};
+use super::{Action, Clause, Parameters, Policy, RiskThresholds, Schedule};
 use crate::rules::Rule;
 
 /// Why a pack was refused.
@@ -50,6 +50,7 @@ pub(super) fn read(text: &str, base: Policy) -> Result<Policy, PolicyError> {
             "action" => each(key, value, |path, rule, value| set_action(&mut policy, path, rule, value))?,
             "clause" => each(key, value, |path, rule, value| set_clause(&mut policy, path, rule, value))?,
             "schedule" => each(key, value, |path, name, value| set(path, policy.schedule.entry(name), value))?,
+            "risk" => each(key, value, |path, name, value| set(path, policy.risk.entry(name), value))?,
             _ => set(key, policy.parameters.entry(key), value)?,
         }
     }
@@ -84,6 +85,7 @@ pub(super) fn read_complete(text: &str) -> Result<Policy, PolicyError> {
     let rules = Rule::ALL.iter().map(|rule| rule.as_str());
     let wanted = (Parameters::KEYS.iter().map(|&key| (None, key)))
         .chain(Schedule::KEYS.iter().map(|&key| (Some("schedule"), key)))
+        .chain(RiskThresholds::KEYS.iter().map(|&key| (Some("risk"), key)))
         .chain(rules.clone().map(|rule| (Some("action"), rule)))
         .chain(rules.map(|rule| (Some("clause"), rule)));
     for (section, key) in wanted {
@@ -96,6 +98,7 @@ pub(super) fn read_complete(text: &str) -> Result<Policy, PolicyError> {
         version: String::new(),
         parameters: Parameters::default(),
         schedule: Schedule::default(),
+        risk: RiskThresholds::default(),
         actions: [Action::Invalidate; Rule::ALL.len()],
         clauses: std::array::from_fn(|_| Clause { source: String::new(), text: String::new() }),
     };
@@ -216,6 +219,8 @@ mod tests {
             ("clause.unfocused.text = \" \"", "clause.unfocused.text"),
             ("schedule.prompt_max_ms = 290_000", "schedule.prompt_max_ms: comes to 320001"),
             ("schedule.prompts = 1", "schedule.prompts: unknown key"),
+            ("risk.answer_count = 7", "risk.answer_count: is 7, must be from 8 to 64"),
+            ("risk.luck = 1", "risk.luck: unknown key"),
             ("id = \"a b\"", "id: "),
             ("id = ", "not valid TOML"),
         ];

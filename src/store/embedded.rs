@@ -21,7 +21,8 @@ const GROUP_LIMIT: usize = 512;
 const READERS: usize = 4;
 
 /// The schema, one file a step; the database's `user_version` counts the steps taken.
-const MIGRATIONS: &[&str] = &[include_str!("schema/0001.sql"), include_str!("schema/0002.sql")];
+const MIGRATIONS: &[&str] =
+    &[include_str!("schema/0001.sql"), include_str!("schema/0002.sql"), include_str!("schema/0004.sql")];
 
 /// What a job leaves behind in its transaction: it is told whether the commit succeeded, and answers who waits.
 type Settle = Box<dyn FnOnce(Result<(), StoreError>) + Send>;

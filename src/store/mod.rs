@@ -14,6 +14,7 @@ pub mod enrolled_photos;
 pub mod enrolments;
 pub mod evidence;
 mod facts;
+pub mod findings;
 #[cfg(test)]
 pub(crate) mod fixture;
 mod journal;

@@ -5,5 +5,6 @@ mod harness;
 mod python_client;
 mod refusals;
 mod replay;
+mod risk;
 mod session;
 mod webhook;
