@@ -56,7 +56,7 @@ table! {
         platform_learner_days: 20..=1_000_000_000,
         /// Least platforms to be compared with.
         platform_peers: 1..=1_000_000,
-        /// Least difference in standard errors, thousandths.
+        /// Least difference in standard errors, the peers' own spread included, thousandths.
         platform_z_milli: 1_000..=1_000_000,
         /// Least difference of the rates, thousandths.
         platform_difference_milli: SHARE,

@@ -41,22 +41,27 @@ impl Answers {
         }
         answers.push_back(Answer { after_ms, passed, session: who.session.clone() });
         let window = risk.answer_count as usize;
-        let latest: Vec<&Answer> = answers.iter().rev().take(window).collect();
-        let fast = latest.iter().filter(|answer| answer.passed && answer.after_ms < risk.answer_fast_ms).count();
-        let times: Vec<i64> = latest.iter().rev().map(|answer| answer.after_ms).collect();
-        let mut sessions: Vec<Arc<str>> = latest.iter().map(|answer| answer.session.clone()).collect();
+        let latest = || answers.iter().rev().take(window);
+        let fast = latest().filter(|answer| answer.passed && answer.after_ms < risk.answer_fast_ms).count() as i64;
+        let variation = Variation::of(latest().map(|answer| answer.after_ms)).filter(|_| answers.len() >= window);
+        let variation = variation.filter(|variation| variation.is_below(risk.answer_variation_milli));
+        if fast < risk.answer_fast_count && variation.is_none() {
+            return;
+        }
+        let mut times: Vec<i64> = latest().map(|answer| answer.after_ms).collect();
+        times.reverse();
+        let mut sessions: Vec<Arc<str>> = latest().map(|answer| answer.session.clone()).collect();
         sessions.dedup();
         let subject = || format!("learner:{}", who.learner);
         let mut found = Vec::new();
-        if fast as i64 >= risk.answer_fast_count {
+        if fast >= risk.answer_fast_count {
             let numbers = json!({
                 "fast": fast, "answers": times.len(), "times_ms": times,
                 "thresholds": {"fast": risk.answer_fast_count, "fast_ms": risk.answer_fast_ms},
             });
             found.push(Finding::of(Code::AnswersFast, subject(), Severity::Medium, observation, numbers));
         }
-        let variation = Variation::of(times.iter().copied()).filter(|_| times.len() >= window);
-        if let Some(variation) = variation.filter(|variation| variation.is_below(risk.answer_variation_milli)) {
+        if let Some(variation) = variation {
             let numbers = json!({
                 "answers": times.len(), "mean_ms": variation.mean_ms, "variation_milli": variation.milli,
                 "times_ms": times,
@@ -64,10 +69,8 @@ impl Answers {
             });
             found.push(Finding::of(Code::AnswersRegular, subject(), Severity::Medium, observation, numbers));
         }
-        if !found.is_empty() {
-            // What was told is not evidence again.
-            answers.clear();
-        }
+        // What was told is not evidence again.
+        answers.clear();
         effects.findings.extend(found.into_iter().map(|finding| Finding { sessions: sessions.clone(), ..finding }));
     }
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use serde_json::json;
 
-use super::statistics::{Share, z_milli};
+use super::statistics::{Share, departure_milli};
 use super::{Code, Effects, Finding, KEPT_DAYS, Observation, Severity, Sighting, SightingKind, day_of};
 
 /// Learner-days of today that are told apart; a province has fewer learners online in a day.
@@ -92,13 +92,10 @@ impl Platforms {
         }
         let others = self.platforms.iter().filter(|(platform, _)| **platform != who.platform);
         let others = others.map(|(_, counts)| counts.within(since));
-        let compared = others.filter(|share| share.all >= risk.platform_learner_days);
-        let (mut peers, mut together) = (0, Share::default());
-        for share in compared {
-            peers += 1;
-            together = Share { some: together.some + share.some, all: together.all + share.all };
-        }
-        let z = z_milli(own, together);
+        let peers: Vec<Share> = others.filter(|share| share.all >= risk.platform_learner_days).collect();
+        let together = Share::sum(peers.iter().copied());
+        let z = departure_milli(own, &peers);
+        let peers = peers.len() as i64;
         let difference = own.milli() - together.milli();
         if peers < risk.platform_peers || z < risk.platform_z_milli || difference.abs() < risk.platform_difference_milli
         {
@@ -136,7 +133,6 @@ fn tenths(number: i64) -> String {
 
 impl Counts {
     fn within(&self, since: i64) -> Share {
-        let days = self.days.range(since + 1..).map(|(_, share)| share);
-        days.fold(Share::default(), |sum, day| Share { some: sum.some + day.some, all: sum.all + day.all })
+        Share::sum(self.days.range(since + 1..).map(|(_, share)| *share))
     }
 }

@@ -45,28 +45,37 @@ pub(super) struct Share {
 }
 
 impl Share {
+    /// All of them together.
+    pub(super) fn sum(shares: impl IntoIterator<Item = Self>) -> Self {
+        shares.into_iter().fold(Self::default(), |sum, one| Self { some: sum.some + one.some, all: sum.all + one.all })
+    }
+
     /// In thousandths, rounded down; 0 of nothing.
     pub(super) fn milli(self) -> i64 {
         if self.all == 0 { 0 } else { self.some * 1000 / self.all }
     }
 }
 
-/// By how many standard errors, in thousandths, two shares differ (two-proportion z test with the pooled rate, without
-/// a sign, rounded down). 0 when nothing can be said.
-pub(super) fn z_milli(one: Share, other: Share) -> i64 {
-    // Beyond a million the test is the same with counts that are halved alike, and nothing overflows.
-    let (mut one, mut other) = (one, other);
-    while one.all.max(other.all) > 1_000_000 {
-        for share in [&mut one, &mut other] {
-            *share = Share { some: share.some / 2, all: share.all / 2 };
-        }
-    }
-    let [k1, n1, k2, n2] = [one.some, one.all, other.some, other.all].map(i128::from);
-    let (k, n) = (k1 + k2, n1 + n2);
-    let below = n1 * n2 * k * (n - k);
-    if below <= 0 {
+/// How far a share departs from its peers, in standard errors, thousandths, without a sign, rounded down: the
+/// two-proportion z test with the pooled rate, where the peers' own spread adds to the error, since platforms differ
+/// without anybody's fault. 0 when nothing can be said.
+pub(super) fn departure_milli(own: Share, peers: &[Share]) -> i64 {
+    /// Rates are in millionths: exact enough for any number of learners.
+    const UNIT: i128 = 1_000_000;
+    let rate = |share: Share| i128::from(share.some) * UNIT / i128::from(share.all.max(1));
+    let together = Share::sum(peers.iter().copied());
+    if own.all <= 0 || together.all <= 0 {
         return 0;
     }
-    let cross = k1 * n2 - k2 * n1;
-    (cross * cross * n * 1_000_000 / below).isqrt() as i64
+    let pooled = rate(Share::sum([own, together]));
+    let [own_all, all] = [own.all, together.all].map(i128::from);
+    let sampling = pooled * (UNIT - pooled) * (own_all + all) / (own_all * all);
+    let mean = rate(together);
+    let squares: i128 = peers.iter().map(|peer| (rate(*peer) - mean).pow(2)).sum();
+    let spread = squares / (peers.len() as i128 - 1).max(1);
+    let difference = rate(own) - mean;
+    match sampling + spread {
+        ..=0 => 0,
+        error => (difference * difference * 1_000_000 / error).isqrt() as i64,
+    }
 }

@@ -67,9 +67,9 @@ impl Days {
         is_new
     }
 
-    /// As seen on `day`, its lowest bit.
+    /// As seen on `day`, its lowest bit; or on the newest day, when that is later.
     fn as_of(self, day: i64) -> u32 {
-        let shift = u32::try_from(day.saturating_sub(self.newest)).unwrap_or(u32::MAX);
+        let shift = u32::try_from(day.saturating_sub(self.newest).max(0)).unwrap_or(u32::MAX);
         self.bits.checked_shl(shift).unwrap_or(0)
     }
 }
@@ -117,7 +117,8 @@ impl Steps {
 
     /// Notes a start at a place; gives those that were there at the same time, whom the learner has met one day more.
     fn meet(&mut self, place: &Arc<str>, start: &Start, day: i64, window_ms: i64) -> Vec<Start> {
-        let near = |other: &&Start| start.at - other.at <= window_ms && other.learner != start.learner;
+        let near =
+            |other: &&Start| start.at.abs_diff(other.at) <= window_ms.unsigned_abs() && other.learner != start.learner;
         let others: Vec<Start> = self.place(place, start).iter().rev().skip(1).take_while(near).cloned().collect();
         for other in &others {
             self.pairs.entry(&pair(start, other), Days::default).note(day);
@@ -145,7 +146,7 @@ impl Steps {
         let days = i64::from(together.count_ones());
         let days_of = |learner| self.learners.get(learner).map_or(0, |learner| learner.days.as_of(day));
         // Only the days since they first started together: before that they had nothing to do with each other.
-        let since = u32::MAX >> together.leading_zeros();
+        let since = u32::MAX.checked_shr(together.leading_zeros()).unwrap_or(0);
         let both = i64::from((days_of(&who.learner) & days_of(&other.learner) & since).count_ones()).max(days);
         if days < risk.step_days || days * 1000 < both * risk.step_share_milli {
             return None;
@@ -156,7 +157,7 @@ impl Steps {
             self.learners.entry(one, Learner::default).group = Some(group.clone());
         }
         let numbers = json!({
-            "days": days, "days_both": both, "apart_ms": observation.at - other.at, "platform": &*who.platform,
+            "days": days, "days_both": both, "apart_ms": observation.at.abs_diff(other.at), "platform": &*who.platform,
             "thresholds": {
                 "days": risk.step_days, "share_milli": risk.step_share_milli, "window_ms": risk.step_window_ms,
             },

@@ -203,14 +203,14 @@ async fn a_bot_that_answers_like_clockwork_is_found_and_a_person_is_not() {
     let stage = Stage::start_with(clock, wall, |folder, config| config.policies.push(quick_pack(folder, 5_000))).await;
     let course = stage.operator.course(&[900_000], QUICK).await;
     let mut person = Answerer::sit_down(&stage, &course, |number| 1_300 + number * 733 % 1_900).await;
-    person.answer(&stage, 22).await;
+    person.answer(&stage, 32).await;
     assert_eq!(findings(&stage, "").await, [json!(null); 0]);
     let mut bot = Answerer::sit_down(&stage, &course, |number| 1_480 + number % 3 * 20).await;
-    bot.answer(&stage, 20).await;
+    bot.answer(&stage, 30).await;
     let [finding] = findings(&stage, "?kind=answer_times").await.try_into().unwrap();
     assert_eq!(finding["explanation"]["code"], "answers_regular");
-    assert_eq!((&finding["evidence"]["answers"], &finding["evidence"]["policy"]), (&json!(20), &json!(QUICK)));
+    assert_eq!((&finding["evidence"]["answers"], &finding["evidence"]["policy"]), (&json!(30), &json!(QUICK)));
     let times = finding["evidence"]["times_ms"].as_array().unwrap();
     assert!(times.iter().all(|time| (1_480..=1_520).contains(&time.as_i64().unwrap())), "{finding}");
-    assert!(finding["explanation"]["zh"].as_str().unwrap().contains("20次"), "{finding}");
+    assert!(finding["explanation"]["zh"].as_str().unwrap().contains("30次"), "{finding}");
 }

@@ -8,7 +8,7 @@ use crate::log::{
     Body, Event, Heartbeat, MAX_INTEGER, Origin, PromptAnswered, PromptIssued, PromptOutcome, PromptResolved,
 };
 use crate::policy::Policy;
-use crate::risk::statistics::{Share, Variation, z_milli};
+use crate::risk::statistics::{Share, Variation, departure_milli};
 use crate::risk::{
     Code, Effects, Engine, Finding, Observation, SessionSigns, Severity, Sighting, SightingKind, Sign, Strength, Who,
     day_of, explain,
@@ -145,9 +145,11 @@ fn answer(watched: &mut Watched, number: i64, after_ms: i64, passed: bool) {
     watched.tell("a", NINE + number * 180_000, Sign::Answered { after_ms, passed });
 }
 
+const TWENTY: &str = "[risk]\nanswer_count = 20\nanswer_variation_milli = 100";
+
 #[test]
 fn twenty_even_answers_are_needed_and_one_hesitation_is_human() {
-    let mut watched = Watched::new();
+    let mut watched = Watched::under(TWENTY);
     for number in 0..19 {
         answer(&mut watched, number, 1_500 + number % 3 * 40, true);
     }
@@ -168,7 +170,7 @@ fn twenty_even_answers_are_needed_and_one_hesitation_is_human() {
 
 #[test]
 fn answers_that_cannot_have_been_read_are_found_and_wrong_guesses_are_not() {
-    let mut watched = Watched::new();
+    let mut watched = Watched::under(TWENTY);
     for number in 0..30 {
         answer(&mut watched, number, 300 + number * 37 % 600, number % 3 == 0);
     }
@@ -514,7 +516,7 @@ fn every_number_that_a_text_names_is_in_the_evidence() {
             watched.tell(learner, NINE, Sign::Block { number: 0, digest: 7 });
         }
     }
-    for number in 0..20 {
+    for number in 0..64 {
         answer(&mut watched, number, 2_000, true);
         watched.tell(&number.to_string(), NINE - DAY_MS + number * 1_000, first());
         let session: Arc<str> = format!("even {number}").into();
@@ -525,11 +527,11 @@ fn every_number_that_a_text_names_is_in_the_evidence() {
     }
     let (with_session, with_platform) = ("s2".into(), "p2".into());
     watched.tell("a", NINE, Sign::Conflict { with_session, with_platform, overlap_ms: 20_000 });
-    for platform in ["p1", "p2", "p3", "p4", "bad", "good"] {
+    for platform in ["p1", "p2", "p3", "p4", "good", "bad"] {
         let faulty = match platform {
-            "bad" => 60,
+            "bad" => 120,
             "good" => 0,
-            _ => 15,
+            _ => 30,
         };
         close_day(&mut watched, platform, 0, 150, faulty);
     }
@@ -548,9 +550,12 @@ fn statistics_are_those_of_the_books() {
     assert_eq!(Variation::of(std::iter::empty()), None);
     // 30 of 200 against 40 of 600: (0.15 − 0.0667) / √(0.0875 × 0.9125 × (1/200 + 1/600)) = 3.6117
     let (one, other) = (Share { some: 30, all: 200 }, Share { some: 40, all: 600 });
-    assert_eq!((z_milli(one, other), z_milli(other, one)), (3_611, 3_611));
-    assert_eq!(z_milli(Share { some: 0, all: 100 }, Share { some: 0, all: 100 }), 0);
-    assert_eq!(z_milli(Share { some: 1, all: 1 }, Share::default()), 0);
+    assert_eq!((departure_milli(one, &[other]), departure_milli(other, &[one])), (3_611, 3_611));
+    // Peers of 0.02 and 0.1133 have a variance of 0.004356: (0.15 − 0.0667) / √(0.000532 + 0.004356) = 1.1919
+    let apart = [Share { some: 6, all: 300 }, Share { some: 34, all: 300 }];
+    assert_eq!(departure_milli(one, &apart), 1_191);
+    assert_eq!(departure_milli(Share { some: 0, all: 100 }, &[Share { some: 0, all: 100 }]), 0);
+    assert_eq!(departure_milli(Share { some: 1, all: 1 }, &[]), 0);
 }
 
 proptest! {
@@ -562,8 +567,8 @@ proptest! {
         }
         let share = |all: u32, some: u32| Share { some: i64::from(some.min(all)), all: i64::from(all) };
         let (one, other) = (share(counts[0], counts[1]), share(counts[2], counts[3]));
-        prop_assert!(z_milli(one, other) >= 0);
-        prop_assert_eq!(z_milli(one, other), z_milli(other, one));
+        prop_assert!(departure_milli(one, &[other]) >= 0);
+        prop_assert!(departure_milli(one, &[other, one]) >= 0);
     }
 
     #[test]

