@@ -362,7 +362,7 @@ fn learner(number: u64, classes: u64, draw: &mut Draw) -> Learner {
         within_ms: 60_000.0,
         answer_ms: draw.lognormal(6_000.0, 0.4),
         answer_sigma: draw.between(0.2, 0.6),
-        faulty: if number % 10 == 0 { rate * 5.5 } else { rate * 0.5 },
+        faulty: if number.is_multiple_of(10) { rate * 5.5 } else { rate * 0.5 },
     }
 }
 

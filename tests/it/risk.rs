@@ -167,8 +167,9 @@ impl Answerer {
             self.wire.kept(self.at_ms, "heartbeat", at(self.at_ms)).await;
             // A second acknowledgement: what the first brought about has been sent by then.
             self.wire.kept(self.at_ms, "windows", json!({"count": 1})).await;
-            for message in self.wire.seen[before..].to_vec() {
-                self.take(stage, &message).await;
+            let heard = self.wire.seen[before..].to_vec();
+            for message in &heard {
+                self.take(stage, message).await;
             }
         }
     }
