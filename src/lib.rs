@@ -30,6 +30,8 @@ pub mod demo;
 pub mod doctor;
 /// Who may be enrolled in what, and which plans may be approved.
 pub mod enrolment;
+/// Takes what sessions tell to the risk detectors, and puts on record what they find.
+pub mod findings;
 /// The WebSocket: handshake, frames, flow control.
 pub mod gateway;
 /// The ledger as people outside get it.
@@ -42,6 +44,8 @@ pub mod log;
 pub mod policy;
 /// Reports of enrolments and verdicts to a provincial platform.
 pub mod report;
+/// Warnings for supervisors beyond single sessions: the detectors.
+pub mod risk;
 /// One file a rule, named as in docs/rules.md.
 pub mod rules;
 /// When the next prompt or capture is due.
@@ -59,8 +63,9 @@ pub mod vision;
 mod tests {
     use std::path::{Path, PathBuf};
 
-    /// What makes a verdict may depend on nothing but the log and the policy, and who is enrolled on nothing but facts.
-    const PURE: [&str; 7] = ["log", "session", "rules", "policy", "enrolment", "verdict", "schedule"];
+    /// What makes a verdict, or a warning, may depend on nothing but the log and the policy, and who is enrolled on
+    /// nothing but facts.
+    const PURE: [&str; 8] = ["log", "session", "rules", "policy", "enrolment", "verdict", "schedule", "risk"];
     /// Ways to the network, the disk, a database, a model, a clock or a generator of randomness.
     const IMPURE: [&str; 26] = [
         "tokio",

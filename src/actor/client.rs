@@ -5,14 +5,15 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL;
 use tokio::sync::oneshot;
 
 use super::live::{After, Connection, Live};
-use super::mailbox::{ConnectionId, IncomingEvent, IncomingPhoto, Outlet};
+use super::mailbox::{Arrival, ConnectionId, IncomingEvent, IncomingPhoto, Outlet};
 use crate::gateway::wire::{ErrorCode, ErrorMessage, ServerMessage, Welcome};
-use crate::log::{self, ClockReading, EventType, PromptOutcome, PromptResolved, Source};
+use crate::log::{self, ClockReading, ConnectionOpened, EventType, PromptOutcome, PromptResolved, Source};
 use crate::schedule::question::Challenge;
 
 impl Live {
     /// A client takes the place of any other.
-    pub(super) fn attach(&mut self, id: ConnectionId, outlet: Outlet, ct: i64, at: i64, attached: oneshot::Sender<()>) {
+    pub(super) fn attach(&mut self, id: ConnectionId, outlet: Outlet, arrival: Arrival, attached: oneshot::Sender<()>) {
+        let Arrival { ct, at, address, device } = arrival;
         let at = self.stamp(at);
         // What was still to be said was meant for the older connection.
         self.after.retain(|after| matches!(after, After::Check { .. } | After::Attached(_)));
@@ -23,7 +24,10 @@ impl Live {
             self.record_disconnect(at);
         }
         self.last_heard_at = at;
-        self.record(at, EventType::ConnectionOpened, &ClockReading { ct });
+        let opened = ConnectionOpened { ct, address: address.as_deref(), device: device.as_deref() };
+        self.record(at, EventType::ConnectionOpened, &opened);
+        let sign = self.signs.connected(address, device);
+        self.told.push((at, sign));
         self.connection = Some(Connection { id, outlet, welcomed: false, refused: false, last_ct: None });
         self.after.push(After::Attached(attached));
     }

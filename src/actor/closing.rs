@@ -9,9 +9,11 @@ use crate::gateway::wire::{Closed, LeaveReason, ServerMessage, close};
 use crate::log::{CloseReason, EventType, PromptOutcome, SessionClosed, SessionOpened};
 use crate::rules::online_quota;
 use crate::session::at_rate;
+use crate::risk::{Sign, is_conduct};
 use crate::store::outbox::NewDelivery;
 use crate::store::sessions::Closing;
 use crate::store::{AppendError, Batch, StoreError};
+use crate::verdict::Status;
 
 impl Live {
     /// The learner ends the session: a capture that was asked for is still to be answered.
@@ -86,6 +88,8 @@ impl Live {
         }
         self.record(at, EventType::SessionClosed, &SessionClosed { reason: leaving.reason });
         let verdict = self.fold.verdict(self.digest.clone().finish());
+        let faulty =
+            verdict.status == Status::Invalid && verdict.violations.iter().any(|violation| is_conduct(violation.rule));
         let text = serde_json::value::to_raw_value(&verdict).map_err(|error| corrupt(&error))?;
         let closing = Closing {
             batch: self.take_batch().unwrap_or_else(|| self.empty_batch()),
@@ -97,6 +101,7 @@ impl Live {
         };
         self.services.store.close_session(closing).await?;
         self.services.deliver.notify_one();
+        self.told.push((at, Sign::Closed { faulty }));
         self.settle().await?;
         self.say_closed(leaving.reason, text);
         for waiting in leaving.waiting {

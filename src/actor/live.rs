@@ -17,6 +17,7 @@ use crate::cluster::{Overlap, Played, Told};
 use crate::gateway::wire::{ErrorMessage, ServerMessage};
 use crate::log::{self, Body, CloseReason, Digest, Event, EventType, LineError, PresenceConflict};
 use crate::policy::Policy;
+use crate::risk::{Observation as RiskObservation, SessionSigns, Sign, Who};
 use crate::schedule::question::Question;
 use crate::schedule::{PauseReason, Schedule, Seed};
 use crate::session::{Observation, Session};
@@ -75,6 +76,10 @@ pub(super) struct Live {
     pub(super) fold: Session,
     pub(super) digest: Digest,
     pub(super) schedule: Schedule,
+    /// what the session gives away about itself, and what of that is still to be told once it is on disk
+    pub(super) signs: SessionSigns,
+    pub(super) told: Vec<(i64, Sign)>,
+    pub(super) who: Arc<Who>,
     pub(super) questions: Vec<Question>,
     /// none: the learner is forgotten, and the session is about to close
     pub(super) face: Option<Face>,
@@ -135,6 +140,12 @@ impl Live {
             carried.since_control_ms,
             carried.face_failures,
         );
+        let who = Who {
+            session: start.id.as_str().into(),
+            learner: opened.learner.as_str().into(),
+            platform: opened.platform.as_str().into(),
+            policy: start.policy.clone(),
+        };
         let now_ms = services.clock.now_ms();
         let mut live = Self {
             services,
@@ -147,6 +158,9 @@ impl Live {
             policy: start.policy,
             digest: Digest::new(),
             schedule,
+            signs: SessionSigns::default(),
+            told: Vec::new(),
+            who: Arc::new(who),
             questions: start.questions,
             face: start.face,
             warned: 0,
@@ -176,6 +190,8 @@ impl Live {
         }
         let told_to = live.conflicts_told_to;
         live.played_before.retain(|played| played.from_at >= told_to);
+        // What the log shows was told when it was written.
+        live.told.clear();
         live.warned = live.fold.violations().len();
         live.violations_seen = live.fold.violations_total();
         live.batch_first_n = live.fold.next_n();
@@ -221,6 +237,9 @@ impl Live {
         let event = log::parse_line(line)?;
         self.fold.apply(&event).map_err(|error| LineError::new(error.field, error.problem))?;
         self.tell_schedule(&event);
+        let mut signs = Vec::new();
+        self.signs.observe(&event, &self.policy.risk, &mut signs);
+        self.told.extend(signs.into_iter().map(|sign| (event.at, sign)));
         self.digest.line(line);
         Ok(())
     }
@@ -333,6 +352,7 @@ impl Live {
         if let Some(batch) = self.take_batch() {
             self.services.store.append(batch).await?;
         }
+        self.tell_detectors();
         for after in std::mem::take(&mut self.after) {
             match after {
                 After::Tell(message) => self.send(&message),
@@ -349,6 +369,12 @@ impl Live {
             }
         }
         Ok(())
+    }
+
+    fn tell_detectors(&mut self) {
+        for (at, sign) in self.told.drain(..) {
+            self.services.findings.tell(RiskObservation { who: self.who.clone(), at, sign });
+        }
     }
 
     pub(super) fn take_batch(&mut self) -> Option<Batch> {

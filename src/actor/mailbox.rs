@@ -3,6 +3,8 @@
 //! Everything that happens to a session goes through its mailbox, one message after the other. The mailbox is bounded:
 //! who finds it full waits (a connection, which then reads no further) or is told to come back.
 
+use std::sync::Arc;
+
 use axum::body::Bytes;
 use axum::extract::ws::Utf8Bytes;
 use serde_json::value::RawValue;
@@ -77,6 +79,19 @@ pub struct IncomingEvent {
     pub data: Box<RawValue>,
 }
 
+/// How a client arrived.
+#[derive(Clone, Debug)]
+pub struct Arrival {
+    /// the client's clock as said in its hello, ms
+    pub ct: i64,
+    /// server time, ms since the epoch
+    pub at: i64,
+    /// keyed digest of its network address
+    pub address: Option<Arc<str>>,
+    /// keyed digest of its device's id
+    pub device: Option<Arc<str>>,
+}
+
 /// A photo as a client sent it.
 #[derive(Debug)]
 pub struct IncomingPhoto {
@@ -92,7 +107,7 @@ pub struct IncomingPhoto {
 #[derive(Debug)]
 pub(super) enum Message {
     /// A client has shown its token and its key; it takes the place of any other.
-    Attach { connection: ConnectionId, outlet: Outlet, ct: i64, at: i64, attached: oneshot::Sender<()> },
+    Attach { connection: ConnectionId, outlet: Outlet, arrival: Arrival, attached: oneshot::Sender<()> },
     /// A ping came back in less than a second.
     Synced { connection: ConnectionId, ct: i64, at: i64 },
     /// The handshake is over: the client may begin.
@@ -139,9 +154,9 @@ impl Handle {
     ///
     /// # Errors
     /// [`Gone`], as for all of these.
-    pub async fn attach(&self, connection: ConnectionId, outlet: Outlet, ct: i64, at: i64) -> Result<(), Gone> {
+    pub async fn attach(&self, connection: ConnectionId, outlet: Outlet, arrival: Arrival) -> Result<(), Gone> {
         let (attached, answer) = oneshot::channel();
-        self.tell(Message::Attach { connection, outlet, ct, at, attached }).await?;
+        self.tell(Message::Attach { connection, outlet, arrival, attached }).await?;
         answer.await.map_err(|_| Gone)
     }
 

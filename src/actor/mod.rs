@@ -20,6 +20,6 @@ mod registry;
 mod run;
 mod services;
 
-pub use mailbox::{ConnectionId, Gone, Handle, IncomingEvent, IncomingPhoto, Outbound, Outlet};
+pub use mailbox::{Arrival, ConnectionId, Gone, Handle, IncomingEvent, IncomingPhoto, Outbound, Outlet};
 pub use registry::{Registry, StartError};
 pub use services::Services;

@@ -78,8 +78,8 @@ impl Live {
     /// Takes one message. False: the server stops.
     fn take(&mut self, message: Message) -> bool {
         match message {
-            Message::Attach { connection, outlet, ct, at, attached } => {
-                self.attach(connection, outlet, ct, at, attached);
+            Message::Attach { connection, outlet, arrival, attached } => {
+                self.attach(connection, outlet, arrival, attached);
             }
             Message::Synced { connection, ct, at } => self.synced(connection, ct, at),
             Message::Welcome { connection } => self.welcome(connection),

@@ -8,6 +8,7 @@ use crate::auth::keys::Keys;
 use crate::clock::{Clock, Entropy};
 use crate::cluster::Presence;
 use crate::config::Limits;
+use crate::findings::Reporter;
 use crate::policy::Policies;
 use crate::store::Store;
 use crate::store::evidence::Evidence;
@@ -25,6 +26,8 @@ pub struct Services {
     pub vision: VisionPool,
     /// who plays where
     pub presence: Presence,
+    /// tells the risk detectors
+    pub findings: Reporter,
     /// the packs, and which is in force
     pub policies: Policies,
     /// the clock of sessions: what logs are stamped with

@@ -21,6 +21,7 @@ pub mod doors;
 mod enrolments;
 pub mod extract;
 mod face_photos;
+mod findings;
 #[cfg(test)]
 mod fixture;
 pub mod forgetting;
@@ -181,6 +182,7 @@ fn documented_routes() -> OpenApiRouter<ApiState> {
         .merge(sessions::routes())
         .merge(ledger::routes())
         .merge(reports::routes())
+        .merge(findings::routes())
 }
 
 /// The OpenAPI document, as it is committed and served.

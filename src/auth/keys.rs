@@ -118,6 +118,14 @@ impl Keys {
         tag.as_ref().try_into().expect("HMAC-SHA-256 gives 32 bytes")
     }
 
+    /// What stands for a network address or a device (`kind`) where it must not stand in the clear: 16 hex digits, the
+    /// same for the same value here, and nothing to anybody without the pepper.
+    pub fn pseudonym(&self, kind: &str, value: &str) -> String {
+        // No ID number holds a line feed, so an identity and a pseudonym are never of the same text.
+        let tag = hmac::sign(&self.pepper, format!("{kind}\n{value}").as_bytes());
+        hex::encode(&tag.as_ref()[..8])
+    }
+
     /// A learner's data key as the database keeps it.
     pub fn wrap(&self, entropy: &Entropy, learner: &str, key: &DataKey) -> Vec<u8> {
         self.master.seal(entropy, &format!("learner {learner}"), &key.0)
@@ -172,6 +180,24 @@ mod tests {
         assert_eq!(first.identity("110101199003070011"), second.identity("110101199003070011"));
         let mode = std::fs::metadata(folder.path().join("master.key")).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
+    }
+
+    #[test]
+    fn pseudonyms_are_of_a_kind_and_of_this_installation() {
+        let keys = |seed| {
+            let folder = tempfile::tempdir().unwrap();
+            Keys::open_or_create(folder.path(), &Entropy::seeded(seed)).unwrap()
+        };
+        let (here, there) = (keys(1), keys(2));
+        let address = here.pseudonym("address", "192.0.2.1");
+        assert_eq!((address.len(), &address), (16, &here.pseudonym("address", "192.0.2.1")));
+        for other in [
+            here.pseudonym("device", "192.0.2.1"),
+            here.pseudonym("address", "192.0.2.2"),
+            there.pseudonym("address", "192.0.2.1"),
+        ] {
+            assert_ne!(address, other);
+        }
     }
 
     #[test]

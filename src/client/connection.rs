@@ -125,7 +125,7 @@ impl Caller<'_> {
     }
 
     fn hello(&self, nonce: &str) -> Result<Control, Next> {
-        let Credentials { session, token, key } = self.credentials;
+        let Credentials { session, token, key, device } = self.credentials;
         let signature = key.sign_hello(nonce, session, token).map_err(|_| Next::RECONNECT)?;
         Ok(Control::Hello(Hello {
             session: session.clone(),
@@ -134,6 +134,7 @@ impl Caller<'_> {
             signature,
             ct: self.ct(),
             acknowledged: self.acknowledged,
+            device: device.clone(),
         }))
     }
 

@@ -10,6 +10,7 @@ use figment::Figment;
 use figment::providers::{Env, Format as _, Serialized, Toml};
 use serde::{Deserialize, Serialize};
 
+use crate::gateway::peer::TrustedProxies;
 use crate::vision::PHOTO_LIMIT_BYTES;
 
 /// Every key with its default, and comments for the operator.
@@ -53,6 +54,8 @@ pub struct Config {
     pub models_folder: PathBuf,
     /// Files with policy packs, besides the built-in ones.
     pub policies: Vec<PathBuf>,
+    /// Proxies in front, by address or network, whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<String>,
     /// How long a learner's token lasts, in ms.
     pub token_lifetime_ms: i64,
     /// Checking photos.
@@ -240,6 +243,8 @@ impl Config {
         if let Some(url) = &self.public_url {
             check_public_url(url)?;
         }
+        TrustedProxies::parse(self.trusted_proxies.iter().map(String::as_str))
+            .map_err(|why| invalid("trusted_proxies", why))?;
         check_folder("data_folder", &self.data_folder)?;
         check_folder("models_folder", &self.models_folder)?;
         let within = |key, value: u64, least: u64, most: u64| match (least..=most).contains(&value) {
@@ -346,6 +351,7 @@ mod tests {
             ("public_url = 'https://me@invigil.example'", "public_url"),
             ("data_folder = ''", "data_folder"),
             ("models_folder = ''", "models_folder"),
+            ("trusted_proxies = ['proxy.example']", "trusted_proxies"),
             ("token_lifetime_ms = 9", "token_lifetime_ms"),
             ("token_lifetime_ms = -1", "token_lifetime_ms"),
             ("vision.queue_limit = 0", "vision.queue_limit"),

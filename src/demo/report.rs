@@ -21,8 +21,19 @@ pub struct Report {
     pub learners: Vec<LearnerReport>,
     /// what the platforms received
     pub webhooks: Counts,
+    /// warnings for supervisors
+    pub findings: Vec<FindingReport>,
     /// whether everybody got what they deserve, and every webhook was good
     pub as_deserved: bool,
+}
+
+/// A warning for supervisors.
+#[derive(Debug, Serialize)]
+pub struct FindingReport {
+    /// what was found
+    pub code: String,
+    /// about whom
+    pub learners: Vec<&'static str>,
 }
 
 /// One learner.
@@ -103,6 +114,15 @@ impl SessionReport {
             Some(told) if told != on_record => self.contradictions.push(format!("another verdict {told_by}")),
             Some(_) => {}
         }
+    }
+}
+
+impl FindingReport {
+    /// A finding as the API shows it; `name` knows what learners are called.
+    pub fn of(finding: &Value, name: impl Fn(&str) -> Option<&'static str>) -> Self {
+        let learners = finding["learners"].as_array().into_iter().flatten();
+        let code = finding["explanation"]["code"].as_str().unwrap_or_default().to_owned();
+        Self { code, learners: learners.filter_map(|learner| name(learner.as_str()?)).collect() }
     }
 }
 

@@ -90,6 +90,7 @@ pub struct Admission {
 
 /// Two platforms and their courses.
 pub struct World {
+    operator: Api,
     platforms: [Api; 2],
     projects: [String; 3],
     lessons: [String; 4],
@@ -145,7 +146,7 @@ impl World {
         let lessons: Vec<String> = [main_lessons, other_lessons, small_lessons].concat();
         let lessons =
             lessons.try_into().map_err(|_| WorldError::Answer { what: "/projects".into(), field: "lessons" })?;
-        Ok(Self { platforms: [here, elsewhere], projects: [main, other, small], lessons })
+        Ok(Self { operator, platforms: [here, elsewhere], projects: [main, other, small], lessons })
     }
 
     /// Makes a learner known at the platform of `place`, with a photo, and enrols them there. Returns their id.
@@ -182,7 +183,8 @@ impl World {
         let session = field("session")?;
         let key = ClientKey::generate()
             .map_err(|_| WorldError::Answer { what: "a key pair".to_owned(), field: "randomness" })?;
-        let credentials = Credentials { session: session.clone(), token: field("token")?, key: key.into() };
+        let (session_of, device) = (session.clone(), Some(format!("browser-of-{learner}")));
+        let credentials = Credentials { session: session_of, token: field("token")?, key: key.into(), device };
         Ok(Admission { session: OpenedSession { id: session, place }, url: field("url")?, credentials })
     }
 
@@ -193,6 +195,18 @@ impl World {
     pub async fn verdict(&self, session: &OpenedSession) -> Result<Value, WorldError> {
         let path = format!("/sessions/{}/verdict", session.id);
         self.platforms[session.place.platform()].send(Method::GET, &path, Value::Null).await
+    }
+
+    /// The warnings for supervisors.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub async fn findings(&self) -> Result<Vec<Value>, WorldError> {
+        let mut listing = self.operator.send(Method::GET, "/findings", Value::Null).await?;
+        match listing["items"].take() {
+            Value::Array(findings) => Ok(findings),
+            _ => Err(WorldError::Answer { what: "/findings".to_owned(), field: "items" }),
+        }
     }
 
     /// The session's log, JSON Lines.

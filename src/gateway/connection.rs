@@ -3,6 +3,7 @@
 //! One task owns the socket. Frames that are there already are taken together, so that under load the session commits
 //! and acknowledges once for many.
 
+use std::net::IpAddr;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
@@ -16,10 +17,11 @@ use tokio_tungstenite::tungstenite;
 use super::Gateway;
 use super::bucket::Bucket;
 use super::handshake::{Admitted, admit, refusal, unavailable};
+use super::peer::subscriber;
 use super::wire::{
     ClientMessage, Control, ErrorCode, ErrorMessage, Hello, PhotoHeader, ServerMessage, TEXT_LIMIT_BYTES, close,
 };
-use crate::actor::{ConnectionId, Handle, IncomingEvent, IncomingPhoto, Outbound, Outlet, StartError};
+use crate::actor::{Arrival, ConnectionId, Handle, IncomingEvent, IncomingPhoto, Outbound, Outlet, StartError};
 use crate::auth::token::LearnerToken;
 use crate::clock::Clock;
 
@@ -49,10 +51,10 @@ const RECONNECT_IN_MS: i64 = 1_000;
 /// Why a connection ends. `None`: the socket is gone, there is nobody to tell.
 type End = Option<ErrorMessage>;
 
-/// Serves one connection to its end.
-pub(super) async fn serve(socket: WebSocket, gateway: Arc<Gateway>) {
+/// Serves one connection to its end. `client` is where it comes from.
+pub(super) async fn serve(socket: WebSocket, gateway: Arc<Gateway>, client: Option<IpAddr>) {
     let mut socket = Socket { socket, wall: gateway.services.wall.clone() };
-    match begin(&mut socket, &gateway).await {
+    match begin(&mut socket, &gateway, client).await {
         Ok(connection) => connection.run(&mut socket).await,
         Err(Some(error)) => socket.refuse(error).await,
         Err(None) => return,
@@ -64,7 +66,7 @@ pub(super) async fn serve(socket: WebSocket, gateway: Arc<Gateway>) {
 }
 
 /// Challenge and hello; then the session knows of the connection.
-async fn begin(socket: &mut Socket, gateway: &Arc<Gateway>) -> Result<Connection, End> {
+async fn begin(socket: &mut Socket, gateway: &Arc<Gateway>, client: Option<IpAddr>) -> Result<Connection, End> {
     let nonce = BASE64URL.encode(gateway.services.entropy.bytes::<32>());
     let server = concat!("invigil/", env!("CARGO_PKG_VERSION")).to_owned();
     socket.send(&ServerMessage::Challenge { nonce: nonce.clone(), server }).await?;
@@ -82,7 +84,15 @@ async fn begin(socket: &mut Socket, gateway: &Arc<Gateway>) -> Result<Connection
     })?;
     let id = gateway.next_connection();
     let (outlet, outbound) = Outlet::new();
-    session.attach(id, outlet, hello.ct, at).await.map_err(|gone| unavailable(&gone))?;
+    // Neither leaves this function in the clear.
+    let pseudonym = |kind, value: &str| gateway.services.keys.pseudonym(kind, value).into();
+    let arrival = Arrival {
+        ct: hello.ct,
+        at,
+        address: client.map(|client| pseudonym("address", &subscriber(client))),
+        device: hello.device.as_deref().map(|device| pseudonym("device", device)),
+    };
+    session.attach(id, outlet, arrival).await.map_err(|gone| unavailable(&gone))?;
     Ok(Connection::new(gateway.clone(), id, session, outbound, admitted))
 }
 

@@ -3,12 +3,14 @@
 //! It knows the protocol of docs/protocol.md and nothing of rules: what a client sends is handed to the session's
 //! owner ([`crate::actor`]), and what the owner says is sent on.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use axum::Extension;
 use axum::Router;
-use axum::extract::{State, WebSocketUpgrade};
-use axum::http::StatusCode;
+use axum::extract::{ConnectInfo, State, WebSocketUpgrade};
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use tokio::sync::{Semaphore, watch};
@@ -16,9 +18,11 @@ use tokio::sync::{Semaphore, watch};
 mod bucket;
 mod connection;
 mod handshake;
+pub mod peer;
 pub mod wire;
 
 use crate::actor::{Registry, Services};
+use peer::TrustedProxies;
 
 /// Read and write buffers of a connection, in bytes: with the library's defaults an idle one costs 134 kB.
 const BUFFER_BYTES: usize = 4 * 1024;
@@ -29,6 +33,7 @@ pub struct Gateway {
     sessions: Registry,
     /// how long a renewed token lives, ms
     token_lifetime_ms: i64,
+    proxies: TrustedProxies,
     /// turns true when the server stops
     stopping: watch::Receiver<bool>,
     connections: Arc<Semaphore>,
@@ -36,16 +41,17 @@ pub struct Gateway {
 }
 
 impl Gateway {
-    /// A gateway to `sessions`. Tokens that it renews live for `token_lifetime_ms`.
+    /// A gateway to `sessions`. Tokens that it renews live for `token_lifetime_ms`; `proxies` say for whom they speak.
     pub fn new(
         services: Arc<Services>,
         sessions: Registry,
         token_lifetime_ms: i64,
+        proxies: TrustedProxies,
         stopping: watch::Receiver<bool>,
     ) -> Arc<Self> {
         let connections = Arc::new(Semaphore::new(services.limits.connections_limit));
         let last_connection = AtomicU64::new(0);
-        Arc::new(Self { services, sessions, token_lifetime_ms, stopping, connections, last_connection })
+        Arc::new(Self { services, sessions, token_lifetime_ms, proxies, stopping, connections, last_connection })
     }
 
     /// Returns when no connection is left.
@@ -65,7 +71,12 @@ pub fn router(gateway: Arc<Gateway>) -> Router {
     Router::new().route(wire::STREAM_PATH, get(upgrade)).with_state(gateway)
 }
 
-async fn upgrade(State(gateway): State<Arc<Gateway>>, upgrade: WebSocketUpgrade) -> Response {
+async fn upgrade(
+    State(gateway): State<Arc<Gateway>>,
+    peer: Option<Extension<ConnectInfo<SocketAddr>>>,
+    headers: HeaderMap,
+    upgrade: WebSocketUpgrade,
+) -> Response {
     let refused = |status: StatusCode, detail: &str| (status, detail.to_owned()).into_response();
     let upgrade = upgrade.protocols([wire::SUBPROTOCOL]);
     if upgrade.selected_protocol().is_none() {
@@ -78,6 +89,7 @@ async fn upgrade(State(gateway): State<Arc<Gateway>>, upgrade: WebSocketUpgrade)
         let detail = "as many connections are open as this server carries";
         return (StatusCode::SERVICE_UNAVAILABLE, [("retry-after", "5")], detail).into_response();
     };
+    let client = peer.map(|Extension(ConnectInfo(peer))| gateway.proxies.client(peer.ip(), &headers));
     upgrade
         .read_buffer_size(BUFFER_BYTES)
         .write_buffer_size(0)
@@ -86,7 +98,7 @@ async fn upgrade(State(gateway): State<Arc<Gateway>>, upgrade: WebSocketUpgrade)
         .max_message_size(2 * gateway.services.limits.message_bytes_limit)
         .max_frame_size(2 * gateway.services.limits.message_bytes_limit)
         .on_upgrade(move |socket| async move {
-            connection::serve(socket, gateway).await;
+            connection::serve(socket, gateway, client).await;
             drop(permit);
         })
 }

@@ -23,6 +23,8 @@ use crate::clock::{Clock, Entropy};
 use crate::cluster::Presence;
 use crate::config::Config;
 use crate::delivery::{Delivery, address_guard};
+use crate::findings::{self, Detectors, Inbox, Reporter};
+use crate::gateway::peer::TrustedProxies;
 use crate::gateway::{self, Gateway};
 use crate::policy::{Policies, Policy};
 use crate::report::Reporting;
@@ -79,6 +81,8 @@ pub struct Server {
     gateway: Arc<Gateway>,
     delivery: Delivery,
     reporting: Option<Reporting>,
+    findings: Reporter,
+    detectors: Detectors,
     serving: JoinHandle<std::io::Result<()>>,
     store: Store,
     wall: Clock,
@@ -99,7 +103,7 @@ impl Server {
         let listener = TcpListener::bind(listen).await.map_err(StartError::of(format!("listen {listen}")))?;
         let address = listener.local_addr().map_err(StartError::of("listen"))?;
         let public_url = setup.config.public_url_of(address);
-        let services = start_services(&setup, &public_url).await?;
+        let (services, inbox) = start_services(&setup, &public_url).await?;
         let photos = doors::Photos(services.clone());
         forgetting::resume(&services.store, &photos, services.wall.now_ms())
             .await
@@ -107,6 +111,8 @@ impl Server {
         let (store, wall, entropy) = (&services.store, &services.wall, &services.entropy);
         let operator_key =
             ensure_operator_key(&folder, store, wall, entropy).await.map_err(StartError::of("operator key"))?;
+        let detectors = Detectors::start(store.clone(), services.clock.clone(), wall.clone(), entropy.clone(), inbox);
+        let detectors = detectors.await.map_err(StartError::of("risk detectors"))?;
         let sessions = Registry::new(services.clone());
         let recovered = sessions.recover().await.map_err(StartError::of("open sessions"))?;
         let (webhook, deliver) = (setup.config.webhook.clone(), services.deliver.clone());
@@ -116,7 +122,9 @@ impl Server {
         let reporting = reporting::start(&setup.config, &services).await?;
         let (stopping, stop_seen) = watch::channel(false);
         let lifetime_ms = setup.config.token_lifetime_ms;
-        let gateway = Gateway::new(services.clone(), sessions.clone(), lifetime_ms, stop_seen.clone());
+        let proxies = TrustedProxies::parse(setup.config.trusted_proxies.iter().map(String::as_str))
+            .map_err(StartError::of("trusted_proxies"))?;
+        let gateway = Gateway::new(services.clone(), sessions.clone(), lifetime_ms, proxies, stop_seen.clone());
         let api = api_router(&setup.config, &services, &sessions, &public_url);
         let routes = api.merge(gateway::router(gateway.clone()));
         let (store, wall) = (services.store.clone(), services.wall.clone());
@@ -131,6 +139,8 @@ impl Server {
             gateway,
             delivery,
             reporting,
+            findings: services.findings.clone(),
+            detectors,
             serving: tokio::spawn(serve(listener, routes, stop_seen)),
             store,
             wall,
@@ -141,6 +151,11 @@ impl Server {
     /// Sessions that are live now.
     pub fn live_sessions(&self) -> usize {
         self.sessions.count()
+    }
+
+    /// Tells the risk detectors, and knows when what they were told is on record.
+    pub fn findings(&self) -> &Reporter {
+        &self.findings
     }
 
     /// Webhook attempts that were recorded so far, as a signal.
@@ -182,6 +197,7 @@ impl Server {
             () = self.wall.sleep_ms(GOODBYE_LIMIT_MS) => abort.abort(),
         }
         self.sessions.stop().await;
+        self.detectors.shutdown().await;
         self.delivery.shutdown().await;
         if let Some(reporting) = self.reporting {
             reporting.shutdown().await;
@@ -190,7 +206,7 @@ impl Server {
 }
 
 /// Keys, store, photos, models, packs: what sessions, gateway and API share.
-async fn start_services(setup: &ServerConfig, public_url: &str) -> Result<Arc<Services>, StartError> {
+async fn start_services(setup: &ServerConfig, public_url: &str) -> Result<(Arc<Services>, Inbox), StartError> {
     let ServerConfig { config, clock, wall, entropy } = setup;
     let folder = &config.data_folder;
     let keys = Keys::open_or_create(folder, entropy).map_err(StartError::of("keys"))?;
@@ -200,12 +216,14 @@ async fn start_services(setup: &ServerConfig, public_url: &str) -> Result<Arc<Se
     let evidence = Evidence::open(&folder.join(PHOTOS_FOLDER)).map_err(StartError::of("photos"))?;
     evidence.remove_drafts().map_err(StartError::of("photos"))?;
     let policies = known_policies(config, &store).await?;
-    Ok(Arc::new(Services {
+    let (findings, inbox) = findings::channel();
+    let services = Services {
         store,
         evidence,
         keys: Arc::new(keys),
         vision: start_vision(config)?,
         presence: Presence::default(),
+        findings,
         policies,
         clock,
         wall: wall.clone(),
@@ -213,7 +231,8 @@ async fn start_services(setup: &ServerConfig, public_url: &str) -> Result<Arc<Se
         limits: config.limits.clone(),
         deliver: Arc::new(Notify::new()),
         source: public_url.to_owned(),
-    }))
+    };
+    Ok((Arc::new(services), inbox))
 }
 
 fn api_router(config: &Config, services: &Arc<Services>, sessions: &Registry, public_url: &str) -> axum::Router {
@@ -255,7 +274,7 @@ async fn serve(
             tracing::debug!(%error, "a connection keeps its delay");
         }
     });
-    axum::serve(listener, routes)
+    axum::serve(listener, routes.into_make_service_with_connect_info::<SocketAddr>())
         .with_graceful_shutdown(async move {
             let _ = stopping.wait_for(|stopping| *stopping).await;
         })

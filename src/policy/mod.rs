@@ -9,6 +9,7 @@ mod enrolment;
 mod pack;
 mod packs;
 mod parameters;
+mod risk;
 #[cfg(test)]
 mod tests;
 mod whole;
@@ -23,6 +24,7 @@ pub use enrolment::{EnrolmentRule, EnrolmentRules, LimitPeriod, OnlineOnly, Repe
 pub use pack::PolicyError;
 pub use packs::{EMBEDDED, NotInForce, Policies, PoliciesError};
 pub use parameters::{Parameters, Schedule};
+pub use risk::RiskThresholds;
 
 use crate::log::words;
 use crate::rules::Rule;
@@ -84,6 +86,8 @@ pub struct Policy {
     pub schedule: Schedule,
     /// Who may be enrolled in what; the fold does not use it.
     pub enrolment: EnrolmentRules,
+    /// When supervisors are warned; the fold does not use it.
+    pub risk: RiskThresholds,
     /// By [`Rule`], in the order of [`Rule::ALL`].
     actions: [Action; Rule::ALL.len()],
     /// By [`Rule`], in the order of [`Rule::ALL`].

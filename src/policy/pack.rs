@@ -7,7 +7,7 @@ use toml::{Table, Value};
 
 use super::enrolment::{EnrolmentRule, EnrolmentRules};
 use super::parameters::Contradiction;
-use super::{Action, Clause, Parameters, Policy, Schedule, whole};
+use super::{Action, Clause, Parameters, Policy, RiskThresholds, Schedule, whole};
 use crate::rules::Rule;
 
 /// Why a pack was refused.
@@ -79,6 +79,7 @@ pub(super) fn read(text: &str, base: Policy) -> (Policy, Vec<PolicyError>) {
             "schedule" => {
                 each(&mut problems, key, value, |path, name, value| set(path, policy.schedule.entry(name), value));
             }
+            "risk" => each(&mut problems, key, value, |path, name, value| set(path, policy.risk.entry(name), value)),
             "clause" => {
                 let place = |rule: &str| Rule::from_word(rule).map(|rule| rule as usize);
                 set_clauses(&mut problems, key, value, &mut policy.clauses, place);
@@ -147,6 +148,7 @@ fn blank() -> Policy {
         parameters: Parameters::default(),
         schedule: Schedule::default(),
         enrolment: EnrolmentRules::blank(),
+        risk: RiskThresholds::default(),
         actions: [Action::Invalidate; Rule::ALL.len()],
         clauses: std::array::from_fn(|_| Clause::blank()),
     }
@@ -367,6 +369,8 @@ mod tests {
             ("clause.unfocused.text = \" \"", "clause.unfocused.text"),
             ("schedule.prompt_max_ms = 290_000", "schedule.prompt_max_ms: comes to 320001"),
             ("schedule.prompts = 1", "schedule.prompts: unknown key"),
+            ("risk.answer_count = 7", "risk.answer_count: is 7, must be from 8 to 64"),
+            ("risk.luck = 1", "risk.luck: unknown key"),
             ("id = \"a b\"", "id: "),
             ("title = \"\"", "title: must be text"),
             ("region = \"413\"", "region: must be the first"),

@@ -36,6 +36,8 @@ macro_rules! table {
     };
 }
 
+pub(super) use table;
+
 /// A length of time that may also be none.
 const ANY_MS: RangeInclusive<i64> = 0..=MAX_INTEGER;
 /// A length of time that must be some.

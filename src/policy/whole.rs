@@ -3,7 +3,7 @@
 use toml::value::{Array, Datetime};
 use toml::{Table, Value};
 
-use super::{Clause, EnrolmentRule, EnrolmentRules, Parameters, Policy, Schedule};
+use super::{Clause, EnrolmentRule, EnrolmentRules, Parameters, Policy, RiskThresholds, Schedule};
 use crate::rules::Rule;
 
 /// What the pack of a document says about it. `effective_until` it need not say.
@@ -32,6 +32,7 @@ fn wanted(of_document: bool) -> Vec<String> {
     }
     add("", &mut Parameters::KEYS.iter().copied());
     add("schedule.", &mut Schedule::KEYS.iter().copied());
+    add("risk.", &mut RiskThresholds::KEYS.iter().copied());
     add("enrolment.", &mut EnrolmentRules::NUMBERS.iter().copied());
     add("enrolment.", &mut EnrolmentRules::WORDS.iter().copied());
     add("enrolment.", &mut std::iter::once(EnrolmentRules::LIST));
@@ -66,6 +67,7 @@ pub(super) fn table(policy: &Policy) -> Table {
     }
     whole.extend(integers(policy.parameters.values()));
     whole.insert("schedule".to_owned(), integers(policy.schedule.values()).collect::<Table>().into());
+    whole.insert("risk".to_owned(), integers(policy.risk.values()).collect::<Table>().into());
     let actions = Rule::ALL.iter().map(|&rule| (rule.to_string(), policy.action(rule).as_str().into()));
     whole.insert("action".to_owned(), actions.collect::<Table>().into());
     let clauses = Rule::ALL.iter().map(|&rule| (rule.as_str(), policy.clause(rule)));

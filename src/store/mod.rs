@@ -15,6 +15,7 @@ mod embedded;
 pub mod enrolled_photos;
 pub mod enrolments;
 pub mod evidence;
+pub mod findings;
 #[cfg(test)]
 pub(crate) mod fixture;
 pub mod forgetting;

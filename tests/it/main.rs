@@ -13,5 +13,6 @@ mod quota;
 mod refusals;
 mod replay;
 mod report;
+mod risk;
 mod session;
 mod webhook;

@@ -2,6 +2,7 @@
 
 pub mod photos;
 pub mod replay;
+pub mod risk;
 
 use std::process::ExitCode;
 
@@ -18,6 +19,8 @@ enum What {
     Replay(replay::ReplayBench),
     /// Whole photo checks a second, beside OpenCV's from Python
     Photos(photos::PhotosBenchArgs),
+    /// How often the risk detectors suspect honest learners, and what they cost
+    Risk(risk::RiskBench),
 }
 
 impl Bench {
@@ -26,6 +29,7 @@ impl Bench {
         match self.what {
             What::Replay(replay) => replay.run(),
             What::Photos(photos) => super::reported(photos.run()),
+            What::Risk(risk) => super::reported(risk.run()),
         }
     }
 }
