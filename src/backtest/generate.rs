@@ -189,6 +189,8 @@ struct Pupil {
     id: String,
     manner: Manner,
     project: usize,
+    /// the projects of this learner so far; nobody takes one again
+    been: Vec<usize>,
     history: History,
     completed: Vec<bool>,
     sessions: usize,
@@ -219,26 +221,21 @@ impl<'a> World<'a> {
         });
         let manner = manner.map_or(Manner::Honest, |(manner, _)| *manner);
         let id = id(&mut self.random);
-        self.enrolled(id, manner, from_at)
-    }
-
-    fn enrolled(&mut self, id: String, manner: Manner, from_at: i64) -> Pupil {
         let project = self.random.random_range(0..self.projects.len());
         let next_at = from_at + self.random.random_range(0..72 * HOUR_MS);
         let completed = vec![false; self.projects[project].lessons.len()];
-        let history = History::new(0);
-        Pupil { id, manner, project, history, completed, sessions: 0, next_at, spent: false }
+        let (been, history) = (vec![project], History::new(0));
+        Pupil { id, manner, project, been, history, completed, sessions: 0, next_at, spent: false }
     }
 
     /// Who sits down where another one got up: sometimes the same person, in another project.
     fn follower(&mut self, pupil: &Pupil) -> Pupil {
-        let next = if self.random.random_bool(0.3) {
-            self.enrolled(pupil.id.clone(), pupil.manner, pupil.next_at)
-        } else {
-            self.pupil(pupil.next_at)
-        };
-        // The same person may come by the same project; their second chain there would go on from the first.
-        if next.id == pupil.id && next.project == pupil.project { self.pupil(pupil.next_at) } else { next }
+        let mut next = self.pupil(pupil.next_at);
+        if self.random.random_bool(0.3) && !pupil.been.contains(&next.project) {
+            (next.id, next.manner) = (pupil.id.clone(), pupil.manner);
+            next.been.extend(&pupil.been);
+        }
+        next
     }
 
     fn is_done(&self, pupil: &Pupil) -> bool {
