@@ -13,6 +13,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use tokio::sync::{Semaphore, watch};
 
+pub mod address;
 mod bucket;
 mod connection;
 mod handshake;
