@@ -76,6 +76,8 @@ impl Live {
             now_ms: at,
         };
         self.services.store.close_session(closing).await?;
+        self.services.telemetry.verdicts.count(verdict.status.as_str());
+        self.services.telemetry.sessions_closed.count(leaving.reason.as_str());
         self.services.deliver.notify_one();
         self.settle().await?;
         self.say_closed(leaving.reason, text);

@@ -12,6 +12,7 @@ use crate::config::Limits;
 use crate::policy::Policy;
 use crate::store::Store;
 use crate::store::evidence::Evidence;
+use crate::telemetry::Telemetry;
 use crate::vision::VisionPool;
 
 /// The parts of the server that live sessions share.
@@ -38,6 +39,8 @@ pub struct Services {
     pub limits: Limits,
     /// wakes the delivery of webhooks
     pub deliver: Arc<Notify>,
+    /// what is counted
+    pub telemetry: Arc<Telemetry>,
     /// how webhooks name this server
     pub source: String,
 }

@@ -256,6 +256,7 @@ async fn check_opening(state: &ApiState, platform: String, new: NewSession) -> R
     if learner.photo_version == 0 {
         return Err(OpenRefusal::NoPhoto.into());
     }
+    state.rates.opening_for(&learner.id)?;
     Ok(OpenSession { platform, learner: learner.id, project, lesson: new.lesson })
 }
 

@@ -4,6 +4,7 @@
 //! when something was found wrong, 2 when the command line was.
 
 pub mod bench;
+pub mod config;
 pub mod demo;
 pub mod face;
 pub mod models;
@@ -31,6 +32,8 @@ pub struct Cli {
 enum Command {
     /// Serve learners' pages and platforms
     Serve(serve::Serve),
+    /// Check and show the configuration
+    Config(config::ConfigArgs),
     /// Run a server with learners, honest and not, and watch the verdicts arrive
     Demo(demo::DemoArgs),
     /// Judge session logs again and print their verdicts
@@ -50,6 +53,7 @@ impl Cli {
     pub fn run() -> ExitCode {
         match Self::parse().command {
             Command::Serve(serve) => reported(serve.run()),
+            Command::Config(config) => reported(config.run()),
             Command::Demo(demo) => reported(demo.run()),
             Command::Replay(replay) => replay.run(),
             Command::Face(face) => reported(face.run()),

@@ -7,11 +7,14 @@
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
 
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 use tokio::sync::{Semaphore, oneshot};
 
 use super::StoreError;
+use crate::clock::Stopwatch;
+use crate::telemetry::instruments::{Counter, Gauge, Histogram};
 
 /// Writes that may wait for the writer; one more is refused.
 const QUEUE_LIMIT: usize = 8_192;
@@ -27,11 +30,38 @@ const MIGRATIONS: &[&str] = &[include_str!("schema/0001.sql"), include_str!("sch
 type Settle = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
 type Job = Box<dyn FnOnce(&Transaction) -> Settle + Send>;
 
+/// What the writer measures of itself.
+#[derive(Clone, Debug)]
+pub struct StoreMeters {
+    /// writes that wait
+    pub queue_depth: Gauge,
+    /// writes that shared a transaction
+    pub group_writes: Histogram,
+    /// how long a commit took
+    pub commit: Histogram,
+    /// transactions that could not begin or be made durable
+    pub failures: Counter,
+}
+
+impl Default for StoreMeters {
+    fn default() -> Self {
+        Self {
+            queue_depth: Gauge::default(),
+            group_writes: Histogram::of_sizes(),
+            commit: Histogram::of_seconds(),
+            failures: Counter::default(),
+        }
+    }
+}
+
 /// The database file of one data folder.
 #[derive(Clone)]
 pub(super) struct Database {
     writer: SyncSender<Job>,
+    /// ends only when every sender is gone, or by a panic
+    writing: Arc<JoinHandle<()>>,
     readers: Arc<Readers>,
+    meters: StoreMeters,
 }
 
 struct Readers {
@@ -46,12 +76,24 @@ impl Database {
         let mut connection = connect(path, OpenFlags::default())?;
         migrate(&mut connection)?;
         let (writer, jobs) = sync_channel(QUEUE_LIMIT);
-        std::thread::Builder::new()
+        let meters = StoreMeters::default();
+        let writing = std::thread::Builder::new()
             .name("journal-writer".into())
-            .spawn(move || write_groups(connection, &jobs))
+            .spawn({
+                let meters = meters.clone();
+                move || write_groups(connection, &jobs, &meters)
+            })
             .map_err(|error| StoreError::Start(Arc::new(error)))?;
         let readers = Readers { path: path.to_owned(), permits: Semaphore::new(READERS), idle: Mutex::default() };
-        Ok(Self { writer, readers: Arc::new(readers) })
+        Ok(Self { writer, writing: Arc::new(writing), readers: Arc::new(readers), meters })
+    }
+
+    pub(super) fn meters(&self) -> &StoreMeters {
+        &self.meters
+    }
+
+    pub(super) fn writer_lives(&self) -> bool {
+        !self.writing.is_finished()
     }
 
     /// Runs `change` in the writer's next transaction; returns once that is on disk. An error undoes this change
@@ -71,9 +113,13 @@ impl Database {
                 let _ = answer.send(result.and_then(|value| committed.map_err(E::from).map(|()| value)));
             })
         });
-        self.writer.try_send(job).map_err(|refused| match refused {
-            TrySendError::Full(_) => StoreError::Busy,
-            TrySendError::Disconnected(_) => StoreError::Stopped,
+        self.meters.queue_depth.inc();
+        self.writer.try_send(job).map_err(|refused| {
+            self.meters.queue_depth.dec();
+            match refused {
+                TrySendError::Full(_) => StoreError::Busy,
+                TrySendError::Disconnected(_) => StoreError::Stopped,
+            }
         })?;
         answered.await.map_err(|_| StoreError::Stopped)?
     }
@@ -154,28 +200,34 @@ fn in_savepoint<T, E: From<StoreError>>(
 }
 
 /// The writer's life: take what waits, do it in one transaction, commit, answer.
-fn write_groups(mut connection: Connection, jobs: &Receiver<Job>) {
+fn write_groups(mut connection: Connection, jobs: &Receiver<Job>, meters: &StoreMeters) {
     while let Ok(first) = jobs.recv() {
         let mut group = vec![first];
         group.extend(jobs.try_iter().take(GROUP_LIMIT - 1));
-        write_group(&mut connection, group);
+        meters.queue_depth.dec_by(group.len() as i64);
+        meters.group_writes.observe_number(group.len() as u64);
+        write_group(&mut connection, group, meters);
     }
 }
 
-fn write_group(connection: &mut Connection, group: Vec<Job>) {
+fn write_group(connection: &mut Connection, group: Vec<Job>, meters: &StoreMeters) {
     let transaction = match connection.transaction_with_behavior(TransactionBehavior::Immediate) {
         Ok(transaction) => transaction,
         Err(error) => {
             // Jobs need a transaction to run in; dropping them tells who waits that the store gave no answer.
+            meters.failures.inc();
             tracing::error!(%error, waiting = group.len(), "cannot begin a transaction: these writes are refused");
             return;
         }
     };
     let settles: Vec<Settle> = group.into_iter().map(|job| job(&transaction)).collect();
+    let committing = Stopwatch::start();
     let committed = transaction.commit().map_err(|error| {
+        meters.failures.inc();
         tracing::error!(%error, writes = settles.len(), "cannot commit: none of these writes is acknowledged");
         Arc::new(error)
     });
+    meters.commit.observe(committing.elapsed());
     for settle in settles {
         settle(committed.clone().map_err(StoreError::Commit));
     }

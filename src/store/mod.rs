@@ -27,6 +27,7 @@ pub mod sessions;
 pub mod tokens;
 pub mod words;
 
+pub use embedded::StoreMeters;
 pub use journal::{Acquired, AppendError, Batch, SessionKey};
 
 /// Why the store could not do what it was asked.
@@ -89,6 +90,28 @@ impl Store {
         let database = embedded::Database::open(&path)?;
         let tails = journal::Tails::scan(&embedded::connect_to_read(&path)?)?;
         Ok(Self { database, tails })
+    }
+
+    /// What the writer measures of itself.
+    pub fn meters(&self) -> &StoreMeters {
+        self.database.meters()
+    }
+
+    /// Whether the writer's thread is there. Without it nothing can be written until the process starts again.
+    pub fn writer_lives(&self) -> bool {
+        self.database.writer_lives()
+    }
+
+    /// Whether a write reaches the disk now: writes a page that means nothing new.
+    ///
+    /// # Errors
+    /// When it could not be made durable.
+    pub async fn check_writable(&self) -> Result<(), StoreError> {
+        self.write(|transaction| {
+            let step: i64 = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
+            Ok(transaction.pragma_update(None, "user_version", step)?)
+        })
+        .await
     }
 
     /// Runs `change` in the next transaction of the single writer; durable when it returns. For the files of this

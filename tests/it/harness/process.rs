@@ -9,7 +9,7 @@ use std::thread::JoinHandle;
 
 use invigil::policy::Policy;
 use serde_json::Value;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 use super::{Api, models, quick_pack};
 
@@ -29,7 +29,11 @@ pub struct Process {
     child: Child,
     /// where it listens
     pub address: SocketAddr,
+    /// where its metrics are, if they are served
+    pub metrics: Option<SocketAddr>,
     log: Log,
+    /// how many lines it has written
+    written: watch::Receiver<usize>,
 }
 
 /// What a server writes to its standard error, line by line, and who reads it.
@@ -85,19 +89,47 @@ impl Process {
         let lines = Arc::new(Mutex::new(Vec::new()));
         let (serving, served) = oneshot::channel();
         let stderr = BufReader::new(child.stderr.take().unwrap());
+        let (write, written) = watch::channel(0);
         let reader = std::thread::spawn({
             let lines = lines.clone();
-            move || read_log(stderr, &lines, serving)
+            move || read_log(stderr, &lines, serving, &write)
         });
         let log = Log { lines, reader: Some(reader) };
         match served.await {
-            Ok(address) => Ok(Self { child, address, log }),
+            Ok((address, metrics)) => Ok(Self { child, address, metrics, log, written }),
             Err(_) => {
                 let _ = child.kill();
                 let _ = child.wait();
                 Err(log.all().join("\n"))
             }
         }
+    }
+
+    /// Sends it SIGTERM.
+    pub fn terminate(&self) {
+        let sent = Command::new("kill").arg("-TERM").arg(self.child.id().to_string()).status().unwrap();
+        assert!(sent.success());
+    }
+
+    /// Returns once it has written a line with this message.
+    pub async fn says(&mut self, message: &str) {
+        let lines = self.log.lines.clone();
+        let said =
+            |_: &usize| {
+                lines.lock().unwrap().iter().any(|line| {
+                    serde_json::from_str::<Value>(line).is_ok_and(|line| line["fields"]["message"] == message)
+                })
+            };
+        self.written.wait_for(said).await.unwrap_or_else(|_| panic!("it ended without {message:?}"));
+    }
+
+    /// Waits until it has ended by itself. Returns whether it was content, and everything that it wrote.
+    pub async fn ended(mut self) -> (bool, Vec<String>) {
+        // The end of its output is the end of the process.
+        while self.written.changed().await.is_ok() {}
+        let status = self.child.wait().unwrap();
+        let log = Log { lines: self.log.lines.clone(), reader: self.log.reader.take() };
+        (status.success(), log.all())
     }
 
     /// Ends it by SIGKILL. Returns the errors that it had complained of.
@@ -147,7 +179,12 @@ impl Log {
     }
 }
 
-fn read_log(stderr: impl BufRead, lines: &Mutex<Vec<String>>, serving: oneshot::Sender<SocketAddr>) {
+fn read_log(
+    stderr: impl BufRead,
+    lines: &Mutex<Vec<String>>,
+    serving: oneshot::Sender<(SocketAddr, Option<SocketAddr>)>,
+    written: &watch::Sender<usize>,
+) {
     let mut serving = Some(serving);
     for line in stderr.lines().map_while(Result::ok) {
         let said: Value = serde_json::from_str(&line).unwrap_or_default();
@@ -155,8 +192,10 @@ fn read_log(stderr: impl BufRead, lines: &Mutex<Vec<String>>, serving: oneshot::
             && let Some(serving) = serving.take()
         {
             let address = said["fields"]["address"].as_str().unwrap().parse().unwrap();
-            let _ = serving.send(address);
+            let metrics = said["fields"]["metrics"].as_str().map(|metrics| metrics.parse().unwrap());
+            let _ = serving.send((address, metrics));
         }
         lines.lock().unwrap().push(line);
+        written.send_modify(|count| *count += 1);
     }
 }
