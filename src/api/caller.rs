@@ -131,7 +131,7 @@ mod tests {
     #[tokio::test]
     async fn an_address_may_ask_so_often_whatever_it_shows() {
         let api = Api::start().await.with_limits(&limits());
-        let (here, there) = (api.from_address([192, 0, 2, 1]), api.from_address([192, 0, 2, 2]));
+        let (here, there) = (api.calling_from([192, 0, 2, 1]), api.calling_from([192, 0, 2, 2]));
         for _ in 0..8 {
             here.get("/openapi.json").await.expect(200);
         }
@@ -142,7 +142,7 @@ mod tests {
     #[tokio::test]
     async fn wrong_keys_close_the_door_to_an_address_for_a_while() {
         let api = Api::start().await.with_limits(&limits());
-        let (here, there) = (api.from_address([192, 0, 2, 1]), api.from_address([192, 0, 2, 2]));
+        let (here, there) = (api.calling_from([192, 0, 2, 1]), api.calling_from([192, 0, 2, 2]));
         for key in ["", &format!("ivk_{}", "A".repeat(43))] {
             here.with_key(key).get("/platforms").await.expect_problem(401, "unauthenticated");
         }

@@ -123,7 +123,7 @@ impl Api {
     }
 
     /// The same caller at another address.
-    pub(super) fn from_address(&self, address: [u8; 4]) -> Self {
+    pub(super) fn calling_from(&self, address: [u8; 4]) -> Self {
         Self { address: ClientAddress(address.into()), ..self.clone() }
     }
 

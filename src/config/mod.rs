@@ -418,6 +418,7 @@ mod tests {
             jail.create_file("own.toml", "lissten = 1\nkeys.pepper = 110101199\n[limits]\nevents_burst = 1\n")?;
             jail.set_env("INVIGIL_LIMITS__PHOTO_BYTES_LIMIT", "lots");
             jail.set_env("INVIGIL_KEYS__MASTER", "5ec2e7");
+            jail.set_env("INVIGIL_KEYS__MASTR", "5ec2e7");
             jail.set_env("INVIGIL_KEYS__MASTER_FILE", "/somewhere");
             let overrides = Overrides { log_filter: Some("invigil=loud".into()), ..Overrides::default() };
             let refused = Config::load(Some(Path::new("own.toml")), &overrides).unwrap_err();
@@ -426,6 +427,7 @@ mod tests {
             said.sort();
             let expected = [
                 "keys.master_file (environment INVIGIL_KEYS__MASTER_FILE): keys.master is given too",
+                "keys.mastr (environment INVIGIL_KEYS__MASTR): is not a setting",
                 "keys.pepper (file own.toml): must be text",
                 "limits.events_burst (file own.toml): 1 is not within",
                 "limits.photo_bytes_limit (environment INVIGIL_LIMITS__PHOTO_BYTES_LIMIT): invalid type",

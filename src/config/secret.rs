@@ -46,9 +46,6 @@ pub struct KeySettings {
 }
 
 impl KeySettings {
-    /// The settings that must not be shown.
-    pub const SECRET: [&str; 3] = ["keys.master", "keys.pepper", "keys.operator"];
-
     /// The master key, if one was given.
     ///
     /// # Errors

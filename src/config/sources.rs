@@ -11,7 +11,7 @@ use figment::providers::{Env, Format as _, Serialized, Toml};
 use figment::value::{Dict, Value};
 use figment::{Figment, Provider};
 
-use super::{Config, ConfigError, DEFAULTS, KeySettings, Overrides};
+use super::{Config, ConfigError, DEFAULTS, Overrides};
 
 /// What the names of environment variables begin with.
 const PREFIX: &str = "INVIGIL_";
@@ -129,7 +129,8 @@ impl Sources {
             match defaults.clone().merge(setting.clone()).extract::<Config>() {
                 Ok(_) => figment = figment.merge(setting),
                 Err(error) => {
-                    let why = if is_secret(key) { "must be text".to_owned() } else { in_words(&error) };
+                    let unknown = matches!(error.kind, figment::error::Kind::UnknownField(..));
+                    let why = if is_secret(key) && !unknown { "must be text".to_owned() } else { in_words(&error) };
                     problems.push(Problem { key: key.clone(), origin: origin.clone(), why });
                 }
             }
@@ -152,15 +153,17 @@ impl Sources {
 
     /// Every setting with its value as in TOML, and its source; secrets are not shown.
     pub fn shown(&self) -> impl Iterator<Item = (&str, String, &Origin)> {
-        self.0.iter().map(|(key, (value, origin))| {
+        let is_section = |value: &Value| matches!(value, Value::Dict(..));
+        self.0.iter().filter(move |(_, (value, _))| !is_section(value)).map(|(key, (value, origin))| {
             let shown = if is_secret(key) { "(secret)".to_owned() } else { in_toml(value) };
             (key.as_str(), shown, origin)
         })
     }
 }
 
+/// A mistyped secret is one too.
 fn is_secret(key: &str) -> bool {
-    KeySettings::SECRET.contains(&key)
+    key == "keys" || (key.starts_with("keys.") && !key.ends_with("_file"))
 }
 
 fn in_words(error: &figment::Error) -> String {
@@ -168,7 +171,11 @@ fn in_words(error: &figment::Error) -> String {
         figment::error::Kind::UnknownField(_, known) => {
             format!("is not a setting; known here: {}", known.join(", "))
         }
-        kind => kind.to_string(),
+        // The types of the program are not the operator's.
+        kind => ["usize", "u64", "u32", "i64"]
+            .iter()
+            .fold(kind.to_string(), |text, name| text.replace(name, "a whole number"))
+            .replace("``", "`"),
     }
 }
 

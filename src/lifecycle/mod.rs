@@ -162,7 +162,7 @@ impl Server {
             metrics_address,
             public_url,
             operator_key: operator_key.expose().to_owned(),
-            operator_key_file: folder.join("operator.key"),
+            operator_key_file: setup.config.keys.operator_file.clone().unwrap_or_else(|| folder.join("operator.key")),
             recovered,
             stopping,
             sessions,

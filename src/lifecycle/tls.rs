@@ -47,7 +47,7 @@ pub enum TlsError {
 /// # Errors
 /// When a file cannot be read, holds something else, or the key is another certificate's.
 pub fn read(certificate_file: &Path, key_file: &Path) -> Result<Arc<ServerConfig>, TlsError> {
-    Ok(Files::read(certificate_file, key_file)?.config()?)
+    Files::read(certificate_file, key_file)?.config()
 }
 
 /// What the two files hold.
