@@ -54,6 +54,8 @@ pub mod schedule;
 pub mod session;
 /// Journal, records and encrypted photos.
 pub mod store;
+/// What the server measures of itself.
+pub mod telemetry;
 /// What a fold amounts to.
 pub mod verdict;
 /// From a photo to a face check.

@@ -6,6 +6,7 @@ use tokio::sync::oneshot;
 
 use super::live::{After, Connection, Live};
 use super::mailbox::{Arrival, ConnectionId, IncomingEvent, IncomingPhoto, Outlet};
+use crate::clock::Stopwatch;
 use crate::gateway::wire::{ErrorCode, ErrorMessage, ServerMessage, Welcome};
 use crate::log::{self, ClockReading, ConnectionOpened, EventType, PromptOutcome, PromptResolved, Source};
 use crate::schedule::question::Challenge;
@@ -18,6 +19,7 @@ impl Live {
         // What was still to be said was meant for the older connection.
         self.after.retain(|after| matches!(after, After::Check { .. } | After::Attached(_)));
         if let Some(older) = self.connection.take() {
+            self.services.telemetry.stream_errors.count("superseded");
             older.outlet.refuse(refusal(ErrorCode::Superseded, None, "a newer connection of this session"));
         }
         if self.schedule.connected() {
@@ -94,21 +96,23 @@ impl Live {
     }
 
     /// Takes events in order; the first that cannot be taken ends the connection, what came before it counts.
-    pub(super) fn events(&mut self, id: ConnectionId, events: Vec<IncomingEvent>, at: i64) {
+    pub(super) fn events(&mut self, id: ConnectionId, events: Vec<IncomingEvent>, at: i64, arrived: Stopwatch) {
         if !self.is_current(id) {
             return;
         }
         let at = self.stamp(at);
         self.last_heard_at = at;
-        self.after.push(After::Acknowledge);
+        self.after.push(After::Acknowledge(arrived));
+        let seq_before = self.fold.last_seq();
         for event in events {
             if let Err(error) = self.event(&event, at) {
                 self.refuse(error);
                 if !self.is_current(id) {
-                    return;
+                    break;
                 }
             }
         }
+        self.services.telemetry.events.inc_by(self.fold.last_seq() - seq_before);
     }
 
     fn event(&mut self, event: &IncomingEvent, at: i64) -> Result<(), ErrorMessage> {

@@ -7,9 +7,9 @@ use super::live::{Leaving, Live};
 use crate::delivery::cloud_event::{self, TimeError};
 use crate::gateway::wire::{Closed, LeaveReason, ServerMessage, close};
 use crate::log::{CloseReason, EventType, PromptOutcome, SessionClosed, SessionOpened};
+use crate::risk::{Sign, is_conduct};
 use crate::rules::online_quota;
 use crate::session::at_rate;
-use crate::risk::{Sign, is_conduct};
 use crate::store::outbox::NewDelivery;
 use crate::store::sessions::Closing;
 use crate::store::{AppendError, Batch, StoreError};
@@ -100,6 +100,8 @@ impl Live {
             now_ms: at,
         };
         self.services.store.close_session(closing).await?;
+        self.services.telemetry.verdicts.count(verdict.status.as_str());
+        self.services.telemetry.sessions_closed.count(leaving.reason.as_str());
         self.services.deliver.notify_one();
         self.told.push((at, Sign::Closed { faulty }));
         self.settle().await?;

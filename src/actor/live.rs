@@ -13,6 +13,7 @@ use super::mailbox::{ConnectionId, Message, Outlet};
 use super::registry::Registry;
 use super::services::Services;
 use crate::auth::keys::DataKey;
+use crate::clock::Stopwatch;
 use crate::cluster::{Overlap, Played, Told};
 use crate::gateway::wire::{ErrorMessage, ServerMessage};
 use crate::log::{self, Body, CloseReason, Digest, Event, EventType, LineError, PresenceConflict};
@@ -28,8 +29,8 @@ use crate::vision::Template;
 pub(super) enum After {
     /// Tell the client.
     Tell(ServerMessage),
-    /// Acknowledge the client's events.
-    Acknowledge,
+    /// Acknowledge the client's events, which arrived when the stopwatch started.
+    Acknowledge(Stopwatch),
     /// Tell the client what is wrong and end its connection.
     Refuse(ErrorMessage),
     /// The connection is in the log.
@@ -287,6 +288,9 @@ impl Live {
                 since_ms: None,
             })
             .collect();
+        for violation in self.fold.violations().iter().skip(self.warned) {
+            self.services.telemetry.violations.count(violation.rule.as_str());
+        }
         self.warned += fresh.len();
         self.after.extend(fresh.into_iter().map(After::Tell));
     }
@@ -350,14 +354,16 @@ impl Live {
     /// Makes what has happened durable, then lets everybody hear of it.
     pub(super) async fn settle(&mut self) -> Result<(), AppendError> {
         if let Some(batch) = self.take_batch() {
+            self.services.telemetry.batch_lines.observe_number(batch.count);
             self.services.store.append(batch).await?;
         }
         self.tell_detectors();
         for after in std::mem::take(&mut self.after) {
             match after {
                 After::Tell(message) => self.send(&message),
-                After::Acknowledge => self.send(&ServerMessage::Ack { seq: self.fold.last_seq() }),
+                After::Acknowledge(arrived) => self.acknowledge(arrived),
                 After::Refuse(error) => {
+                    self.services.telemetry.stream_errors.count(&error.code.to_string());
                     if let Some(connection) = &self.connection {
                         connection.outlet.refuse(error);
                     }
@@ -386,6 +392,11 @@ impl Live {
         self.batch_first_n = next_n;
         let lines = std::mem::take(&mut self.batch);
         Some(Batch { session: self.key, epoch: self.epoch, first_n, count, lines })
+    }
+
+    fn acknowledge(&mut self, arrived: Stopwatch) {
+        let seq = self.fold.last_seq();
+        self.connection.take_if(|connection| !connection.outlet.acknowledge(seq, arrived));
     }
 
     /// A client that does not read what it is sent is let go; it may come back.

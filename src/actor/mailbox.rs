@@ -3,7 +3,7 @@
 //! Everything that happens to a session goes through its mailbox, one message after the other. The mailbox is bounded:
 //! who finds it full waits (a connection, which then reads no further) or is told to come back.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::body::Bytes;
 use axum::extract::ws::Utf8Bytes;
@@ -11,6 +11,8 @@ use serde_json::value::RawValue;
 use tokio::sync::{mpsc, oneshot};
 
 use super::photos::Checked;
+use crate::clock::Stopwatch;
+use crate::gateway::bucket::Bucket;
 use crate::gateway::wire::{ErrorMessage, LeaveReason, ServerMessage};
 use crate::log::CloseReason;
 
@@ -27,6 +29,8 @@ pub type ConnectionId = u64;
 pub enum Outbound {
     /// Send this text.
     Text(Utf8Bytes),
+    /// Send this acknowledgement of events that arrived when the stopwatch started.
+    Acknowledgement(Utf8Bytes, Stopwatch),
     /// Send what came before, then close with this code.
     Close(u16),
 }
@@ -45,6 +49,12 @@ impl Outlet {
     /// Whether the message could be queued.
     pub(super) fn send(&self, message: &ServerMessage) -> bool {
         self.0.try_send(Outbound::Text(message.to_text().into())).is_ok()
+    }
+
+    /// Whether the acknowledgement could be queued.
+    pub(super) fn acknowledge(&self, seq: u64, arrived: Stopwatch) -> bool {
+        let text = ServerMessage::Ack { seq }.to_text().into();
+        self.0.try_send(Outbound::Acknowledgement(text, arrived)).is_ok()
     }
 
     /// Tells the client what is wrong, and closes where the protocol says so. Whether the connection stays.
@@ -112,8 +122,8 @@ pub(super) enum Message {
     Synced { connection: ConnectionId, ct: i64, at: i64 },
     /// The handshake is over: the client may begin.
     Welcome { connection: ConnectionId },
-    /// Events, in the order of their arrival.
-    Events { connection: ConnectionId, events: Vec<IncomingEvent>, at: i64 },
+    /// Events, in the order of their arrival; the stopwatch started with it.
+    Events { connection: ConnectionId, events: Vec<IncomingEvent>, at: i64, arrived: Stopwatch },
     /// A photo.
     Photo { connection: ConnectionId, photo: IncomingPhoto, at: i64 },
     /// The learner says that they are there.
@@ -138,6 +148,8 @@ pub(super) enum Message {
 #[derive(Clone, Debug)]
 pub struct Handle {
     pub(super) mailbox: mpsc::Sender<Message>,
+    /// what the session may still send, over all its connections
+    pub(super) events: Arc<Mutex<Bucket>>,
 }
 
 /// The session has ended, or its owner is gone.
@@ -148,6 +160,14 @@ pub struct Gone;
 impl Handle {
     async fn tell(&self, message: Message) -> Result<(), Gone> {
         self.mailbox.send(message).await.map_err(|_| Gone)
+    }
+
+    /// Takes leave for one event.
+    ///
+    /// # Errors
+    /// In how many ms there will be leave for one more.
+    pub fn admit_event(&self, now_ms: i64) -> Result<(), i64> {
+        self.events.lock().unwrap_or_else(PoisonError::into_inner).take(now_ms)
     }
 
     /// A client has shown its token and its key. Returns once the log holds its `connection.opened`.
@@ -170,9 +190,15 @@ impl Handle {
         self.tell(Message::Welcome { connection }).await
     }
 
-    /// Events in the order of their arrival.
-    pub async fn events(&self, connection: ConnectionId, events: Vec<IncomingEvent>, at: i64) -> Result<(), Gone> {
-        self.tell(Message::Events { connection, events, at }).await
+    /// Events in the order of their arrival; `arrived` was started then.
+    pub async fn events(
+        &self,
+        connection: ConnectionId,
+        events: Vec<IncomingEvent>,
+        at: i64,
+        arrived: Stopwatch,
+    ) -> Result<(), Gone> {
+        self.tell(Message::Events { connection, events, at, arrived }).await
     }
 
     /// A photo.

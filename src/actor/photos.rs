@@ -69,6 +69,7 @@ impl Live {
             photo: checked.kept.map(Into::into),
             extra: checked.check.as_ref().map(for_the_record).unwrap_or_default(),
         };
+        self.services.telemetry.photo_checks.count(outcome.as_str());
         self.record(self.now(), EventType::FaceChecked, &data);
         let (capture, outcome) = (checked.capture, outcome.as_str().into());
         self.tell(ServerMessage::CaptureClosed { capture, outcome, advice: advice.map(Into::into) });

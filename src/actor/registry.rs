@@ -15,6 +15,7 @@ use super::mailbox::{Handle, MAILBOX_LIMIT, Message};
 use super::services::Services;
 use crate::api::doors::{CloseReason, CloseRefusal, OpenRefusal, OpenSession, OpenedSession, SessionDoor};
 use crate::auth::keys::DataKey;
+use crate::gateway::bucket::{Bucket, Rate};
 use crate::log::{self, Body};
 use crate::rules::online_quota;
 use crate::schedule::Seed;
@@ -129,7 +130,10 @@ impl Registry {
         }
         let (mailbox, messages) = mpsc::channel(MAILBOX_LIMIT);
         let live = self.start(key, mailbox.downgrade()).await?;
-        let (handle, id, registry) = (Handle { mailbox }, session.to_owned(), self.clone());
+        let (limits, now_ms) = (&self.0.services.limits, self.0.services.clock.now_ms());
+        let events = Bucket::full(Rate::per_second(limits.events_per_second, limits.events_burst), now_ms);
+        let handle = Handle { mailbox, events: Arc::new(Mutex::new(events)) };
+        let (id, registry) = (session.to_owned(), self.clone());
         let task = tokio::spawn(async move {
             let journal_refused = live.run(messages).await;
             registry.remove(&id);
@@ -269,6 +273,7 @@ impl Registry {
             tracing::error!(session = id, %error, "a session was opened but is not live");
             OpenRefusal::Busy { retry_after_ms: RETRY_AFTER_MS }
         })?;
+        services.telemetry.sessions_opened.inc();
         let facts = &opened.opened.facts;
         let online_left_ms = online_quota::left_ms(0, facts, &policy.parameters);
         let furthest_before_ms = facts.furthest_before_ms.unwrap_or(0);

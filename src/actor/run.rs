@@ -83,7 +83,7 @@ impl Live {
             }
             Message::Synced { connection, ct, at } => self.synced(connection, ct, at),
             Message::Welcome { connection } => self.welcome(connection),
-            Message::Events { connection, events, at } => self.events(connection, events, at),
+            Message::Events { connection, events, at, arrived } => self.events(connection, events, at, arrived),
             Message::Photo { connection, photo, at } => self.photo(connection, photo, at),
             Message::Ready { connection } => self.ready = self.is_current(connection),
             Message::Leave { connection, reason, at } if self.is_current(connection) => self.leave(reason, at),

@@ -12,6 +12,7 @@ use crate::findings::Reporter;
 use crate::policy::Policies;
 use crate::store::Store;
 use crate::store::evidence::Evidence;
+use crate::telemetry::Telemetry;
 use crate::vision::VisionPool;
 
 /// The parts of the server that live sessions share.
@@ -40,6 +41,8 @@ pub struct Services {
     pub limits: Limits,
     /// wakes the delivery of webhooks
     pub deliver: Arc<Notify>,
+    /// what is counted
+    pub telemetry: Arc<Telemetry>,
     /// how webhooks name this server
     pub source: String,
 }

@@ -11,6 +11,7 @@ use axum::http::request::Parts;
 use super::ApiState;
 use super::problem::Problem;
 use crate::auth::api_key::ApiKey;
+use crate::gateway::address::ClientAddress;
 use crate::store::api_keys::Role;
 
 /// Whoever showed a valid key.
@@ -70,10 +71,16 @@ impl FromRequestParts<ApiState> for Caller {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &ApiState) -> Result<Self, Problem> {
-        let key =
-            bearer(parts).ok_or_else(|| Problem::unauthenticated("give an API key: Authorization: Bearer ivk_…"))?;
+        let address = parts.extensions.get::<ClientAddress>().copied();
+        state.rates.may_authenticate(address)?;
+        let failed = |why| {
+            state.rates.authentication_failed(address);
+            Problem::unauthenticated(why)
+        };
+        let key = bearer(parts).ok_or_else(|| failed("give an API key: Authorization: Bearer ivk_…"))?;
         let holder = state.store.key_holder(key.hash()).await?;
-        let holder = holder.ok_or_else(|| Problem::unauthenticated("this API key is unknown or revoked"))?;
+        let holder = holder.ok_or_else(|| failed("this API key is unknown or revoked"))?;
+        state.rates.request_of_key(key.hash())?;
         Ok(Self { key: holder.key, role: holder.role })
     }
 }
@@ -142,4 +149,74 @@ impl FromRequestParts<ApiState> for OwnPlatform {
 fn bearer(parts: &Parts) -> Option<ApiKey> {
     let (scheme, key) = parts.headers.get(header::AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
     if scheme.eq_ignore_ascii_case("bearer") { ApiKey::parse(key.trim()) } else { None }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::header::RETRY_AFTER;
+    use serde_json::json;
+
+    use crate::api::fixture::Api;
+    use crate::config::{Config, Limits};
+
+    fn limits() -> Limits {
+        Limits {
+            requests_per_second: 1,
+            requests_burst: 3,
+            address_requests_per_second: 2,
+            address_requests_burst: 8,
+            authentication_failures_per_minute: 2,
+            openings_per_minute: 1,
+            ..Config::default().limits
+        }
+    }
+
+    #[tokio::test]
+    async fn a_key_may_ask_so_often_and_other_keys_are_not_held_up() {
+        let api = Api::start().await.with_limits(&limits()).as_platform();
+        for _ in 0..3 {
+            api.get("/platform").await.expect(200);
+        }
+        let answer = api.get("/platform").await;
+        assert_eq!(answer.headers[RETRY_AFTER], "1");
+        assert_eq!(answer.expect_problem(429, "too-many-requests")["retry_after_ms"], 1_000);
+        api.clock.advance_ms(1_000);
+        api.get("/platform").await.expect(200);
+        api.get("/platform").await.expect_problem(429, "too-many-requests");
+    }
+
+    #[tokio::test]
+    async fn an_address_may_ask_so_often_whatever_it_shows() {
+        let api = Api::start().await.with_limits(&limits());
+        let (here, there) = (api.calling_from([192, 0, 2, 1]), api.calling_from([192, 0, 2, 2]));
+        for _ in 0..8 {
+            here.get("/openapi.json").await.expect(200);
+        }
+        here.get("/openapi.json").await.expect_problem(429, "too-many-requests");
+        there.get("/openapi.json").await.expect(200);
+    }
+
+    #[tokio::test]
+    async fn wrong_keys_close_the_door_to_an_address_for_a_while() {
+        let api = Api::start().await.with_limits(&limits());
+        let (here, there) = (api.calling_from([192, 0, 2, 1]), api.calling_from([192, 0, 2, 2]));
+        for key in ["", &format!("ivk_{}", "A".repeat(43))] {
+            here.with_key(key).get("/platforms").await.expect_problem(401, "unauthenticated");
+        }
+        here.get("/platforms").await.expect_problem(429, "too-many-requests");
+        there.get("/platforms").await.expect(200);
+        api.clock.advance_ms(30_000);
+        here.get("/platforms").await.expect(200);
+    }
+
+    #[tokio::test]
+    async fn a_learner_gets_so_many_sessions_a_minute() {
+        let operator = Api::start().await;
+        let ready = operator.as_platform().ready(&operator).await;
+        let api = operator.with_limits(&limits()).as_platform();
+        let new = json!({"lesson": ready.lesson, "learner": ready.learner});
+        api.post("/sessions", new.clone()).await.expect(201);
+        let refused = api.post("/sessions", new).await.expect_problem(429, "too-many-requests");
+        assert_eq!(refused["retry_after_ms"], 60_000);
+    }
 }

@@ -20,8 +20,12 @@ use crate::auth::api_key::ensure_operator_key;
 use crate::auth::id_number::check_character;
 use crate::auth::keys::{DataKey, Keys};
 use crate::clock::{Clock, Entropy};
+use crate::config::Config;
+use crate::gateway::address::ClientAddress;
+use crate::gateway::rates::Rates;
 use crate::policy::Policies;
 use crate::store::{Store, StoreError, fixture};
+use crate::telemetry::Telemetry;
 
 /// A caller of the API: the operator at first.
 #[derive(Clone)]
@@ -32,6 +36,8 @@ pub(super) struct Api {
     pub(super) platform: String,
     platform_key: String,
     key: String,
+    /// where it calls from: loopback at first, which has no limits
+    pub(super) address: ClientAddress,
     router: Router,
     doors: Arc<Doors>,
     folder: Arc<tempfile::TempDir>,
@@ -88,12 +94,15 @@ impl Api {
             }),
             sheets: Arc::new(tokio::sync::Semaphore::new(super::ledger::SHEETS_LIMIT)),
             limits,
+            rates: Arc::new(Rates::new(&Config::default().limits, clock.clone(), Arc::new(Telemetry::new([])))),
+            allow_localhost_origins: false,
         };
         let router = router(state.clone());
         let key = operator.expose().to_owned();
         let (platform, platform_key) = (String::new(), String::new());
         let folder = Arc::new(folder);
-        let mut api = Self { state, clock, platform, platform_key, key, router, doors, folder };
+        let address = ClientAddress([127, 0, 0, 1].into());
+        let mut api = Self { state, clock, platform, platform_key, key, address, router, doors, folder };
         (api.platform, api.platform_key) = api.new_platform().await;
         api
     }
@@ -137,6 +146,23 @@ impl Api {
         fixture::execute(&self.state.store, sql).await;
     }
 
+    /// The same caller at another address.
+    pub(super) fn calling_from(&self, address: [u8; 4]) -> Self {
+        Self { address: ClientAddress(address.into()), ..self.clone() }
+    }
+
+    /// With these limits of rates, and nothing used of them.
+    pub(super) fn with_limits(&self, limits: &crate::config::Limits) -> Self {
+        let rates = Rates::new(limits, self.clock.clone(), Arc::new(Telemetry::new([])));
+        let state = ApiState { rates: Arc::new(rates), ..self.state.clone() };
+        Self { router: router(state.clone()), state, ..self.clone() }
+    }
+
+    pub(super) fn allow_localhost_origins(&mut self) {
+        self.state.allow_localhost_origins = true;
+        self.router = router(self.state.clone());
+    }
+
     pub(super) fn folder(&self) -> &std::path::Path {
         self.folder.path()
     }
@@ -172,6 +198,7 @@ impl Api {
     pub(super) async fn send_body(&self, method: &str, path: &str, content_type: Option<&str>, body: Body) -> Answer {
         let mut request = Request::builder().method(method).uri(format!("/api/v1{path}"));
         request = request.header(header::AUTHORIZATION, format!("Bearer {}", self.key));
+        request = request.extension(self.address);
         if let Some(content_type) = content_type {
             request = request.header(header::CONTENT_TYPE, content_type);
         }

@@ -47,8 +47,13 @@ use problem::Problem;
 use crate::auth::keys::Keys;
 use crate::auth::token;
 use crate::clock::{Clock, Entropy};
+use crate::gateway::address::ClientAddress;
+use crate::gateway::rates::Rates;
 use crate::policy::{Policies, Policy};
 use crate::store::Store;
+
+/// Where the API lies.
+const PREFIX: &str = "/api/v1";
 
 /// Says what is wrong with the address of a webhook, if it is plain from the address alone.
 pub type WebhookGuard = Arc<dyn Fn(&reqwest::Url) -> Result<(), String> + Send + Sync>;
@@ -84,6 +89,10 @@ pub struct ApiState {
     pub sheets: Arc<Semaphore>,
     /// how much is taken on
     pub limits: Limits,
+    /// how fast whoever may ask
+    pub rates: Arc<Rates>,
+    /// whether platforms may name origins on this machine, without TLS
+    pub allow_localhost_origins: bool,
 }
 
 /// How much the API takes on before it refuses.
@@ -193,10 +202,24 @@ pub fn openapi_json() -> String {
     json
 }
 
+/// Methods and paths of the whole API, as requests are counted.
+pub fn operations() -> Vec<(String, String)> {
+    let document = documented_routes().split_for_parts().1;
+    let document = serde_json::to_value(document).expect("the document is plain data");
+    let paths = document["paths"].as_object().into_iter().flatten();
+    let of_path = |(path, methods): (&String, &serde_json::Value)| {
+        let path = format!("{PREFIX}{path}");
+        let methods: Vec<String> =
+            methods.as_object().into_iter().flatten().map(|(method, _)| method.clone()).collect();
+        methods.into_iter().map(move |method| (method.to_uppercase(), path.clone())).collect::<Vec<_>>()
+    };
+    paths.flat_map(of_path).collect()
+}
+
 /// The API, nested under `/api/v1`.
 pub fn router(state: ApiState) -> Router {
     let document: Arc<str> = openapi_json().into();
-    let admission = Arc::new(Semaphore::new(state.limits.requests));
+    let admission = Admission { room: Arc::new(Semaphore::new(state.limits.requests)), rates: state.rates.clone() };
     let api = documented_routes()
         .split_for_parts()
         .0
@@ -206,12 +229,22 @@ pub fn router(state: ApiState) -> Router {
         .layer(middleware::from_fn_with_state(admission, admit))
         .layer(middleware::map_response(mark_private))
         .with_state(state);
-    Router::new().nest("/api/v1", api)
+    Router::new().nest(PREFIX, api)
+}
+
+/// What a request must find before it is looked at.
+#[derive(Clone)]
+struct Admission {
+    room: Arc<Semaphore>,
+    rates: Arc<Rates>,
 }
 
 /// Refuses at once what would only wait: who waits here holds memory.
-async fn admit(State(admission): State<Arc<Semaphore>>, request: Request, next: Next) -> Response {
-    match admission.try_acquire() {
+async fn admit(State(admission): State<Admission>, request: Request, next: Next) -> Response {
+    if let Err(too_many) = admission.rates.request_from(request.extensions().get::<ClientAddress>().copied()) {
+        return Problem::from(too_many).into_response();
+    }
+    match admission.room.try_acquire() {
         Ok(_permit) => next.run(request).await,
         Err(_) => Problem::too_busy("too many requests are being worked on").into_response(),
     }

@@ -9,6 +9,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::gateway::rates::TooMany;
 use crate::store::StoreError;
 
 /// When to try again after a queue was full, ms: the writer empties its queue in far less.
@@ -123,6 +124,8 @@ kinds! {
     invalid: UNPROCESSABLE_ENTITY, "invalid", "A field is wrong";
     /// 422: no face can be known by this photo.
     photo_unsuitable: UNPROCESSABLE_ENTITY, "photo-unsuitable", "The photo cannot be used";
+    /// 429: more than this key, address or learner may.
+    too_many_requests: TOO_MANY_REQUESTS, "too-many-requests", "Too many requests";
     /// 500: our fault.
     internal: INTERNAL_SERVER_ERROR, "internal", "The server failed";
     /// 503: too much to do.
@@ -183,6 +186,12 @@ impl Problem {
     pub fn failed(doing: &'static str, error: &dyn std::fmt::Display) -> Self {
         tracing::error!(%error, doing, "a request failed");
         Self::internal("the failure was logged; nothing that was acknowledged is lost")
+    }
+}
+
+impl From<TooMany> for Problem {
+    fn from(too_many: TooMany) -> Self {
+        Self::too_many_requests("wait before the next").retry_after_ms(too_many.retry_after_ms)
     }
 }
 

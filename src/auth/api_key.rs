@@ -32,6 +32,9 @@ pub enum OperatorKeyError {
     /// The file holds something else.
     #[error("{0}: not an API key; remove the file to have a new one made")]
     NotAKey(PathBuf),
+    /// What was given is something else.
+    #[error("keys.operator: not an API key: ivk_ and 43 characters")]
+    GivenIsNoKey,
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -48,9 +51,26 @@ pub async fn ensure_operator_key(
     clock: &Clock,
     entropy: &Entropy,
 ) -> Result<ApiKey, OperatorKeyError> {
+    ensure_operator_key_or(None, folder, store, clock, entropy).await
+}
+
+/// As [`ensure_operator_key`], unless the key is `given`: then that is the only one, and no file is made or read.
+///
+/// # Errors
+/// As for [`ensure_operator_key`], and when what was given is no API key.
+pub async fn ensure_operator_key_or(
+    given: Option<&str>,
+    folder: &Path,
+    store: &Store,
+    clock: &Clock,
+    entropy: &Entropy,
+) -> Result<ApiKey, OperatorKeyError> {
     let path = folder.join(OPERATOR_FILE);
     // The file comes first: a crash between the two is mended by the next start, which reads it.
-    let key = read_or_create(&path, entropy)?;
+    let key = match given {
+        Some(given) => ApiKey::parse(given).ok_or(OperatorKeyError::GivenIsNoKey)?,
+        None => read_or_create(&path, entropy)?,
+    };
     let now_ms = clock.now_ms();
     store.set_operator_key(key.hash(), entropy.id(now_ms).to_string(), now_ms).await?;
     Ok(key)

@@ -10,6 +10,7 @@ use super::{
     verify,
 };
 use crate::auth::keys::Keys;
+use crate::config::KeySettings;
 use crate::store::folder_lock;
 use crate::store::forgetting::forget_offline;
 
@@ -118,7 +119,8 @@ fn fill(
 
 /// Whether the keys are those of this database.
 fn check_keys(folder: &Path) -> Result<(), BackupError> {
-    let keys = Keys::open(folder).map_err(|error| BackupError::place(folder, error.to_string()))?;
+    let keys = Keys::open_existing(folder, &KeySettings::default())
+        .map_err(|error| BackupError::place(folder, error.to_string()))?;
     let sealed = Inspection::open(&folder.join(DATABASE_FILE), true)?.a_sealed_key()?;
     match sealed.map(|(learner, key)| keys.unwrap(&learner, &key)) {
         Some(Err(_)) => Err(BackupError::place(folder, "master.key is of another installation: it opens nothing here")),

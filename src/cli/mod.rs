@@ -6,6 +6,7 @@
 pub mod backtest;
 pub mod backup;
 pub mod bench;
+pub mod config;
 pub mod demo;
 pub mod doctor;
 pub mod face;
@@ -36,6 +37,8 @@ pub struct Cli {
 enum Command {
     /// Serve learners' pages and platforms
     Serve(serve::Serve),
+    /// Check and show the configuration
+    Config(config::ConfigArgs),
     /// Run a server with learners, honest and not, and watch the verdicts arrive
     Demo(demo::DemoArgs),
     /// Judge session logs again and print their verdicts
@@ -65,6 +68,7 @@ impl Cli {
     pub fn run() -> ExitCode {
         match Self::parse().command {
             Command::Serve(serve) => reported(serve.run()),
+            Command::Config(config) => reported(config.run()),
             Command::Demo(demo) => reported(demo.run()),
             Command::Replay(replay) => replay.run(),
             Command::Backtest(backtest) => backtest.run(),

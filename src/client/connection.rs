@@ -51,6 +51,7 @@ impl Next {
             wire::close::NORMAL => Self::End(Ending::Closed),
             4400 => Self::End(Ending::Refused(ErrorCode::BadMessage)),
             4401 => Self::Token,
+            4403 => Self::End(Ending::Refused(ErrorCode::OriginRefused)),
             4409 => Self::End(Ending::Refused(ErrorCode::Superseded)),
             4410 => Self::End(Ending::Refused(ErrorCode::SessionClosed)),
             _ => Self::RECONNECT,

@@ -99,7 +99,7 @@ pub fn examine(config: &Config, deep: bool, now_ms: i64) -> Vec<Finding> {
             Ok(((schema, known), database)) => {
                 look_at_schema(schema, known, &mut findings);
                 if schema == known {
-                    look_at_keys(folder, &database, &mut findings);
+                    look_at_keys(config, &database, &mut findings);
                     look_into(folder, &database, deep, now_ms, &mut findings);
                 }
             }
@@ -202,14 +202,15 @@ fn look_at_schema(schema: usize, known: usize, findings: &mut Findings) {
     }
 }
 
-fn look_at_keys(folder: &Path, database: &Inspection, findings: &mut Findings) {
+fn look_at_keys(config: &Config, database: &Inspection, findings: &mut Findings) {
     let advice = "put the right master.key and identity.pepper back: nothing else opens what was sealed with them";
-    let checked = Keys::open(folder).map_err(|error| error.to_string()).and_then(|keys| {
-        let sealed = database.a_sealed_key().map_err(|error| error.to_string())?;
-        let Some((learner, sealed)) = sealed else { return Ok("are there; nothing is sealed with them yet") };
-        let opened = keys.unwrap(&learner, &sealed).map(|_| "are there and open what was sealed");
-        opened.map_err(|_| "master.key does not open what is sealed here: it is of another installation".to_owned())
-    });
+    let checked =
+        Keys::open_existing(&config.data_folder, &config.keys).map_err(|error| error.to_string()).and_then(|keys| {
+            let sealed = database.a_sealed_key().map_err(|error| error.to_string())?;
+            let Some((learner, sealed)) = sealed else { return Ok("are there; nothing is sealed with them yet") };
+            let opened = keys.unwrap(&learner, &sealed).map(|_| "are there and open what was sealed");
+            opened.map_err(|_| "master.key does not open what is sealed here: it is of another installation".to_owned())
+        });
     match checked {
         Ok(what) => findings.ok("keys", what),
         Err(what) => findings.add("keys", Level::Error, what, advice),

@@ -15,15 +15,15 @@ use tokio::sync::{mpsc, watch};
 use tokio_tungstenite::tungstenite;
 
 use super::Gateway;
-use super::bucket::Bucket;
+use super::address::ClientAddress;
 use super::handshake::{Admitted, admit, refusal, unavailable};
-use super::peer::subscriber;
 use super::wire::{
     ClientMessage, Control, ErrorCode, ErrorMessage, Hello, PhotoHeader, ServerMessage, TEXT_LIMIT_BYTES, close,
 };
 use crate::actor::{Arrival, ConnectionId, Handle, IncomingEvent, IncomingPhoto, Outbound, Outlet, StartError};
 use crate::auth::token::LearnerToken;
-use crate::clock::Clock;
+use crate::clock::{Clock, Stopwatch};
+use crate::telemetry::Telemetry;
 
 /// How long a client may take to say hello, on the wall clock.
 const HELLO_LIMIT_MS: i64 = 10_000;
@@ -51,10 +51,16 @@ const RECONNECT_IN_MS: i64 = 1_000;
 /// Why a connection ends. `None`: the socket is gone, there is nobody to tell.
 type End = Option<ErrorMessage>;
 
-/// Serves one connection to its end. `client` is where it comes from.
-pub(super) async fn serve(socket: WebSocket, gateway: Arc<Gateway>, client: Option<IpAddr>) {
-    let mut socket = Socket { socket, wall: gateway.services.wall.clone() };
-    match begin(&mut socket, &gateway, client).await {
+/// Serves one connection to its end. `origin` is the page's, when a browser asks.
+pub(super) async fn serve(
+    socket: WebSocket,
+    gateway: Arc<Gateway>,
+    client: Option<ClientAddress>,
+    origin: Option<String>,
+) {
+    let (wall, telemetry) = (gateway.services.wall.clone(), gateway.services.telemetry.clone());
+    let mut socket = Socket { socket, wall, telemetry };
+    match begin(&mut socket, &gateway, client, origin.as_deref()).await {
         Ok(connection) => connection.run(&mut socket).await,
         Err(Some(error)) => socket.refuse(error).await,
         Err(None) => return,
@@ -66,7 +72,12 @@ pub(super) async fn serve(socket: WebSocket, gateway: Arc<Gateway>, client: Opti
 }
 
 /// Challenge and hello; then the session knows of the connection.
-async fn begin(socket: &mut Socket, gateway: &Arc<Gateway>, client: Option<IpAddr>) -> Result<Connection, End> {
+async fn begin(
+    socket: &mut Socket,
+    gateway: &Arc<Gateway>,
+    client: Option<ClientAddress>,
+    origin: Option<&str>,
+) -> Result<Connection, End> {
     let nonce = BASE64URL.encode(gateway.services.entropy.bytes::<32>());
     let server = concat!("invigil/", env!("CARGO_PKG_VERSION")).to_owned();
     socket.send(&ServerMessage::Challenge { nonce: nonce.clone(), server }).await?;
@@ -77,7 +88,7 @@ async fn begin(socket: &mut Socket, gateway: &Arc<Gateway>, client: Option<IpAdd
         }
     };
     let at = gateway.services.clock.now_ms();
-    let admitted = admit(gateway, &hello, &nonce).await?;
+    let admitted = admit(gateway, &hello, &nonce, origin).await?;
     let session = gateway.sessions.live(&admitted.session, admitted.key).await.map_err(|why| match why {
         StartError::NotOpen => refusal(ErrorCode::SessionClosed, Some("session"), "the session has ended"),
         why => unavailable(&why),
@@ -89,7 +100,7 @@ async fn begin(socket: &mut Socket, gateway: &Arc<Gateway>, client: Option<IpAdd
     let arrival = Arrival {
         ct: hello.ct,
         at,
-        address: client.map(|client| pseudonym("address", &subscriber(client))),
+        address: client.map(|client| pseudonym("address", &client.subscriber())),
         device: hello.device.as_deref().map(|device| pseudonym("device", device)),
     };
     session.attach(id, outlet, arrival).await.map_err(|gone| unavailable(&gone))?;
@@ -126,10 +137,11 @@ struct Connection {
     id: ConnectionId,
     session: Handle,
     outbound: mpsc::Receiver<Outbound>,
-    events: Bucket,
     session_id: String,
     token_expires_at: i64,
     last_heard_at: i64,
+    /// with the frames that are being taken
+    arrived: Stopwatch,
     ping: Ping,
     welcomed: bool,
 }
@@ -150,17 +162,15 @@ impl Connection {
         admitted: Admitted,
     ) -> Self {
         let now_ms = gateway.services.clock.now_ms();
-        let events =
-            Bucket::full(gateway.services.limits.events_per_second, gateway.services.limits.events_burst, now_ms);
         Self {
             gateway,
             id,
             session,
             outbound,
-            events,
             session_id: admitted.session,
             token_expires_at: admitted.expires_at,
             last_heard_at: now_ms,
+            arrived: Stopwatch::start(),
             ping: Ping { id: 0, sent_at: now_ms, answered: true },
             welcomed: false,
         }
@@ -264,6 +274,7 @@ impl Connection {
     async fn take_frames(&mut self, socket: &mut Socket, first: Message) -> Result<(), End> {
         let at = self.gateway.services.clock.now_ms();
         self.last_heard_at = at;
+        self.arrived = Stopwatch::start();
         let mut events = Vec::new();
         let mut result = self.take_frame(socket, first, at, &mut events).await;
         for _ in 1..FRAMES_LIMIT {
@@ -285,7 +296,7 @@ impl Connection {
         if events.is_empty() {
             return Ok(());
         }
-        self.heard(self.session.events(self.id, std::mem::take(events), at).await)
+        self.heard(self.session.events(self.id, std::mem::take(events), at, self.arrived).await)
     }
 
     async fn take_frame(
@@ -310,9 +321,7 @@ impl Connection {
                     self.flush(events, at).await?;
                     self.take_control(socket, control, at).await
                 }
-                Err(error) if error.code.close_code().is_none() => {
-                    socket.send(&ServerMessage::Error(error.into())).await
-                }
+                Err(error) if error.code.close_code().is_none() => socket.complain(error.into()).await,
                 Err(error) => Err(Some(error.into())),
             },
             Message::Binary(bytes) if bytes.len() > self.gateway.services.limits.message_bytes_limit => {
@@ -331,7 +340,7 @@ impl Connection {
         if !self.welcomed {
             return Err(Some(refusal(ErrorCode::NotWelcomeYet, Some("seq"), "keep events until the welcome")));
         }
-        self.events.take(at).map_err(|wait_ms| {
+        self.session.admit_event(at).map_err(|wait_ms| {
             let mut error = refusal(ErrorCode::TooManyEvents, None, "more events than a session may send");
             error.retry_after_ms = Some(wait_ms.max(1_000));
             Some(error)
@@ -356,12 +365,12 @@ impl Connection {
         }
         let (header, photo) = match PhotoHeader::parse(&frame) {
             Ok(parsed) => parsed,
-            Err(error) => return socket.send(&ServerMessage::Error(error.into())).await,
+            Err(error) => return socket.complain(error.into()).await,
         };
         if photo.len() > self.gateway.services.limits.photo_bytes_limit {
             let mut error = refusal(ErrorCode::PhotoTooLarge, None, "take a smaller picture, or compress it more");
             error.capture = Some(header.capture);
-            return socket.send(&ServerMessage::Error(error)).await;
+            return socket.complain(error).await;
         }
         let photo = IncomingPhoto { capture: header.capture, nonce: header.nonce, bytes: frame.slice_ref(photo) };
         self.heard(self.session.photo(self.id, photo, at).await)
@@ -370,27 +379,29 @@ impl Connection {
     /// Sends `first` and what waits behind it, and flushes once.
     async fn send_outbound(&mut self, socket: &mut Socket, first: Outbound) -> Result<ControlFlow<()>, End> {
         let mut next = Some(first);
-        for _ in 0..FRAMES_LIMIT {
+        let mut acknowledged: Option<Stopwatch> = None;
+        // One more than the limit: what was taken from the queue has to be sent.
+        for taken in 0..=FRAMES_LIMIT {
             match next.take() {
                 Some(Outbound::Text(text)) => socket.feed(Message::Text(text)).await?,
+                Some(Outbound::Acknowledgement(text, arrived)) => {
+                    acknowledged.get_or_insert(arrived);
+                    socket.feed(Message::Text(text)).await?;
+                }
                 Some(Outbound::Close(code)) => {
                     socket.close(code).await;
                     return Ok(ControlFlow::Break(()));
                 }
                 None => break,
             }
-            next = self.outbound.try_recv().ok();
-        }
-        if let Some(left) = next {
-            match left {
-                Outbound::Text(text) => socket.feed(Message::Text(text)).await?,
-                Outbound::Close(code) => {
-                    socket.close(code).await;
-                    return Ok(ControlFlow::Break(()));
-                }
+            if taken < FRAMES_LIMIT {
+                next = self.outbound.try_recv().ok();
             }
         }
         socket.flush().await?;
+        if let Some(arrived) = acknowledged {
+            socket.telemetry.acknowledgement.observe(arrived.elapsed());
+        }
         Ok(ControlFlow::Continue(()))
     }
 
@@ -436,6 +447,7 @@ async fn turned_true(stopping: &mut watch::Receiver<bool>) {
 struct Socket {
     socket: WebSocket,
     wall: Clock,
+    telemetry: Arc<Telemetry>,
 }
 
 impl Socket {
@@ -468,9 +480,15 @@ impl Socket {
     /// Says what is wrong and closes with its code.
     async fn refuse(&mut self, error: ErrorMessage) {
         let code = error.code.close_code().unwrap_or(close::NORMAL);
-        if self.send(&ServerMessage::Error(error)).await.is_ok() {
+        if self.complain(error).await.is_ok() {
             self.close(code).await;
         }
+    }
+
+    /// Says what is wrong.
+    async fn complain(&mut self, error: ErrorMessage) -> Result<(), End> {
+        self.telemetry.stream_errors.count(&error.code.to_string());
+        self.send(&ServerMessage::Error(error)).await
     }
 
     /// Reads on until the client has closed too: a socket that is dropped with unread bytes is reset, and the reset may

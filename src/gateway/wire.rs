@@ -523,6 +523,7 @@ pub enum ErrorCode {
     SessionMismatch,
     KeyMismatch,
     SignatureWrong,
+    OriginRefused,
     HelloTimeout,
     Superseded,
     SessionClosed,
@@ -542,12 +543,43 @@ pub enum ErrorCode {
 }
 
 impl ErrorCode {
+    /// All that this version sends.
+    pub const ALL: &'static [Self] = &[
+        Self::BadJson,
+        Self::BadMessage,
+        Self::UnknownType,
+        Self::ServerEvent,
+        Self::NotWelcomeYet,
+        Self::SeqGap,
+        Self::CtDecreased,
+        Self::TokenUnknown,
+        Self::TokenExpired,
+        Self::SessionMismatch,
+        Self::KeyMismatch,
+        Self::SignatureWrong,
+        Self::OriginRefused,
+        Self::HelloTimeout,
+        Self::Superseded,
+        Self::SessionClosed,
+        Self::TooLarge,
+        Self::TooManyEvents,
+        Self::Overloaded,
+        Self::BadPhotoFrame,
+        Self::CaptureUnknown,
+        Self::CaptureExpired,
+        Self::CaptureNotCommitted,
+        Self::NonceWrong,
+        Self::DigestMismatch,
+        Self::PhotoTooLarge,
+    ];
+
     /// The WebSocket close code that follows, or none when the connection stays open.
     pub fn close_code(self) -> Option<u16> {
         use ErrorCode::*;
         match self {
             BadJson | BadMessage | ServerEvent | NotWelcomeYet | SeqGap | CtDecreased => Some(4400),
             TokenUnknown | TokenExpired | SessionMismatch | KeyMismatch | SignatureWrong => Some(4401),
+            OriginRefused => Some(4403),
             HelloTimeout => Some(4408),
             Superseded => Some(4409),
             SessionClosed => Some(4410),

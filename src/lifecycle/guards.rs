@@ -5,6 +5,7 @@ use std::path::Path;
 
 use crate::auth::keys::Keys;
 use crate::clock::Clock;
+use crate::config::KeySettings;
 use crate::store::inspect::Inspection;
 use crate::store::{DATABASE_FILE, Store, folder_lock};
 
@@ -16,11 +17,15 @@ const CLOCK_INTERVAL_MS: i64 = 60_000;
 const CLOCK_DRIFT_MS: i64 = 5_000;
 
 /// Takes the folder for this process. Without its keys a folder is not touched: new ones would open nothing in it.
-pub(super) fn take(folder: &Path) -> std::io::Result<File> {
+pub(super) fn take(folder: &Path, given: &KeySettings) -> std::io::Result<File> {
     let lock = folder_lock(folder)?;
     let used = std::fs::metadata(folder.join(DATABASE_FILE)).is_ok_and(|about| about.len() > 0);
-    for name in ["master.key", "identity.pepper"] {
-        if used && !folder.join(name).exists() {
+    let keys = [
+        ("master.key", given.master.is_some() || given.master_file.is_some()),
+        ("identity.pepper", given.pepper.is_some() || given.pepper_file.is_some()),
+    ];
+    for (name, given) in keys {
+        if used && !given && !folder.join(name).exists() {
             let why = format!("{name} is missing, and nothing in the database opens without it: put it back");
             return Err(std::io::Error::new(std::io::ErrorKind::NotFound, why));
         }

@@ -11,25 +11,35 @@ use tokio::task::JoinHandle;
 
 mod doors;
 mod guards;
+mod health;
+mod listener;
 mod reporting;
+pub mod tls;
 
 pub use guards::watch_machine_clock;
 
+use axum::extract::{ConnectInfo, MatchedPath, Request, State};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse as _, Response};
+
 use crate::actor::{Registry, Services};
+use crate::api::problem::Problem;
 use crate::api::{self, ApiState, forgetting};
-use crate::auth::api_key::ensure_operator_key;
+use crate::auth::api_key::ensure_operator_key_or;
 use crate::auth::keys::Keys;
-use crate::clock::{Clock, Entropy};
+use crate::clock::{Clock, Entropy, Stopwatch};
 use crate::cluster::Presence;
 use crate::config::Config;
 use crate::delivery::{Delivery, address_guard};
 use crate::findings::{self, Detectors, Inbox, Reporter};
-use crate::gateway::peer::TrustedProxies;
+use crate::gateway::address::{Network, client_address};
+use crate::gateway::rates::Rates;
 use crate::gateway::{self, Gateway};
 use crate::policy::{Policies, Policy};
 use crate::report::Reporting;
 use crate::store::evidence::{Evidence, PHOTOS_FOLDER};
 use crate::store::{Store, Writing};
+use crate::telemetry::{Exporter, Telemetry};
 use crate::vision::{VisionConfig, VisionPool};
 
 /// How long a stopping server waits for connections to say goodbye, ms.
@@ -68,6 +78,8 @@ impl StartError {
 pub struct Server {
     /// where it listens
     pub address: SocketAddr,
+    /// where Prometheus finds its metrics, if it does
+    pub metrics_address: Option<SocketAddr>,
     /// how clients reach it
     pub public_url: String,
     /// the operator's key, and the file that keeps it
@@ -84,6 +96,8 @@ pub struct Server {
     findings: Reporter,
     detectors: Detectors,
     serving: JoinHandle<std::io::Result<()>>,
+    /// what runs beside it until the end: metrics, and the eye on the certificate
+    beside: Vec<JoinHandle<()>>,
     store: Store,
     wall: Clock,
     /// keeps every other process out of the data folder
@@ -98,10 +112,13 @@ impl Server {
     pub async fn start(setup: ServerConfig) -> Result<Self, StartError> {
         let folder = setup.config.data_folder.clone();
         private_folder(&folder).map_err(StartError::of(format!("data_folder {}", folder.display())))?;
-        let lock = guards::take(&folder).map_err(StartError::of(format!("data_folder {}", folder.display())))?;
+        let lock = guards::take(&folder, &setup.config.keys)
+            .map_err(StartError::of(format!("data_folder {}", folder.display())))?;
         let listen = setup.config.listen;
         let listener = TcpListener::bind(listen).await.map_err(StartError::of(format!("listen {listen}")))?;
         let address = listener.local_addr().map_err(StartError::of("listen"))?;
+        let metrics = bind_metrics(&setup.config).await?;
+        let certificate = load_certificate(&setup.config)?;
         let public_url = setup.config.public_url_of(address);
         let (services, inbox) = start_services(&setup, &public_url).await?;
         let photos = doors::Photos(services.clone());
@@ -109,8 +126,10 @@ impl Server {
             .await
             .map_err(StartError::of("forgotten learners"))?;
         let (store, wall, entropy) = (&services.store, &services.wall, &services.entropy);
-        let operator_key =
-            ensure_operator_key(&folder, store, wall, entropy).await.map_err(StartError::of("operator key"))?;
+        let given = setup.config.keys.operator().map_err(StartError::of("keys.operator"))?;
+        let operator_key = ensure_operator_key_or(given.as_deref(), &folder, store, wall, entropy)
+            .await
+            .map_err(StartError::of("operator key"))?;
         let detectors = Detectors::start(store.clone(), services.clock.clone(), wall.clone(), entropy.clone(), inbox);
         let detectors = detectors.await.map_err(StartError::of("risk detectors"))?;
         let sessions = Registry::new(services.clone());
@@ -122,17 +141,48 @@ impl Server {
         let reporting = reporting::start(&setup.config, &services).await?;
         let (stopping, stop_seen) = watch::channel(false);
         let lifetime_ms = setup.config.token_lifetime_ms;
-        let proxies = TrustedProxies::parse(setup.config.trusted_proxies.iter().map(String::as_str))
-            .map_err(StartError::of("trusted_proxies"))?;
-        let gateway = Gateway::new(services.clone(), sessions.clone(), lifetime_ms, proxies, stop_seen.clone());
-        let api = api_router(&setup.config, &services, &sessions, &public_url);
-        let routes = api.merge(gateway::router(gateway.clone()));
-        let (store, wall) = (services.store.clone(), services.wall.clone());
+        // Limits of rates take the clock that never jumps.
+        let (limits, telemetry) = (&setup.config.limits, services.telemetry.clone());
+        let rates = Arc::new(Rates::new(limits, services.clock.clone(), telemetry.clone()));
+        let gateway = Gateway::new(services.clone(), sessions.clone(), lifetime_ms, stop_seen.clone(), rates.clone());
+        let api = api_router(&setup.config, &services, &sessions, &public_url, rates);
+        let health = health::Health::new(services.clone(), stop_seen.clone());
+        let routes = api
+            .layer(middleware::from_fn_with_state(stop_seen.clone(), refuse_while_stopping))
+            .layer(middleware::from_fn_with_state(telemetry.clone(), measure))
+            .merge(gateway::router(gateway.clone()))
+            .merge(health::router(health.clone()))
+            .layer(middleware::from_fn_with_state(setup.config.trusted_proxies.clone().into(), note_address));
+        let exporter = Exporter::new(
+            &telemetry,
+            services.store.meters(),
+            services.vision.meters(),
+            delivery.meters(),
+            limits.connections_limit,
+            services.wall.now_ms(),
+        );
+        let mut beside = Vec::new();
+        let metrics_address = metrics.as_ref().map(|(_, address)| *address);
+        if let Some((metrics, _)) = metrics {
+            let scraped = health::Scraped { health, exporter, gateway: gateway.clone(), sessions: sessions.clone() };
+            let routes = health::metrics_router(scraped);
+            beside.push(tokio::spawn(async move {
+                if let Err(error) = axum::serve(metrics, routes).await {
+                    tracing::error!(%error, "metrics are no longer served");
+                }
+            }));
+        }
+        if let Some(certificate) = &certificate {
+            beside.push(tokio::spawn(certificate.clone().follow(services.wall.clone(), telemetry)));
+        }
+        let port = listener::Port::new(listener, certificate, services.clock.clone());
+        let wall = services.wall.clone();
         Ok(Self {
             address,
+            metrics_address,
             public_url,
             operator_key: operator_key.expose().to_owned(),
-            operator_key_file: folder.join("operator.key"),
+            operator_key_file: setup.config.keys.operator_file.clone().unwrap_or_else(|| folder.join("operator.key")),
             recovered,
             stopping,
             sessions,
@@ -141,8 +191,9 @@ impl Server {
             reporting,
             findings: services.findings.clone(),
             detectors,
-            serving: tokio::spawn(serve(listener, routes, stop_seen)),
-            store,
+            serving: tokio::spawn(serve(port, routes, stop_seen)),
+            beside,
+            store: services.store.clone(),
             wall,
             _lock: lock,
         })
@@ -202,6 +253,9 @@ impl Server {
         if let Some(reporting) = self.reporting {
             reporting.shutdown().await;
         }
+        for task in self.beside {
+            task.abort();
+        }
     }
 }
 
@@ -209,7 +263,7 @@ impl Server {
 async fn start_services(setup: &ServerConfig, public_url: &str) -> Result<(Arc<Services>, Inbox), StartError> {
     let ServerConfig { config, clock, wall, entropy } = setup;
     let folder = &config.data_folder;
-    let keys = Keys::open_or_create(folder, entropy).map_err(StartError::of("keys"))?;
+    let keys = Keys::open(folder, &config.keys, entropy).map_err(StartError::of("keys"))?;
     let store = Store::open(folder).map_err(StartError::of("database"))?;
     guards::check_keys(folder, &keys).map_err(StartError::of("keys"))?;
     let clock = guards::session_clock(clock, &store).await.map_err(StartError::of("database"))?;
@@ -230,12 +284,19 @@ async fn start_services(setup: &ServerConfig, public_url: &str) -> Result<(Arc<S
         entropy: entropy.clone(),
         limits: config.limits.clone(),
         deliver: Arc::new(Notify::new()),
+        telemetry: Arc::new(Telemetry::new(api::operations())),
         source: public_url.to_owned(),
     };
     Ok((Arc::new(services), inbox))
 }
 
-fn api_router(config: &Config, services: &Arc<Services>, sessions: &Registry, public_url: &str) -> axum::Router {
+fn api_router(
+    config: &Config,
+    services: &Arc<Services>,
+    sessions: &Registry,
+    public_url: &str,
+    rates: Arc<Rates>,
+) -> axum::Router {
     let webhook = config.webhook.clone();
     api::router(ApiState {
         store: services.store.clone(),
@@ -259,26 +320,70 @@ fn api_router(config: &Config, services: &Arc<Services>, sessions: &Registry, pu
             token_ms: config.token_lifetime_ms,
             ..api::Limits::default()
         },
+        rates,
+        allow_localhost_origins: config.web.allow_localhost_origins,
     })
 }
 
-async fn serve(
-    listener: TcpListener,
-    routes: axum::Router,
-    mut stopping: watch::Receiver<bool>,
-) -> std::io::Result<()> {
-    use axum::serve::ListenerExt as _;
-    // Acknowledgements are small and awaited: they must not wait for more to send.
-    let listener = listener.tap_io(|stream| {
-        if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(%error, "a connection keeps its delay");
-        }
-    });
-    axum::serve(listener, routes.into_make_service_with_connect_info::<SocketAddr>())
+async fn serve(port: listener::Port, routes: axum::Router, mut stopping: watch::Receiver<bool>) -> std::io::Result<()> {
+    axum::serve(port, routes.into_make_service_with_connect_info::<listener::Peer>())
         .with_graceful_shutdown(async move {
             let _ = stopping.wait_for(|stopping| *stopping).await;
         })
         .await
+}
+
+async fn bind_metrics(config: &Config) -> Result<Option<(TcpListener, SocketAddr)>, StartError> {
+    let Some(listen) = config.metrics.listen else { return Ok(None) };
+    let failed = || format!("metrics.listen {listen}");
+    let listener = TcpListener::bind(listen).await.map_err(StartError::of(failed()))?;
+    let address = listener.local_addr().map_err(StartError::of(failed()))?;
+    if !address.ip().is_loopback() {
+        tracing::warn!(%address, "metrics are not on loopback: whoever reaches this address can read them");
+    }
+    Ok(Some((listener, address)))
+}
+
+fn load_certificate(config: &Config) -> Result<Option<tls::Certificate>, StartError> {
+    let (Some(certificate), Some(key)) = (&config.tls.certificate_file, &config.tls.key_file) else {
+        return Ok(None);
+    };
+    tls::Certificate::load(certificate, key).map(Some).map_err(StartError::of("tls"))
+}
+
+/// Notes whose address a request has, for limits and for whoever asks.
+async fn note_address(
+    State(trusted): State<Arc<[Network]>>,
+    ConnectInfo(listener::Peer(peer)): ConnectInfo<listener::Peer>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let address = client_address(request.headers(), peer.ip(), &trusted);
+    request.extensions_mut().insert(address);
+    next.run(request).await
+}
+
+/// Counts requests of the API, by the route and not by the path, which names things.
+async fn measure(State(telemetry): State<Arc<Telemetry>>, request: Request, next: Next) -> Response {
+    let method = request.method().clone();
+    let route = request.extensions().get::<MatchedPath>().cloned();
+    let answering = Stopwatch::start();
+    let response = next.run(request).await;
+    let route = route.as_ref().map_or("", MatchedPath::as_str);
+    telemetry.requests.count(method.as_str(), route, response.status().as_u16(), answering.elapsed());
+    response
+}
+
+/// A request on a connection that was open before: what it begins would not be ended here.
+async fn refuse_while_stopping(
+    State(stopping): State<watch::Receiver<bool>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    if *stopping.borrow() {
+        return Problem::too_busy("the server is stopping").into_response();
+    }
+    next.run(request).await
 }
 
 fn private_folder(folder: &std::path::Path) -> std::io::Result<()> {

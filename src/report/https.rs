@@ -133,7 +133,7 @@ fn shortened(body: &str) -> String {
 
 fn secret(config: &Report) -> Result<Vec<u8>, SetupError> {
     let secret = match (&config.secret, &config.secret_file) {
-        (Some(secret), _) => secret.0.clone().into_bytes(),
+        (Some(secret), _) => secret.expose().as_bytes().to_vec(),
         (None, Some(path)) => read(path)?.trim_ascii().to_vec(),
         (None, None) => Vec::new(),
     };

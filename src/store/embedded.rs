@@ -13,6 +13,8 @@ use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 use tokio::sync::{Semaphore, oneshot, watch};
 
 use super::StoreError;
+use crate::clock::Stopwatch;
+use crate::telemetry::instruments::{Counter, Gauge, Histogram};
 
 /// Writes that may wait for the writer; one more is refused.
 const QUEUE_LIMIT: usize = 8_192;
@@ -73,12 +75,37 @@ impl Drop for LastWill {
     }
 }
 
+/// What the writer measures of itself.
+#[derive(Clone, Debug)]
+pub struct StoreMeters {
+    /// writes that wait
+    pub queue_depth: Gauge,
+    /// writes that shared a transaction
+    pub group_writes: Histogram,
+    /// how long a commit took
+    pub commit: Histogram,
+    /// transactions that could not begin or be made durable
+    pub failures: Counter,
+}
+
+impl Default for StoreMeters {
+    fn default() -> Self {
+        Self {
+            queue_depth: Gauge::default(),
+            group_writes: Histogram::of_sizes(),
+            commit: Histogram::of_seconds(),
+            failures: Counter::default(),
+        }
+    }
+}
+
 /// The database file of one data folder.
 #[derive(Clone)]
 pub(super) struct Database {
     writer: SyncSender<Job>,
     writing: watch::Receiver<Writing>,
     readers: Arc<Readers>,
+    meters: StoreMeters,
 }
 
 struct Readers {
@@ -94,12 +121,20 @@ impl Database {
         migrate(&mut connection)?;
         let (writer, jobs) = sync_channel(QUEUE_LIMIT);
         let (state, writing) = watch::channel(Writing::Well);
+        let meters = StoreMeters::default();
         std::thread::Builder::new()
             .name("journal-writer".into())
-            .spawn(move || write_groups(connection, &jobs, &LastWill(state)))
+            .spawn({
+                let meters = meters.clone();
+                move || write_groups(connection, &jobs, &LastWill(state), &meters)
+            })
             .map_err(|error| StoreError::Start(Arc::new(error)))?;
         let readers = Readers { path: path.to_owned(), permits: Semaphore::new(READERS), idle: Mutex::default() };
-        Ok(Self { writer, writing, readers: Arc::new(readers) })
+        Ok(Self { writer, writing, readers: Arc::new(readers), meters })
+    }
+
+    pub(super) fn meters(&self) -> &StoreMeters {
+        &self.meters
     }
 
     /// Whether writes reach the disk, as a signal.
@@ -139,9 +174,13 @@ impl Database {
     }
 
     fn send(&self, job: Job) -> Result<(), StoreError> {
-        self.writer.try_send(job).map_err(|refused| match refused {
-            TrySendError::Full(_) => StoreError::Busy,
-            TrySendError::Disconnected(_) => StoreError::Stopped,
+        self.meters.queue_depth.inc();
+        self.writer.try_send(job).map_err(|refused| {
+            self.meters.queue_depth.dec();
+            match refused {
+                TrySendError::Full(_) => StoreError::Busy,
+                TrySendError::Disconnected(_) => StoreError::Stopped,
+            }
         })
     }
 
@@ -250,7 +289,7 @@ fn in_savepoint<T, E: From<StoreError>>(
 
 /// The writer's life: take what waits, do it in one transaction, commit, answer. While the disk refuses, try by itself
 /// whether it still does: who waits for it need not.
-fn write_groups(mut connection: Connection, jobs: &Receiver<Job>, state: &LastWill) {
+fn write_groups(mut connection: Connection, jobs: &Receiver<Job>, state: &LastWill, meters: &StoreMeters) {
     loop {
         let refusing = *state.0.borrow() != Writing::Well;
         let first = match if refusing { jobs.recv_timeout(PROBE_INTERVAL) } else { jobs.recv().map_err(Into::into) } {
@@ -266,6 +305,7 @@ fn write_groups(mut connection: Connection, jobs: &Receiver<Job>, state: &LastWi
             let mut group = match job {
                 Job::Change(change) => vec![change],
                 Job::Alone(work) => {
+                    meters.queue_depth.dec();
                     work(&mut connection);
                     break;
                 }
@@ -279,7 +319,9 @@ fn write_groups(mut connection: Connection, jobs: &Receiver<Job>, state: &LastWi
                     }
                 }
             }
-            note(state, write_group(&mut connection, group));
+            meters.queue_depth.dec_by(group.len() as i64);
+            meters.group_writes.observe_number(group.len() as u64);
+            note(state, write_group(&mut connection, group, meters));
         }
     }
 }
@@ -314,10 +356,11 @@ fn probe(connection: &mut Connection) -> Result<(), Arc<rusqlite::Error>> {
 }
 
 /// Returns why the group could not be made durable, if it could not.
-fn write_group(connection: &mut Connection, group: Vec<Change>) -> Option<Arc<rusqlite::Error>> {
+fn write_group(connection: &mut Connection, group: Vec<Change>, meters: &StoreMeters) -> Option<Arc<rusqlite::Error>> {
     let transaction = match connection.transaction_with_behavior(TransactionBehavior::Immediate) {
         Ok(transaction) => transaction,
         Err(error) => {
+            meters.failures.inc();
             tracing::debug!(%error, writes = group.len(), "cannot begin a transaction: these writes are refused");
             let error = Arc::new(error);
             for change in group {
@@ -333,10 +376,13 @@ fn write_group(connection: &mut Connection, group: Vec<Change>) -> Option<Arc<ru
         let open = !transaction.is_autocommit();
         settles.push(change(if open { Ok(&transaction) } else { Err(StoreError::RolledBack) }));
     }
+    let committing = Stopwatch::start();
     let committed = transaction.commit().map_err(|error| {
+        meters.failures.inc();
         tracing::debug!(%error, writes = settles.len(), "cannot commit: none of these writes is acknowledged");
         Arc::new(error)
     });
+    meters.commit.observe(committing.elapsed());
     for settle in settles {
         settle(committed.clone().map_err(StoreError::Commit));
     }

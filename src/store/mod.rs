@@ -22,11 +22,11 @@ pub mod forgetting;
 pub mod inspect;
 mod journal;
 pub mod learners;
-pub mod makeups;
 pub mod ledger;
 #[cfg(test)]
 pub(crate) mod ledger_tests;
 pub mod ledger_totals;
+pub mod makeups;
 pub mod outbox;
 pub mod page;
 pub mod persons;
@@ -39,7 +39,7 @@ pub mod sessions;
 pub mod tokens;
 pub mod words;
 
-pub use embedded::Writing;
+pub use embedded::{StoreMeters, Writing};
 pub use journal::{Acquired, AppendError, Batch, SessionKey};
 
 /// Why the store could not do what it was asked.
@@ -147,6 +147,23 @@ impl Store {
     /// Whether writes reach the disk, as a signal.
     pub fn writing(&self) -> tokio::sync::watch::Receiver<Writing> {
         self.database.writing()
+    }
+
+    /// What the writer measures of itself.
+    pub fn meters(&self) -> &StoreMeters {
+        self.database.meters()
+    }
+
+    /// Whether a write reaches the disk now: writes a page that means nothing new.
+    ///
+    /// # Errors
+    /// When it could not be made durable.
+    pub async fn check_writable(&self) -> Result<(), StoreError> {
+        self.write(|transaction| {
+            let step: i64 = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
+            Ok(transaction.pragma_update(None, "user_version", step)?)
+        })
+        .await
     }
 
     /// Runs `change` in the next transaction of the single writer; durable when it returns. For the files of this

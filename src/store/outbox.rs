@@ -159,6 +159,18 @@ impl Store {
             .await
     }
 
+    /// How many deliveries wait.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn pending_deliveries(&self) -> Result<i64, StoreError> {
+        self.read(|connection| {
+            let mut count = connection.prepare_cached("SELECT count(*) FROM outbox WHERE state = 'pending'")?;
+            Ok(count.query_row([], |row| row.get(0))?)
+        })
+        .await
+    }
+
     /// The receiver took the delivery.
     ///
     /// # Errors

@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 
 use super::page::{Page, PageRequest};
 use super::words::PlatformStatus;
-use super::{Store, StoreError};
+use super::{SessionKey, Store, StoreError};
 use crate::policy::date_in_china;
 
 /// A training platform.
@@ -257,6 +257,48 @@ fn add_decision(connection: &Connection, platform: &str, decision: &StatusRecord
             decision.decided_at
         ])
         .map(drop)
+}
+
+impl Store {
+    /// The web origins whose pages may stream for a platform.
+    ///
+    /// # Errors
+    /// When the store could not read.
+    pub async fn platform_origins(&self, id: &str) -> Result<Vec<String>, StoreError> {
+        let id = id.to_owned();
+        self.read(move |connection| origins(connection, "SELECT origins FROM platform WHERE id = ?1", params![id]))
+            .await
+    }
+
+    /// Sets them.
+    ///
+    /// # Errors
+    /// When the store could not write.
+    pub async fn set_platform_origins(&self, id: &str, origins: &[String]) -> Result<(), StoreError> {
+        let (id, origins) = (id.to_owned(), serde_json::json!(origins).to_string());
+        self.write(move |transaction| {
+            transaction.execute("UPDATE platform SET origins = ?2 WHERE id = ?1", params![id, origins])?;
+            Ok(())
+        })
+        .await
+    }
+
+    /// The web origins whose pages may stream into a session: those of its platform.
+    ///
+    /// # Errors
+    /// When the store could not read.
+    pub async fn origins_of_session(&self, session: SessionKey) -> Result<Vec<String>, StoreError> {
+        const OF_SESSION: &str =
+            "SELECT origins FROM platform JOIN session ON session.platform = platform.id WHERE session.key = ?1";
+        self.read(move |connection| origins(connection, OF_SESSION, params![session.0])).await
+    }
+}
+
+/// No such platform has no origins.
+fn origins(connection: &Connection, query: &str, of: &[&dyn rusqlite::ToSql]) -> Result<Vec<String>, StoreError> {
+    let stored: Option<String> = connection.prepare_cached(query)?.query_row(of, |row| row.get(0)).optional()?;
+    let corrupt = |error: serde_json::Error| StoreError::Corrupt { what: "origins", why: error.to_string() };
+    stored.map_or(Ok(Vec::new()), |stored| serde_json::from_str(&stored).map_err(corrupt))
 }
 
 fn find(connection: &Connection, id: &str, now_ms: i64) -> Result<Option<PlatformRecord>, StoreError> {

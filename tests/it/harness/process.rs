@@ -29,6 +29,8 @@ pub struct Process {
     child: Child,
     /// where it listens
     pub address: SocketAddr,
+    /// where its metrics are, if they are served
+    pub metrics: Option<SocketAddr>,
     log: Log,
 }
 
@@ -99,7 +101,7 @@ impl Process {
         });
         let log = Log { lines, grown, reader: Some(reader) };
         match served.await {
-            Ok(address) => Ok(Self { child, address, log }),
+            Ok((address, metrics)) => Ok(Self { child, address, metrics, log }),
             Err(_) => {
                 let _ = child.kill();
                 let _ = child.wait();
@@ -120,6 +122,33 @@ impl Process {
     /// Everything that it has said so far.
     pub fn log(&self) -> Vec<String> {
         self.log.lines.lock().unwrap().clone()
+    }
+
+    /// Sends it SIGTERM.
+    pub fn terminate(&self) {
+        let sent = Command::new("kill").arg("-TERM").arg(self.child.id().to_string()).status().unwrap();
+        assert!(sent.success());
+    }
+
+    /// Returns once it has written a line with this message.
+    pub async fn says(&mut self, message: &str) {
+        let lines = self.log.lines.clone();
+        let said =
+            |_: &()| {
+                lines.lock().unwrap().iter().any(|line| {
+                    serde_json::from_str::<Value>(line).is_ok_and(|line| line["fields"]["message"] == message)
+                })
+            };
+        self.log.grown.wait_for(said).await.unwrap_or_else(|_| panic!("it ended without {message:?}"));
+    }
+
+    /// Waits until it has ended by itself. Returns whether it was content, and everything that it wrote.
+    pub async fn ended(mut self) -> (bool, Vec<String>) {
+        // The end of its output is the end of the process.
+        while self.log.grown.changed().await.is_ok() {}
+        let status = self.child.wait().unwrap();
+        let log = Log { lines: self.log.lines.clone(), grown: self.log.grown.clone(), reader: self.log.reader.take() };
+        (status.success(), log.all())
     }
 
     /// Ends it by SIGKILL. Returns the errors that it had complained of.
@@ -172,7 +201,7 @@ impl Log {
 fn read_log(
     stderr: impl BufRead,
     lines: &Mutex<Vec<String>>,
-    serving: oneshot::Sender<SocketAddr>,
+    serving: oneshot::Sender<(SocketAddr, Option<SocketAddr>)>,
     grows: &watch::Sender<()>,
 ) {
     let mut serving = Some(serving);
@@ -182,7 +211,8 @@ fn read_log(
             && let Some(serving) = serving.take()
         {
             let address = said["fields"]["address"].as_str().unwrap().parse().unwrap();
-            let _ = serving.send(address);
+            let metrics = said["fields"]["metrics"].as_str().map(|metrics| metrics.parse().unwrap());
+            let _ = serving.send((address, metrics));
         }
         lines.lock().unwrap().push(line);
         grows.send_replace(());
