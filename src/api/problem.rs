@@ -54,14 +54,21 @@ pub struct Problem {
     /// when to try again, ms from now
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retry_after_ms: Option<u32>,
+    /// the rules that forbid it
+    #[serde(flatten)]
+    pub broken: Box<BrokenRules>,
+}
+
+/// The rules that forbid a request, if it is rules.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
+pub struct BrokenRules {
     /// the rule that forbids it, as docs/rules.md names it
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rule: Option<&'static str>,
     /// the clause that the rule follows from
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<String>)]
-    pub clause: Option<Box<str>>,
-    /// all rules that forbid it, where several are checked together; the first is `rule`
+    pub clause: Option<String>,
+    /// all of them, where several are checked together; the first is `rule`
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub refusals: Vec<BrokenRule>,
 }
@@ -135,8 +142,7 @@ kinds! {
 impl Problem {
     fn new(status: StatusCode, kind: &'static str, title: &'static str, detail: String) -> Self {
         let (status, detail) = (status.as_u16(), detail.into());
-        let (errors, refusals) = (Vec::new(), Vec::new());
-        Self { kind, title, status, detail, errors, retry_after_ms: None, rule: None, clause: None, refusals }
+        Self { kind, title, status, detail, errors: Vec::new(), retry_after_ms: None, broken: Box::default() }
     }
 
     /// 422 for a single field.
@@ -158,8 +164,8 @@ impl Problem {
     }
 
     /// Names the rule that forbids it, and its clause.
-    pub fn breaking(mut self, rule: &'static str, clause: impl Into<Box<str>>) -> Self {
-        (self.rule, self.clause) = (Some(rule), Some(clause.into()));
+    pub fn breaking(mut self, rule: &'static str, clause: impl Into<String>) -> Self {
+        (self.broken.rule, self.broken.clause) = (Some(rule), Some(clause.into()));
         self
     }
 
@@ -168,7 +174,7 @@ impl Problem {
         if let Some(first) = refusals.first() {
             self = self.breaking(first.rule, first.clause.as_str());
         }
-        self.refusals = refusals;
+        self.broken.refusals = refusals;
         self
     }
 

@@ -210,8 +210,14 @@ fn session_problems(deserves: &Deserves, session: &SessionReport) -> Vec<String>
             problems.push(format!("{} is held against them", broken.name));
         }
     }
-    if deserves.status == "valid" && !session.completed {
-        problems.push("the lesson does not count as completed".to_owned());
+    match deserves.credited_ms {
+        Some(ms) if session.credited_ms != ms => {
+            problems.push(format!("{} ms are credited, not {ms}", session.credited_ms));
+        }
+        None if deserves.status == "valid" && !session.completed => {
+            problems.push("the lesson does not count as completed".to_owned());
+        }
+        _ => {}
     }
     problems
 }
@@ -238,11 +244,18 @@ mod tests {
 
     #[test]
     fn what_is_deserved_is_compared_with_what_came_of_it() {
-        let valid = Deserves { sessions: Which::All, status: "valid", rules: &[], besides: &[] };
-        let fast =
-            Deserves { sessions: Which::Last, status: "invalid", rules: &["fast_forward"], besides: &["unfocused"] };
+        let valid = Deserves { sessions: Which::All, status: "valid", rules: &[], besides: &[], credited_ms: None };
+        let fast = Deserves {
+            sessions: Which::Last,
+            status: "invalid",
+            rules: &["fast_forward"],
+            besides: &["unfocused"],
+            credited_ms: None,
+        };
         assert!(problems(&valid, &[session("valid", &[])]).is_empty());
         assert_eq!(problems(&valid, &[]), ["there was no session"]);
+        let part = Deserves { credited_ms: Some(120_000), ..valid };
+        assert_eq!(problems(&part, &[session("valid", &[])]), ["390000 ms are credited, not 120000"]);
         let rate = ("fast_forward", Some("rate"));
         assert!(problems(&fast, &[session("valid", &[]), session("invalid", &[rate])]).is_empty());
         assert!(problems(&fast, &[session("invalid", &[rate, ("unfocused", None)])]).is_empty());

@@ -51,6 +51,8 @@ pub struct Deserves {
     pub rules: &'static [&'static str],
     /// rules that may be found broken besides
     pub besides: &'static [&'static str],
+    /// what each of them is credited, ms; none: whatever completes the lesson, when they are valid
+    pub credited_ms: Option<i64>,
 }
 
 /// Sessions of a learner that are judged by what the learner deserves.
@@ -63,10 +65,10 @@ pub enum Which {
 }
 
 impl Deserves {
-    const VALID: Self = Self { sessions: Which::All, status: "valid", rules: &[], besides: &[] };
+    const VALID: Self = Self { sessions: Which::All, status: "valid", rules: &[], besides: &[], credited_ms: None };
 
     const fn invalid(rules: &'static [&'static str]) -> Self {
-        Self { sessions: Which::All, status: "invalid", rules, besides: &[] }
+        Self { sessions: Which::All, status: "invalid", rules, besides: &[], credited_ms: None }
     }
 
     const fn besides(self, besides: &'static [&'static str]) -> Self {
@@ -238,7 +240,7 @@ pub fn everybody() -> Vec<Learner> {
                 "is stopped when the 40 % are spent",
                 "webcam_man",
                 |seat| Box::pin(order::to_the_quota(seat)),
-                Deserves::VALID,
+                Deserves { credited_ms: Some(120_000), ..Deserves::VALID },
             )
         },
     ]
