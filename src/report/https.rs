@@ -40,6 +40,9 @@ pub enum SetupError {
     /// A file cannot be read.
     #[error("{0}: {1}")]
     File(String, std::io::Error),
+    /// There is no secret.
+    #[error("report.secret_file (or report.secret) is needed where report.url is given")]
+    NoSecret,
     /// The secret is too short to sign with.
     #[error("the secret has {0} bytes, it must have at least {SECRET_BYTES_LEAST}")]
     Secret(usize),
@@ -135,7 +138,7 @@ fn secret(config: &Report) -> Result<Vec<u8>, SetupError> {
     let secret = match (&config.secret, &config.secret_file) {
         (Some(secret), _) => secret.expose().as_bytes().to_vec(),
         (None, Some(path)) => read(path)?.trim_ascii().to_vec(),
-        (None, None) => Vec::new(),
+        (None, None) => return Err(SetupError::NoSecret),
     };
     if secret.len() < SECRET_BYTES_LEAST { Err(SetupError::Secret(secret.len())) } else { Ok(secret) }
 }

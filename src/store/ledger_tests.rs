@@ -12,6 +12,9 @@ use crate::clock::Stopwatch;
 const FIRST_DAY_MS: i64 = 1_772_294_400_000;
 const LESSONS: usize = 4;
 
+/// The key of an entry in a group, found in another way than by SQL.
+type KeyOf = Box<dyn Fn(&LedgerEntry) -> String>;
+
 /// `sessions` closed sessions at two platforms, in four projects of three theory lessons and a practice lesson.
 /// Session i is of project i mod 4, and opened i × 10 minutes after the first day's beginning.
 pub(crate) async fn filled(store: &Store, sessions: usize) {
@@ -173,7 +176,7 @@ async fn sums_by_every_group_are_those_of_the_entries() {
     for filter in filters() {
         let entries = all(&store, &filter, 200).await;
         let day = |entry: &LedgerEntry| crate::ledger::period::in_china(entry.opened_at).date().to_string();
-        let groups: [(Option<LedgerGroup>, Box<dyn Fn(&LedgerEntry) -> String>); 7] = [
+        let groups: [(Option<LedgerGroup>, KeyOf); 7] = [
             (None, Box::new(|_| String::new())),
             (Some(LedgerGroup::Learner), Box::new(|entry| entry.learner.clone())),
             (Some(LedgerGroup::Project), Box::new(|entry| entry.project.clone())),

@@ -259,7 +259,7 @@ fn conclude(findings: Findings, ledger: &LedgerTotals) -> anyhow::Result<ExitCod
     say(format!("derived from logs   {}; decided by a person {}", findings.derived, findings.decided))?;
     say(match differing {
         0 => "the ledger reconciles: every verdict follows from its log, every total from the verdicts".to_owned(),
-        _ => format!("the ledger does not reconcile: {differing} differences"),
+        _ => format!("the ledger does not reconcile: sessions and totals that differ: {differing}"),
     })?;
     Ok(if differing == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
