@@ -15,6 +15,11 @@ const FILE_BYTES_LIMIT: u64 = 4 * 1024;
 pub struct Secret(String);
 
 impl Secret {
+    /// Takes a text into keeping.
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
     /// The text as it was given.
     pub fn expose(&self) -> &str {
         &self.0

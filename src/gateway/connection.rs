@@ -3,7 +3,6 @@
 //! One task owns the socket. Frames that are there already are taken together, so that under load the session commits
 //! and acknowledges once for many.
 
-use std::net::IpAddr;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 

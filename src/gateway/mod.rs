@@ -3,7 +3,6 @@
 //! It knows the protocol of docs/protocol.md and nothing of rules: what a client sends is handed to the session's
 //! owner ([`crate::actor`]), and what the owner says is sent on.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 

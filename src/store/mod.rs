@@ -104,7 +104,11 @@ impl StoreError {
                 error.sqlite_error_code(),
                 Some(DiskFull | ReadOnly | SystemIoFailure | DatabaseBusy | DatabaseLocked | CannotOpen)
             ),
-            Self::NewerSchema { .. } | Self::Start(_) | Self::Corrupt { .. } | Self::Damaged(_) => false,
+            Self::NewerSchema { .. }
+            | Self::OlderSchema { .. }
+            | Self::Start(_)
+            | Self::Corrupt { .. }
+            | Self::Damaged(_) => false,
         }
     }
 }

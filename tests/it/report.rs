@@ -12,7 +12,7 @@ use axum::routing::post;
 use base64::Engine as _;
 use invigil::auth::keys::Keys;
 use invigil::clock::{Clock, Entropy};
-use invigil::config::{Config, Hidden};
+use invigil::config::{Config, Secret};
 use ring::hmac;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -247,7 +247,7 @@ fn reporting(url: String) -> impl Fn(&Path, &mut Config) {
         std::fs::write(&mapping, MAPPING).unwrap();
         config.report.url = url.clone();
         config.report.mapping = mapping;
-        config.report.secret = Some(Hidden(SECRET.to_owned()));
+        config.report.secret = Some(Secret::new(SECRET.to_owned()));
         config.report.batch_size = 4;
         config.report.interval_ms = 1_000;
         (config.report.allow_http, config.report.allow_private_addresses) = (true, true);

@@ -14,9 +14,9 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde::Deserialize;
 
 use super::Place;
-use crate::actor::Policies;
 use crate::cli::replay::judge;
 use crate::lifecycle::read_policies;
+use crate::policy::Policies;
 use crate::policy::Policy;
 use crate::store::archive::{Archive, SealedSession, StoredVerdict};
 use crate::store::ledger::{LedgerFilter, hours};
