@@ -167,6 +167,8 @@ impl Registry {
                 }
                 match registry.live(&session, key).await {
                     Ok(_) | Err(StartError::NotOpen | StartError::Stopping) => return,
+                    // The disk refuses once more, and the writer has said so.
+                    Err(StartError::Store(error)) if error.is_passing() => {}
                     Err(error) => tracing::error!(session, %error, "a session cannot be taken up again yet"),
                 }
             }

@@ -10,7 +10,7 @@ use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::caller::Operator;
+use super::caller::{Decider, Official};
 use super::extract::{JsonBody, PathOf, QueryOf};
 use super::listing::{Listing, page_request};
 use super::problem::{Problem, Refusals};
@@ -24,11 +24,6 @@ const NOTE_CHARS: usize = 1_000;
 
 pub(super) fn routes() -> OpenApiRouter<ApiState> {
     OpenApiRouter::new().routes(routes!(list_findings)).routes(routes!(read_finding)).routes(routes!(decide_finding))
-}
-
-/// Who may see findings and decide about them. The one place to change when there are more roles than the operator.
-fn decided_by(_: &Operator) -> String {
-    "operator".to_owned()
 }
 
 #[derive(Deserialize, IntoParams)]
@@ -111,7 +106,7 @@ struct Finding {
 struct Decision {
     /// the state
     state: &'static str,
-    /// who decided; `engine`: new evidence opened it again
+    /// identifier of the API key that decided; `engine`: new evidence opened it again
     decided_by: String,
     /// why
     note: Option<String>,
@@ -136,12 +131,12 @@ struct NewState {
     note: Option<String>,
 }
 
-/// Warnings for supervisors (operator)
+/// Warnings for supervisors (office)
 #[utoipa::path(get, path = "/findings", tag = "findings", params(FindingQuery),
     responses((status = 200, body = Listing<Finding>), Refusals))]
 async fn list_findings(
     State(state): State<ApiState>,
-    _: Operator,
+    _: Official,
     QueryOf(query): QueryOf<FindingQuery>,
 ) -> Answer<Listing<Finding>> {
     let page = page_request(query.after, query.limit.as_deref())?;
@@ -156,25 +151,25 @@ async fn list_findings(
     Ok(Json(Listing::of(state.store.findings(filter, page).await?, Finding::from)))
 }
 
-/// A warning, with what was decided about it (operator)
+/// A warning, with what was decided about it (office)
 #[utoipa::path(get, path = "/findings/{id}", tag = "findings", params(("id" = String, Path, description = "the finding")),
     responses((status = 200, body = FindingWithHistory), Refusals))]
 async fn read_finding(
     State(state): State<ApiState>,
-    _: Operator,
+    _: Official,
     PathOf(id): PathOf<String>,
 ) -> Answer<FindingWithHistory> {
     state.store.finding(&id).await?.map(with_history).ok_or_else(|| Problem::no_such("finding"))
 }
 
-/// Says what was made of a warning (operator)
+/// Says what was made of a warning (operator, supervisor)
 ///
 /// A dismissed one opens again by itself when there is half as much evidence again, or it weighs more.
 #[utoipa::path(put, path = "/findings/{id}/state", tag = "findings", params(("id" = String, Path, description = "the finding")),
     request_body = NewState, responses((status = 200, body = FindingWithHistory), Refusals))]
 async fn decide_finding(
     State(state): State<ApiState>,
-    operator: Operator,
+    decider: Decider,
     PathOf(id): PathOf<String>,
     JsonBody(new): JsonBody<NewState>,
 ) -> Answer<FindingWithHistory> {
@@ -185,8 +180,7 @@ async fn decide_finding(
     }
     wrong.finish()?;
     let decided = decided.unwrap_or(risk::State::Open);
-    let by = decided_by(&operator);
-    let decision = FindingState { state: decided, decided_by: by, note: new.note, at: state.clock.now_ms() };
+    let decision = FindingState { state: decided, decided_by: decider.key, note: new.note, at: state.clock.now_ms() };
     let found = state.store.decide_finding(&id, decision).await?;
     found.map(with_history).ok_or_else(|| Problem::no_such("finding"))
 }

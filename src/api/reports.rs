@@ -7,7 +7,7 @@ use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::caller::Operator;
+use super::caller::{Official, Operator};
 use super::extract::{PathOf, QueryOf};
 use super::listing::page_request;
 use super::problem::{Problem, Refusals};
@@ -47,7 +47,7 @@ struct Reports {
     responses((status = 200, body = Reports), Refusals))]
 async fn list_reports(
     State(state): State<ApiState>,
-    _: Operator,
+    _: Official,
     QueryOf(query): QueryOf<ReportQuery>,
 ) -> Answer<Reports> {
     let page = page_request(None, query.limit.as_deref())?;

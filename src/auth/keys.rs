@@ -90,10 +90,15 @@ impl DataKey {
     }
 }
 
+/// Says under which keys a data folder was begun.
+const CHECK_FILE: &str = "keys.check";
+
 /// The keys of one installation.
 pub struct Keys {
     master: DataKey,
     pepper: hmac::Key,
+    /// by what they are known again, with their names
+    marks: [(&'static str, String); 2],
 }
 
 impl Keys {
@@ -117,8 +122,9 @@ impl Keys {
         };
         let master = or_made(given.master(), "keys.master", "master.key")?;
         let pepper = or_made(given.pepper(), "keys.pepper", "identity.pepper")?;
-        check(&folder.join("keys.check"), [("keys.master", &master), ("keys.pepper", &pepper)])?;
-        Ok(Self { master: DataKey(master), pepper: hmac::Key::new(hmac::HMAC_SHA256, &pepper) })
+        let marks = marks([("keys.master", &master), ("keys.pepper", &pepper)]);
+        compare(&folder.join(CHECK_FILE), &marks)?;
+        Ok(Self { master: DataKey(master), pepper: hmac::Key::new(hmac::HMAC_SHA256, &pepper), marks })
     }
 
     /// The keys that are given, and for the others those in `folder`; makes none.
@@ -131,9 +137,24 @@ impl Keys {
             Ok(None) => read(&folder.join(file)),
             Err(why) => Err(KeyError::Given(format!("{key} {why}"))),
         };
-        let master = DataKey(or_read(given.master(), "keys.master", "master.key")?);
+        let master = or_read(given.master(), "keys.master", "master.key")?;
         let pepper = or_read(given.pepper(), "keys.pepper", "identity.pepper")?;
-        Ok(Self { master, pepper: hmac::Key::new(hmac::HMAC_SHA256, &pepper) })
+        let marks = marks([("keys.master", &master), ("keys.pepper", &pepper)]);
+        Ok(Self { master: DataKey(master), pepper: hmac::Key::new(hmac::HMAC_SHA256, &pepper), marks })
+    }
+
+    /// Notes by what these keys are known again, unless that was done before. Only for keys that are known to be those
+    /// of `folder`: no others will be taken afterwards.
+    ///
+    /// # Errors
+    /// When the file cannot be made.
+    pub fn note(&self, folder: &Path) -> Result<(), KeyError> {
+        let path = folder.join(CHECK_FILE);
+        if path.exists() {
+            return Ok(());
+        }
+        let all: String = self.marks.iter().map(|(_, mark)| format!("{mark}\n")).collect();
+        create(&path, all.as_bytes()).map_err(|source| KeyError::File { path, source })
     }
 
     /// The key that seals other keys and secrets.
@@ -185,23 +206,22 @@ fn read(path: &Path) -> Result<[u8; 32], KeyError> {
     key.try_into().map_err(|_| KeyError::Length(path.to_owned()))
 }
 
-/// Compares keys with those of the first start; notes them then. A digest under a random key says nothing of it.
-fn check(path: &Path, keys: [(&'static str, &[u8; 32]); 2]) -> Result<(), KeyError> {
-    let failed = |source| KeyError::File { path: path.to_owned(), source };
-    let digest = |(name, key): (&'static str, &[u8; 32])| {
+/// By what keys are known again. A digest under a random key says nothing of it.
+fn marks(keys: [(&'static str, &[u8; 32]); 2]) -> [(&'static str, String); 2] {
+    keys.map(|(name, key)| {
         let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key), format!("invigil {name}").as_bytes());
         (name, format!("{name} {}", hex::encode(tag)))
-    };
-    let lines = keys.map(digest);
+    })
+}
+
+/// Compares keys with those that were noted at the first start, if they were.
+fn compare(path: &Path, marks: &[(&'static str, String); 2]) -> Result<(), KeyError> {
     let noted = match std::fs::read_to_string(path) {
         Ok(noted) => noted,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            let all = lines.map(|(_, line)| format!("{line}\n")).concat();
-            return create(path, all.as_bytes()).map_err(failed);
-        }
-        Err(error) => return Err(failed(error)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        Err(source) => return Err(KeyError::File { path: path.to_owned(), source }),
     };
-    let other = lines.iter().find(|(_, line)| !noted.lines().any(|noted| noted == line));
+    let other = marks.iter().find(|(_, mark)| !noted.lines().any(|noted| noted == mark));
     other.map_or(Ok(()), |(name, _)| Err(KeyError::Other(name)))
 }
 
@@ -262,6 +282,7 @@ mod tests {
         let right = KeySettings { master_file: given("m", 1), pepper_file: given("p", 2), ..KeySettings::default() };
         let open = |keys: &KeySettings| Keys::open(&data, keys, &Entropy::seeded(1));
         let first = open(&right).unwrap();
+        first.note(&data).unwrap();
         assert_eq!(first.identity("a"), open(&right).unwrap().identity("a"));
         assert!(!data.join("master.key").exists() && !data.join("identity.pepper").exists());
         let wrong = KeySettings { pepper_file: given("p", 3), ..right.clone() };

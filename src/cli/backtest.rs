@@ -81,7 +81,11 @@ impl Backtest {
         if let Some(Command::Generate(command)) = &self.command {
             return command.run();
         }
-        match self.question() {
+        let kept = match self.kept() {
+            Ok(kept) => kept,
+            Err(error) => return super::reported(Err(error)),
+        };
+        match self.question(&kept) {
             Ok(question) => super::reported(self.answer(&question)),
             Err(error) => {
                 eprintln!("error: {error:#}");
@@ -90,14 +94,17 @@ impl Backtest {
         }
     }
 
-    fn question(&self) -> anyhow::Result<Question> {
+    /// The packs under which the sessions of a data folder were opened, whatever is configured now: label and text.
+    fn kept(&self) -> anyhow::Result<Vec<(String, String)>> {
+        let Some(folder) = &self.data else { return Ok(Vec::new()) };
+        let read = || Archive::open(folder)?.policy_texts();
+        read().with_context(|| folder.display().to_string())
+    }
+
+    fn question(&self, kept: &[(String, String)]) -> anyhow::Result<Question> {
         let others = self.packs.iter().map(|path| super::policy::read(path)).collect::<Result<_, _>>()?;
         let mut packs = Policies::new(others)?;
-        if let Some(folder) = &self.data {
-            // Under these the sessions of the folder were opened, whatever is configured now.
-            let archive = Archive::open(folder).with_context(|| folder.display().to_string())?;
-            super::policy::keep_those_of(&archive, &mut packs).with_context(|| folder.display().to_string())?;
-        }
+        super::policy::keep_all(kept, &mut packs)?;
         let today = date_in_china(Clock::system().now_ms());
         let meant = |name: &str| super::policy::find_in(&packs, name, today).map(Arc::new);
         let candidate = meant(self.policy.as_deref().unwrap_or_default())?;

@@ -16,7 +16,6 @@ use serde_json::json;
 use super::say;
 use crate::clock::Clock;
 use crate::policy::{Policies, Policy, PolicyError, date_in_china};
-use crate::store::archive::Archive;
 
 /// Arguments of `invigil policy`.
 #[derive(Args, Debug)]
@@ -91,10 +90,10 @@ pub(super) fn read(path: &Path) -> anyhow::Result<Policy> {
     Policy::from_toml(&text).with_context(|| path.display().to_string())
 }
 
-/// Adds the packs under which sessions of a data folder were opened, whatever is configured now.
-pub(super) fn keep_those_of(archive: &Archive, policies: &mut Policies) -> anyhow::Result<()> {
-    for (label, text) in archive.policy_texts()? {
-        policies.keep(&label, &text).with_context(|| format!("pack {label}"))?;
+/// Adds packs that a data folder keeps: label and text.
+pub(super) fn keep_all(kept: &[(String, String)], policies: &mut Policies) -> anyhow::Result<()> {
+    for (label, text) in kept {
+        policies.keep(label, text).with_context(|| format!("pack {label}"))?;
     }
     Ok(())
 }

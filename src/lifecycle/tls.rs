@@ -101,13 +101,16 @@ struct Inner {
     certificate_file: PathBuf,
     key_file: PathBuf,
     current: Mutex<Arc<ServerConfig>>,
+    /// what the files held when they were loaded
+    loaded: Vec<u8>,
 }
 
 impl Certificate {
     pub(super) fn load(certificate_file: &Path, key_file: &Path) -> Result<Self, TlsError> {
-        let current = Mutex::new(read(certificate_file, key_file)?);
+        let files = Files::read(certificate_file, key_file)?;
+        let (current, loaded) = (Mutex::new(files.config()?), files.digest());
         let (certificate_file, key_file) = (certificate_file.to_owned(), key_file.to_owned());
-        Ok(Self(Arc::new(Inner { certificate_file, key_file, current })))
+        Ok(Self(Arc::new(Inner { certificate_file, key_file, current, loaded })))
     }
 
     pub(super) fn acceptor(&self) -> TlsAcceptor {
@@ -116,17 +119,15 @@ impl Certificate {
 
     /// Looks at the files for ever, and takes up what is new in them.
     pub(super) async fn follow(self, wall: Clock, telemetry: Arc<Telemetry>) {
-        let mut seen = None;
+        let mut seen = self.0.loaded.clone();
         loop {
             let this = self.clone();
             let before = seen.clone();
-            let looked = tokio::task::spawn_blocking(move || this.look(before)).await;
-            // The first look is at what was loaded a moment ago.
-            let is_first = seen.is_none();
+            let looked = tokio::task::spawn_blocking(move || this.look(&before)).await;
             if let Ok((now, outcome)) = looked {
-                seen = Some(now);
+                seen = now;
                 match outcome {
-                    Some(Ok(())) if !is_first => {
+                    Some(Ok(())) => {
                         telemetry.tls_reloads.count("loaded");
                         tracing::info!("a new certificate is in force");
                     }
@@ -134,7 +135,7 @@ impl Certificate {
                         telemetry.tls_reloads.count("refused");
                         tracing::error!(%error, "the new certificate is refused; the one before stays in force");
                     }
-                    _ => {}
+                    None => {}
                 }
             }
             wall.sleep_ms(LOOK_EVERY_MS).await;
@@ -142,17 +143,17 @@ impl Certificate {
     }
 
     /// What the files hold now, by a digest, and what came of it if it differs from `before`.
-    fn look(&self, before: Option<Vec<u8>>) -> (Vec<u8>, Option<Result<(), TlsError>>) {
+    fn look(&self, before: &[u8]) -> (Vec<u8>, Option<Result<(), TlsError>>) {
         let files = match Files::read(&self.0.certificate_file, &self.0.key_file) {
             Ok(files) => files,
             Err(error) => {
                 let now = error.to_string().into_bytes();
-                let is_new = before.as_ref() != Some(&now);
+                let is_new = before != now;
                 return (now, is_new.then_some(Err(error)));
             }
         };
         let now = files.digest();
-        if before.as_ref() == Some(&now) {
+        if before == now {
             return (now, None);
         }
         let taken = files.config().map(|config| {

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use toml::Table;
 
 use super::connector::Acknowledgement;
-use super::people::Person;
+use crate::auth::person::Person;
 use crate::ledger::period::in_china;
 use crate::store::reports::{ENROLMENT_FACTS, ReportKind, ReportRecord, VERDICT_FACTS};
 
@@ -152,14 +152,13 @@ impl Mapping {
     ///
     /// # Errors
     /// Says, for the operator, which field cannot be filled; never with what.
-    pub fn record(&self, record: &ReportRecord, person: &Person) -> Result<Map<String, Value>, String> {
+    pub fn record(&self, record: &ReportRecord, person: Option<&Person>) -> Result<Map<String, Value>, String> {
         if record.facts.is_empty() {
             return Err("the record that it is about is gone".to_owned());
         }
-        let text = |text: &Option<String>| text.clone().map_or(Value::Null, Value::String);
         let fact = |name: &str| match name {
-            "learner.name" => text(&person.name),
-            "learner.id_number" => text(&person.id_number),
+            "learner.name" => person.and_then(|person| person.name.clone()).into(),
+            "learner.id_number" => person.map(|person| person.id_number.clone()).into(),
             other => record.facts.get(other).cloned().unwrap_or(Value::Null),
         };
         filled(self.fields_of(record.kind), fact)

@@ -23,7 +23,7 @@ use crate::store::reports::{OpenBatch, ReportRecord};
 use crate::store::{Store, StoreError};
 use connector::{Acknowledgement, Batch, Connector, PushError};
 use mapping::Mapping;
-use people::{People, Person};
+use people::People;
 
 /// How long to leave a store alone that has just failed, in ms.
 const STORE_PAUSE_MS: i64 = 5_000;
@@ -178,14 +178,14 @@ impl Reporter {
 
     async fn map(&self, record: &ReportRecord) -> Result<Result<serde_json::Map<String, Value>, String>, StoreError> {
         let person = match self.parts.mapping.asks_for_person(record.kind) {
-            false => Person::default(),
+            false => None,
             true => match self.parts.people.person(&record.learner).await {
-                Ok(person) => person.unwrap_or_default(),
+                Ok(person) => person,
                 Err(people::PeopleError::Store(error)) => return Err(error),
                 Err(error) => return Ok(Err(error.to_string())),
             },
         };
-        Ok(self.parts.mapping.record(record, &person))
+        Ok(self.parts.mapping.record(record, person.as_ref()))
     }
 
     /// Makes an attempt at a batch and records what came of it.

@@ -58,7 +58,7 @@ async fn a_running_servers_sessions_are_judged_again_from_its_folder_and_from_it
     let strict = pack(work.path(), "id = \"strict\"\nversion = \"1\"\nprompt_max_gap_ms = 60_000\n");
     let (strict, changes) = (strict.to_str().unwrap(), work.path().join("changes.jsonl"));
     let judged = report(&["--policy", strict, "--data", data, "--changes", changes.to_str().unwrap()]);
-    assert_eq!(judged["policy"], "strict@1");
+    assert!(judged["policy"].as_str().unwrap().starts_with("strict@1+"), "{judged}");
     assert_eq!(judged["transitions"][0]["sessions"], 2);
     assert_eq!((&judged["before"]["status"]["valid"], &judged["after"]["status"]["invalid"]), (&json!(2), &json!(2)));
     assert_eq!((&judged["before"]["credited_ms"], &judged["after"]["credited_ms"]), (&json!(160_000), &json!(0)));

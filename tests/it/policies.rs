@@ -9,7 +9,7 @@ use invigil::policy::Policy;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::harness::{Course, START_MS, Stage, frame, replayed};
+use crate::harness::{Course, START_MS, Stage, application, frame, replayed, text};
 
 const DAY_MS: i64 = 86_400_000;
 /// The clocks begin on 2026-09-21 in China. A session may be silent for days, so that it is open when the next version
@@ -48,16 +48,28 @@ async fn revoke(course: &Course, session: &str) -> (String, String) {
 }
 
 #[tokio::test]
-async fn an_expired_document_opens_no_session() {
-    let stage = stage(&[]).await;
-    let (course, learner) = course(&stage, "city-2019").await;
-    let body = json!({"lesson": course.lessons[0], "learner": learner});
-    let answer = course.platform.send(Method::POST, "/sessions", Some(body)).await;
-    assert_eq!(answer.status(), 409);
-    let problem: Value = answer.json().await.unwrap();
-    assert_eq!(problem["type"], "urn:invigil:problem:policy-not-in-force", "{problem}");
+async fn an_expired_document_approves_no_project_and_opens_no_session() {
     let expected = "policy pack city-2019 is not in force on 2026-09-21: version 1 is from 2019-01-01 until 2021-12-31";
-    assert_eq!(problem["detail"], expected);
+    let refused = async |answer: reqwest::Response| {
+        assert_eq!(answer.status(), 409);
+        let problem: Value = answer.json().await.unwrap();
+        assert_eq!(problem["type"], "urn:invigil:problem:policy-not-in-force", "{problem}");
+        assert_eq!(problem["detail"], expected);
+        problem
+    };
+    let stage = stage(&[]).await;
+    let (mut course, learner) = course(&stage, "default").await;
+    let project = course.platform.post("/projects", application(&[390_000], "city-2019")).await;
+    let path = format!("/projects/{}/approval", text(&project, "id"));
+    let approval = json!({"approved": true, "document": "开班批复1号"});
+    refused(stage.operator.send(Method::PUT, &path, Some(approval)).await).await;
+
+    // A project that was approved while its document was in force.
+    let database = rusqlite::Connection::open(stage.folder.path().join("invigil.sqlite")).unwrap();
+    database.execute("UPDATE project SET policy = 'city-2019' WHERE id = ?1", [&course.project]).unwrap();
+    course.enrol(&course.project, &learner).await;
+    let body = json!({"lesson": course.lessons.remove(0), "learner": learner});
+    let problem = refused(course.platform.send(Method::POST, "/sessions", Some(body)).await).await;
     assert_eq!(problem["errors"][0]["field"], "lesson");
     let sessions = course.platform.get("/sessions").await;
     assert_eq!(sessions["items"], json!([]));

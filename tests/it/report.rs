@@ -11,6 +11,7 @@ use axum::response::{IntoResponse as _, Response};
 use axum::routing::post;
 use base64::Engine as _;
 use invigil::auth::keys::Keys;
+use invigil::auth::person::Person;
 use invigil::clock::{Clock, Entropy};
 use invigil::config::{Config, Secret};
 use ring::hmac;
@@ -463,15 +464,16 @@ async fn over_tls_only_whom_the_configured_authority_vouches_for() {
 }
 
 /// Puts a person on record as the registries do: sealed with the learner's own key.
-fn put_on_record(stage: &Stage, learner: &str, id_number: &str) {
+/// Takes a learner's name and number off the record, as before they were kept, or puts them on it.
+fn record_person(stage: &Stage, learner: &str, id_number: Option<&str>) {
     let database = rusqlite::Connection::open(stage.folder.path().join("invigil.sqlite")).unwrap();
     let entropy = Entropy::system();
     let keys = Keys::open_or_create(stage.folder.path(), &entropy).unwrap();
     let wrapped: Vec<u8> =
         database.query_row("SELECT data_key FROM learner WHERE id = ?1", [learner], |row| row.get(0)).unwrap();
-    let person = json!({"name": "张三", "id_number": id_number}).to_string();
     let key = keys.unwrap(learner, &wrapped).unwrap();
-    let sealed = key.seal(&entropy, &invigil::report::people::context(learner), person.as_bytes());
+    let sealed = id_number
+        .map(|number| Person { name: Some("张三".into()), id_number: number.to_owned() }.seal(&key, &entropy, learner));
     let put = "UPDATE learner SET sealed_person = ?2 WHERE id = ?1";
     assert_eq!(database.execute(put, rusqlite::params![learner, sealed]).unwrap(), 1);
 }
@@ -492,7 +494,8 @@ async fn the_id_number_goes_out_where_the_mapping_asks_and_lies_nowhere_in_the_c
     let learners = enrolled(&course, 2).await;
     // A learner whose number is not on record is refused here, and goes out once it is.
     let known = new_id_number();
-    put_on_record(&stage, &learners[0], &known);
+    record_person(&stage, &learners[0], Some(&known));
+    record_person(&stage, &learners[1], None);
     receiver.requests(&stage, 1).await;
     for file in ["invigil.sqlite", "invigil.sqlite-wal"] {
         let bytes = std::fs::read(stage.folder.path().join(file)).unwrap();
@@ -505,7 +508,7 @@ async fn the_id_number_goes_out_where_the_mapping_asks_and_lies_nowhere_in_the_c
     let missing = "learner.id_number is not on record, and the mapping has no `missing` for it";
     assert!(reasons.contains(&Some(missing)), "{reasons:?}");
     for (item, learner) in reports["items"].as_array().unwrap().iter().zip(&learners) {
-        put_on_record(&stage, learner, &known);
+        record_person(&stage, learner, Some(&known));
         stage.operator.post(&format!("/reports/{}/resend", item["id"]), json!({})).await;
     }
     let reports = settled(&stage).await;

@@ -91,7 +91,11 @@ async fn four_learners_on_one_device_are_found_and_the_device_is_named_nowhere()
 async fn a_learner_who_plays_on_two_platforms_is_found_with_both() {
     let stage = Stage::start().await;
     let here = stage.course(&[390_000]).await;
-    let there = stage.course(&[390_000]).await;
+    let mut there = stage.course(&[390_000]).await;
+    // Two subsidised trainings at a time are refused at the enrolment already.
+    let mut unpaid = crate::harness::application(&[390_000], "default");
+    unpaid["subsidised"] = json!(false);
+    (there.project, there.lessons) = stage.operator.approved(&there.platform, unpaid).await;
     let id_number = crate::harness::new_id_number();
     let mut wires = Vec::new();
     for (course, device) in [(&here, "telephone"), (&there, "notebook-1")] {

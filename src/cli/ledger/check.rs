@@ -67,7 +67,7 @@ impl Check {
         config.policies.extend(self.policy);
         let mut policies = read_policies(&config)?;
         let archive = super::open(&config)?;
-        super::super::policy::keep_those_of(&archive, &mut policies)?;
+        crate::cli::policy::keep_all(&archive.policy_texts()?, &mut policies)?;
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let threads = self.threads.map_or(cores, usize::from);
         let (findings, ledger) = archive.snapshot(|archive| -> anyhow::Result<_> {
