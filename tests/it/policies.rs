@@ -64,10 +64,10 @@ async fn an_expired_document_approves_no_project_and_opens_no_session() {
     let approval = json!({"approved": true, "document": "开班批复1号"});
     refused(stage.operator.send(Method::PUT, &path, Some(approval)).await).await;
 
+    course.enrol(&course.project, &learner).await;
     // A project that was approved while its document was in force.
     let database = rusqlite::Connection::open(stage.folder.path().join("invigil.sqlite")).unwrap();
     database.execute("UPDATE project SET policy = 'city-2019' WHERE id = ?1", [&course.project]).unwrap();
-    course.enrol(&course.project, &learner).await;
     let body = json!({"lesson": course.lessons.remove(0), "learner": learner});
     let problem = refused(course.platform.send(Method::POST, "/sessions", Some(body)).await).await;
     assert_eq!(problem["errors"][0]["field"], "lesson");
