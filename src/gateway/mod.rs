@@ -21,7 +21,7 @@ pub mod wire;
 use crate::actor::{Registry, Services};
 
 /// Read and write buffers of a connection, in bytes: with the library's defaults an idle one costs 134 kB.
-const BUFFER_BYTES: usize = 4 * 1024;
+pub(crate) const BUFFER_BYTES: usize = 4 * 1024;
 
 /// What every connection needs.
 pub struct Gateway {

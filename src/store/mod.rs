@@ -21,6 +21,7 @@ pub mod learners;
 pub mod outbox;
 pub mod page;
 pub mod platforms;
+pub mod populate;
 pub mod projects;
 pub mod session_records;
 pub mod sessions;
