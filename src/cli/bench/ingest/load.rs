@@ -33,6 +33,20 @@ pub(super) struct Ticket {
     pub(super) token: String,
 }
 
+/// What all clients of one run have in common, however often they connect.
+pub(super) struct Pages {
+    /// the clients' clock: a session that is connected again must not see it go back
+    watch: Stopwatch,
+    /// one for all: what a session is bound to is a key, not one of its own
+    key: ClientKey,
+}
+
+impl Pages {
+    pub(super) fn new() -> anyhow::Result<Self> {
+        Ok(Self { watch: Stopwatch::start(), key: ClientKey::generate()? })
+    }
+}
+
 /// How much load, and for how long.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Load {
@@ -115,27 +129,24 @@ struct State {
 }
 
 impl Fleet {
-    /// Connects `count` times; with a ticket each, if the server asks for one. `watch` is the clients' clock: a session
-    /// that is connected again must not see it go back.
+    /// Connects `count` times; with a ticket each, if the server asks for one.
     pub(super) async fn connect(
-        watch: Stopwatch,
+        pages: &Pages,
         server: SocketAddr,
         count: usize,
         tickets: Option<&[Ticket]>,
     ) -> anyhow::Result<Self> {
         let common = Rc::new(Common {
-            watch,
+            watch: pages.watch,
             load: Cell::new(Load { rate: None, window: 0 }),
             acknowledged: Cell::default(),
             latencies_us: RefCell::default(),
             warnings: Cell::default(),
             failure: RefCell::default(),
         });
-        // One key for all: what a session is bound to is a key, not a key of its own.
-        let key = ClientKey::generate()?;
         let ticket = |index| tickets.map(|tickets| &tickets[index]);
         let connections = futures_util::stream::iter(0..count)
-            .map(|index| Connection::open(server, ticket(index), &key, common.clone()))
+            .map(|index| Connection::open(server, ticket(index), &pages.key, common.clone()))
             .buffer_unordered(OPENING)
             .try_collect::<Vec<_>>()
             .await?;

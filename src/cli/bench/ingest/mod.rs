@@ -23,10 +23,9 @@ pub use self::soak::SoakArgs;
 pub use self::storage::StorageArgs;
 
 use self::ground::Ground;
-use self::load::{Fleet, Load, Tally, Ticket};
+use self::load::{Fleet, Load, Pages, Tally, Ticket};
 use self::report::{Measured, Report};
 use self::servers::{Kind, Server};
-use crate::clock::Stopwatch;
 
 /// How long a load runs before anything is counted, s.
 const WARM_UP_S: f64 = 1.0;
@@ -131,14 +130,14 @@ impl IngestArgs {
         let ours = Server::invigil(&ground)?;
         let mut before = Vec::new();
         let mut fleets = Vec::new();
-        let (watch, mut opened) = (Stopwatch::start(), 0);
+        let (pages, mut opened) = (Pages::new()?, 0);
         let echo = if self.peers.contains(&Kind::Echo) { Some(Server::echo()?) } else { None };
         println!("memory of idle sessions, connected, resident bytes by the kernel's count");
         for sessions in [IDLE_FROM, IDLE_TO] {
             let tickets = ground.open_sessions(ours.address, opened..sessions).await?;
-            fleets.push(Fleet::connect(watch, ours.address, tickets.len(), Some(&tickets)).await?);
+            fleets.push(Fleet::connect(&pages, ours.address, tickets.len(), Some(&tickets)).await?);
             if let Some(echo) = &echo {
-                fleets.push(Fleet::connect(watch, echo.address, tickets.len(), None).await?);
+                fleets.push(Fleet::connect(&pages, echo.address, tickets.len(), None).await?);
             }
             idle(&fleets).await?;
             opened = sessions;
@@ -182,7 +181,7 @@ struct Bench {
     ground: Ground,
     servers: Vec<(Kind, Server)>,
     tickets: Vec<Ticket>,
-    watch: Stopwatch,
+    pages: Pages,
 }
 
 impl Bench {
@@ -199,7 +198,7 @@ impl Bench {
                 Kind::Node => servers.push((kind, Server::node(&args.peers_cache)?)),
             }
         }
-        Ok(Self { ground, servers, tickets, watch: Stopwatch::start() })
+        Ok(Self { ground, servers, tickets, pages: Pages::new()? })
     }
 
     /// All servers in turn, for all rounds. Returns our events a second.
@@ -240,7 +239,7 @@ impl Bench {
         seconds: u32,
     ) -> anyhow::Result<Measured> {
         let tickets = (kind == Kind::Invigil).then_some(self.tickets.as_slice());
-        let fleet = Fleet::connect(self.watch, server.address, connections, tickets).await?;
+        let fleet = Fleet::connect(&self.pages, server.address, connections, tickets).await?;
         fleet.drive(load, WARM_UP_S).await?;
         let (cpu_before, own_before) = (server.cpu_us()?, accounts::cpu_us(std::process::id())?);
         let threads_before = accounts::cpu_us_by_thread(server.pid())?;

@@ -7,11 +7,10 @@ use anyhow::{Context as _, ensure};
 use futures_util::{StreamExt as _, TryStreamExt as _};
 
 use super::ground::Ground;
-use super::load::{Fleet, Load};
+use super::load::{Fleet, Load, Pages};
 use super::servers::Server;
 use super::{Place, SETTLE_MS, WARM_UP_S, complain, enough_files};
 use crate::cli::say;
-use crate::clock::Stopwatch;
 use crate::log::{Digest, Origin, parse_line};
 
 /// Logs that are read at the same time.
@@ -50,7 +49,7 @@ impl SoakArgs {
         let ground = Ground::prepare(&self.place.folder, &self.place.models, connections).await?;
         let server = Server::invigil(&ground)?;
         let tickets = ground.open_sessions(server.address, 0..connections).await?;
-        let fleet = Fleet::connect(Stopwatch::start(), server.address, connections, Some(&tickets)).await?;
+        let fleet = Fleet::connect(&Pages::new()?, server.address, connections, Some(&tickets)).await?;
         let load = Load { rate: Some(f64::from(self.rate)), window: 64 };
         fleet.drive(load, WARM_UP_S).await?;
         say("minute  acknowledged/s   p50 ms   p99 ms  resident MB  CPU µs/event")?;

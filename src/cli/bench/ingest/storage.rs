@@ -7,7 +7,7 @@ use futures_util::{StreamExt as _, TryStreamExt as _};
 use rusqlite::Connection;
 
 use super::ground::Ground;
-use super::load::{Fleet, Load};
+use super::load::{Fleet, Load, Pages};
 use super::servers::Server;
 use super::{Place, SETTLE_MS, complain, enough_files};
 use crate::cli::say;
@@ -55,7 +55,7 @@ impl StorageArgs {
         let ground = Ground::prepare(&self.place.folder, &self.place.models, sessions).await?;
         let server = Server::invigil(&ground)?;
         let tickets = ground.open_sessions(server.address, 0..sessions).await?;
-        let fleet = Fleet::connect(Stopwatch::start(), server.address, sessions, Some(&tickets)).await?;
+        let fleet = Fleet::connect(&Pages::new()?, server.address, sessions, Some(&tickets)).await?;
         // As pages send them: one event at a time, so each has its row.
         let rate = f64::from(self.sessions) * 20.0;
         fleet.drive(Load { rate: Some(rate), window: 4 }, f64::from(self.events) / 20.0).await?;
