@@ -12,6 +12,7 @@ use tokio::task::JoinHandle;
 
 use super::live::{Face, Live, Start};
 use super::mailbox::{Handle, MAILBOX_LIMIT, Message};
+use super::run::Seat;
 use super::services::Services;
 use crate::api::doors::{CloseReason, CloseRefusal, OpenRefusal, OpenSession, OpenedSession, SessionDoor};
 use crate::auth::keys::DataKey;
@@ -124,10 +125,13 @@ impl Registry {
             return Ok(handle);
         }
         let (mailbox, messages) = mpsc::channel(MAILBOX_LIMIT);
-        let live = self.start(key, mailbox.downgrade()).await?;
-        let (handle, id, registry) = (Handle { mailbox }, session.to_owned(), self.clone());
+        let mut live = self.start(key, mailbox.downgrade()).await?;
+        live.resume().await;
+        let (seat, clock) = (Seat::new(live), self.0.services.clock.clone());
+        let (handle, id, registry) = (Handle { mailbox, seat: seat.clone() }, session.to_owned(), self.clone());
         let task = tokio::spawn(async move {
-            let journal_refused = live.run(messages).await;
+            let journal_refused = seat.keep(clock, messages).await;
+            drop(seat);
             registry.remove(&id);
             if journal_refused {
                 registry.take_up_again(id, key).await;

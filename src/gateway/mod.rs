@@ -80,7 +80,7 @@ async fn upgrade(State(gateway): State<Arc<Gateway>>, upgrade: WebSocketUpgrade)
     };
     upgrade
         .read_buffer_size(BUFFER_BYTES)
-        .write_buffer_size(0)
+        .write_buffer_size(BUFFER_BYTES)
         .max_write_buffer_size(wire::BINARY_LIMIT_BYTES)
         // A message a little too large is read to its end and refused in words; one beyond twice the limit is cut off.
         .max_message_size(2 * gateway.services.limits.message_bytes_limit)

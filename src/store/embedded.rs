@@ -5,18 +5,24 @@
 //! rows mean is not this file's business.
 
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 use tokio::sync::{Semaphore, oneshot};
 
 use super::StoreError;
+use crate::clock::Stopwatch;
 
 /// Writes that may wait for the writer; one more is refused.
 const QUEUE_LIMIT: usize = 8_192;
 /// Writes that share a transaction: enough to spread one `fsync` thin, few enough to keep it short.
 const GROUP_LIMIT: usize = 512;
+/// Under load a transaction begins no sooner than this after the one before: what arrives meanwhile shares it. A write
+/// that comes alone does not wait. Waking the writer for each of a thousand writes would cost more than writing them.
+const GROUP_EVERY: Duration = Duration::from_millis(3);
+/// Pages (4 KiB each) that the write-ahead log grows to before they are copied into the database.
+const CHECKPOINT_PAGES: u32 = 4_000;
 /// Connections that read at the same time.
 const READERS: usize = 4;
 
@@ -30,8 +36,85 @@ type Job = Box<dyn FnOnce(&Transaction) -> Settle + Send>;
 /// The database file of one data folder.
 #[derive(Clone)]
 pub(super) struct Database {
-    writer: SyncSender<Job>,
+    writer: Arc<Writer>,
     readers: Arc<Readers>,
+}
+
+/// The way to the writer's thread, which ends when the last holder lets go.
+struct Writer(Arc<Queue>);
+
+/// What waits for the writer.
+#[derive(Default)]
+struct Queue {
+    state: Mutex<QueueState>,
+    /// the writer sleeps until a job arrives, and only then is woken
+    arrived: Condvar,
+    /// nobody ever signals this: the writer sleeps a while on it
+    pause: Condvar,
+}
+
+#[derive(Default)]
+struct QueueState {
+    jobs: Vec<Job>,
+    asleep: bool,
+    /// no further job can come, or none can be done
+    closed: bool,
+}
+
+impl Queue {
+    fn lock(&self) -> MutexGuard<'_, QueueState> {
+        self.state.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    fn push(&self, job: Job) -> Result<(), StoreError> {
+        let mut state = self.lock();
+        if state.closed {
+            return Err(StoreError::Stopped);
+        }
+        if state.jobs.len() >= QUEUE_LIMIT {
+            return Err(StoreError::Busy);
+        }
+        state.jobs.push(job);
+        if std::mem::take(&mut state.asleep) {
+            self.arrived.notify_one();
+        }
+        Ok(())
+    }
+
+    /// The jobs of the next group, none once the queue is closed and empty. They may share it with what arrives while
+    /// the group before, which began `began`, is younger than [`GROUP_EVERY`].
+    fn next_group(&self, began: Option<Stopwatch>) -> Vec<Job> {
+        let mut state = self.lock();
+        while state.jobs.is_empty() && !state.closed {
+            state.asleep = true;
+            state = self.arrived.wait(state).unwrap_or_else(|poisoned| poisoned.into_inner());
+        }
+        state.asleep = false;
+        while let Some(left) = began.and_then(|began| GROUP_EVERY.checked_sub(began.elapsed()))
+            && !left.is_zero()
+            && state.jobs.len() < GROUP_LIMIT
+            && !state.closed
+        {
+            state = self.pause.wait_timeout(state, left).unwrap_or_else(|poisoned| poisoned.into_inner()).0;
+        }
+        let jobs = state.jobs.len().min(GROUP_LIMIT);
+        state.jobs.drain(..jobs).collect()
+    }
+
+    fn close(&self) -> Vec<Job> {
+        let mut state = self.lock();
+        state.closed = true;
+        self.arrived.notify_one();
+        std::mem::take(&mut state.jobs)
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        let mut state = self.0.lock();
+        state.closed = true;
+        self.0.arrived.notify_one();
+    }
 }
 
 struct Readers {
@@ -45,10 +128,11 @@ impl Database {
     pub(super) fn open(path: &Path) -> Result<Self, StoreError> {
         let mut connection = connect(path, OpenFlags::default())?;
         migrate(&mut connection)?;
-        let (writer, jobs) = sync_channel(QUEUE_LIMIT);
+        let queue = Arc::new(Queue::default());
+        let writer = Arc::new(Writer(queue.clone()));
         std::thread::Builder::new()
             .name("journal-writer".into())
-            .spawn(move || write_groups(connection, &jobs))
+            .spawn(move || write_groups(connection, &queue))
             .map_err(|error| StoreError::Start(Arc::new(error)))?;
         let readers = Readers { path: path.to_owned(), permits: Semaphore::new(READERS), idle: Mutex::default() };
         Ok(Self { writer, readers: Arc::new(readers) })
@@ -64,17 +148,34 @@ impl Database {
         T: Send + 'static,
         E: From<StoreError> + Send + 'static,
     {
+        self.send(move |transaction| in_savepoint(transaction, change)).await
+    }
+
+    /// As [`Database::write`], for a change that is a single statement behind its checks: one that fails undoes itself,
+    /// so it needs no savepoint.
+    pub(super) async fn write_one<T, E>(
+        &self,
+        change: impl FnOnce(&Transaction) -> Result<T, E> + Send + 'static,
+    ) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<StoreError> + Send + 'static,
+    {
+        self.send(change).await
+    }
+
+    async fn send<T, E>(&self, change: impl FnOnce(&Transaction) -> Result<T, E> + Send + 'static) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<StoreError> + Send + 'static,
+    {
         let (answer, answered) = oneshot::channel();
-        let job: Job = Box::new(move |transaction| {
-            let result = in_savepoint(transaction, change);
+        self.writer.0.push(Box::new(move |transaction| {
+            let result = change(transaction);
             Box::new(move |committed| {
                 let _ = answer.send(result.and_then(|value| committed.map_err(E::from).map(|()| value)));
             })
-        });
-        self.writer.try_send(job).map_err(|refused| match refused {
-            TrySendError::Full(_) => StoreError::Busy,
-            TrySendError::Disconnected(_) => StoreError::Stopped,
-        })?;
+        }))?;
         answered.await.map_err(|_| StoreError::Stopped)?
     }
 
@@ -120,6 +221,7 @@ fn connect(path: &Path, flags: OpenFlags) -> Result<Connection, StoreError> {
         connection.pragma_update(None, "journal_mode", "WAL")?;
         connection.pragma_update(None, "synchronous", "FULL")?;
         connection.pragma_update(None, "foreign_keys", "ON")?;
+        connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
     }
     Ok(connection)
 }
@@ -154,10 +256,22 @@ fn in_savepoint<T, E: From<StoreError>>(
 }
 
 /// The writer's life: take what waits, do it in one transaction, commit, answer.
-fn write_groups(mut connection: Connection, jobs: &Receiver<Job>) {
-    while let Ok(first) = jobs.recv() {
-        let mut group = vec![first];
-        group.extend(jobs.try_iter().take(GROUP_LIMIT - 1));
+fn write_groups(mut connection: Connection, queue: &Arc<Queue>) {
+    // However this ends, who waits hears of it, and nobody waits in vain afterwards.
+    struct Closing<'a>(&'a Queue);
+    impl Drop for Closing<'_> {
+        fn drop(&mut self) {
+            self.0.close();
+        }
+    }
+    let _closing = Closing(queue);
+    let mut began = None;
+    loop {
+        let group = queue.next_group(began);
+        if group.is_empty() {
+            return;
+        }
+        began = Some(Stopwatch::start());
         write_group(&mut connection, group);
     }
 }

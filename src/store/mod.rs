@@ -102,6 +102,15 @@ impl Store {
         self.database.write(change).await
     }
 
+    /// As `write`, for a single statement behind its checks.
+    async fn write_one<T, E>(&self, change: impl FnOnce(&Transaction) -> Result<T, E> + Send + 'static) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<StoreError> + Send + 'static,
+    {
+        self.database.write_one(change).await
+    }
+
     /// Runs `query` on a read-only connection.
     async fn read<T, E>(&self, query: impl FnOnce(&Connection) -> Result<T, E> + Send + 'static) -> Result<T, E>
     where

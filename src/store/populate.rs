@@ -3,9 +3,11 @@
 //! Enrolling thousands of faces through the REST API would measure the face models. These rows are what the API would
 //! have written, in one transaction; the server that is measured finds them as it finds any others.
 
+use std::path::Path;
+
 use rusqlite::params;
 
-use super::{Store, StoreError};
+use super::{Store, StoreError, embedded};
 use crate::auth::SecretHash;
 
 /// A learner with an enrolment photo.
@@ -72,6 +74,43 @@ impl Store {
             Ok(())
         })
         .await
+    }
+}
+
+/// What the logs of a data folder take.
+#[derive(Clone, Copy, Debug)]
+pub struct LogBytes {
+    /// events in them
+    pub events: i64,
+    /// as they lie in the database: lines, or segments
+    pub bytes: i64,
+    /// what rows have besides: keys, numbers, digests, and their headers
+    pub overhead_bytes: i64,
+}
+
+impl LogBytes {
+    /// Of open sessions.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn of_open(folder: &Path) -> Result<Self, StoreError> {
+        // Row id, header of five, session, first number, count: about what SQLite takes for small numbers.
+        Self::query(folder, "SELECT sum(count), sum(length(lines)), count(*) * 17 FROM journal")
+    }
+
+    /// Of closed sessions.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn of_closed(folder: &Path) -> Result<Self, StoreError> {
+        Self::query(folder, "SELECT sum(count), sum(length(lines)), sum(length(digest)) + count(*) * 17 FROM segment")
+    }
+
+    fn query(folder: &Path, sql: &str) -> Result<Self, StoreError> {
+        let connection = embedded::connect_to_read(&folder.join("invigil.sqlite"))?;
+        Ok(connection.query_row(sql, [], |row| {
+            Ok(Self { events: row.get(0)?, bytes: row.get(1)?, overhead_bytes: row.get(2)? })
+        })?)
     }
 }
 

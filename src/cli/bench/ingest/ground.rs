@@ -126,7 +126,8 @@ impl Ground {
 impl Platform {
     async fn open_session(&self, number: usize) -> anyhow::Result<Ticket> {
         let body = json!({"lesson": "lesson", "learner": learner_id(number)});
-        let answer = self.http.post(format!("{}/sessions", self.base)).bearer_auth(&self.key).json(&body).send().await?;
+        let answer =
+            self.http.post(format!("{}/sessions", self.base)).bearer_auth(&self.key).json(&body).send().await?;
         let opened: Value = checked(answer).await?.json().await?;
         let field = |name: &str| opened[name].as_str().map(str::to_owned).context("an answer without its fields");
         Ok(Ticket { session: field("session")?, token: field("token")? })

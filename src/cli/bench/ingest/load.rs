@@ -12,7 +12,8 @@ use std::rc::Rc;
 use anyhow::{Context as _, bail, ensure};
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use tokio::net::TcpStream;
-use tokio::task::LocalSet;
+use tokio::sync::Notify;
+use tokio::task::spawn_local;
 
 use super::frames::{self, Frame};
 use crate::client::ClientKey;
@@ -80,9 +81,8 @@ impl Tally {
     }
 }
 
-/// All connections to one server.
+/// All connections to one server. They live in the thread's `LocalSet`.
 pub(super) struct Fleet {
-    tasks: LocalSet,
     connections: Vec<Rc<Connection>>,
     common: Rc<Common>,
 }
@@ -105,6 +105,9 @@ impl Common {
 }
 
 struct Connection {
+    /// its fleet is gone
+    dropped: Cell<bool>,
+    left: Notify,
     /// none at a peer
     session: Option<String>,
     stream: TcpStream,
@@ -121,7 +124,7 @@ struct State {
     due_us: VecDeque<u64>,
     /// events that are due and do not fit into the window, µs
     held_us: VecDeque<u64>,
-    /// what the client's clock shows beside the fleet's, ms
+    /// where the player stood when it began, less what the clock showed then, ms
     position_ms: i64,
     began: bool,
     input: Vec<u8>,
@@ -150,24 +153,11 @@ impl Fleet {
             .buffer_unordered(OPENING)
             .try_collect::<Vec<_>>()
             .await?;
-        let tasks = LocalSet::new();
-        for connection in &connections {
-            let connection = connection.clone();
-            tasks.spawn_local(async move {
-                if let Err(error) = connection.read().await {
-                    connection.common.failure.borrow_mut().get_or_insert_with(|| format!("{error:#}"));
-                }
-            });
-        }
-        Ok(Self { tasks, connections, common })
+        Ok(Self { connections, common })
     }
 
     /// Applies `load` for so long, and tells what came of it.
     pub(super) async fn drive(&self, load: Load, seconds: f64) -> anyhow::Result<Tally> {
-        self.tasks.run_until(self.drive_all(load, seconds)).await
-    }
-
-    async fn drive_all(&self, load: Load, seconds: f64) -> anyhow::Result<Tally> {
         self.common.load.set(load);
         self.common.acknowledged.set(0);
         self.common.latencies_us.borrow_mut().clear();
@@ -192,9 +182,7 @@ impl Fleet {
                 }
                 due = due_by_now;
             }
-            if let Some(failure) = self.common.failure.borrow().as_ref() {
-                bail!("{failure}");
-            }
+            self.failed()?;
             clock.sleep_ms(TICK_MS).await;
         }
         let mut latencies_us = self.common.latencies_us.take();
@@ -203,26 +191,27 @@ impl Fleet {
         Ok(Tally { acknowledged: self.common.acknowledged.get(), latencies_us, seconds })
     }
 
+    fn failed(&self) -> anyhow::Result<()> {
+        match self.common.failure.borrow().as_ref() {
+            Some(failure) => bail!("{failure}"),
+            None => Ok(()),
+        }
+    }
+
     /// Lets what is under way arrive, and sends nothing more. Answers pings meanwhile.
     ///
     /// # Errors
     /// When a connection failed, or an event is still not acknowledged after so long.
     pub(super) async fn settle(&self, within_ms: i64) -> anyhow::Result<()> {
         self.common.load.set(Load { rate: Some(0.0), window: u64::MAX });
-        self.tasks
-            .run_until(async {
-                let clock = Clock::system();
-                let end = clock.now_ms() + within_ms;
-                while self.under_way() > 0 {
-                    ensure!(clock.now_ms() < end, "{} events were never acknowledged", self.under_way());
-                    if let Some(failure) = self.common.failure.borrow().as_ref() {
-                        bail!("{failure}");
-                    }
-                    clock.sleep_ms(TICK_MS).await;
-                }
-                Ok(())
-            })
-            .await
+        let clock = Clock::system();
+        let end = clock.now_ms() + within_ms;
+        while self.under_way() > 0 {
+            ensure!(clock.now_ms() < end, "{} events were never acknowledged", self.under_way());
+            self.failed()?;
+            clock.sleep_ms(TICK_MS).await;
+        }
+        Ok(())
     }
 
     /// Stays connected for so long without an event of its own.
@@ -252,6 +241,15 @@ impl Fleet {
     }
 }
 
+impl Drop for Fleet {
+    fn drop(&mut self) {
+        for connection in &self.connections {
+            connection.dropped.set(true);
+            connection.left.notify_one();
+        }
+    }
+}
+
 impl Connection {
     async fn open(
         server: SocketAddr,
@@ -263,12 +261,10 @@ impl Connection {
         stream.set_nodelay(true)?;
         let mut opening = Opening { stream, input: Vec::new() };
         opening.upgrade(server).await?;
-        let mut position_ms = -((common.now_us() / 1000) as i64);
-        let mut sent = 0;
+        let (mut position_ms, mut sent) = (0, 0);
         if let Some(ticket) = ticket {
             let welcome = opening.shake_hands(ticket, key, &common).await?;
-            position_ms += welcome.position_ms;
-            sent = welcome.acknowledged;
+            (position_ms, sent) = (welcome.position_ms, welcome.acknowledged);
         }
         let state = State {
             sent,
@@ -281,15 +277,38 @@ impl Connection {
             output: Vec::new(),
         };
         let session = ticket.map(|ticket| ticket.session.clone());
-        Ok(Rc::new(Self { session, stream: opening.stream, state: RefCell::new(state), common }))
+        let connection = Rc::new(Self {
+            dropped: Cell::new(false),
+            left: Notify::new(),
+            session,
+            stream: opening.stream,
+            state: RefCell::new(state),
+            common,
+        });
+        // It reads from now on, whatever else is done: a server lets go of who does not answer its pings.
+        let reader = connection.clone();
+        spawn_local(async move {
+            // A connection that is not wanted any more is closed by the fleet that drops it.
+            if let Err(error) = reader.read().await
+                && !reader.dropped.get()
+            {
+                reader.common.failure.borrow_mut().get_or_insert_with(|| format!("{error:#}"));
+            }
+        });
+        Ok(connection)
     }
 
     /// Reads for as long as the connection lives.
     async fn read(&self) -> anyhow::Result<()> {
         // Every connection reads into the same bytes: only what is cut off at the end of a read is kept.
+        let mut left = std::pin::pin!(self.left.notified());
         thread_local!(static BYTES: RefCell<Vec<u8>> = RefCell::new(vec![0; READ_BYTES]));
         loop {
-            self.stream.readable().await?;
+            tokio::select! {
+                biased;
+                readable = self.stream.readable() => readable?,
+                () = &mut left => return Ok(()),
+            }
             BYTES.with_borrow_mut(|bytes| match self.stream.try_read(bytes) {
                 Ok(0) => bail!("the server has closed a connection"),
                 Ok(length) => self.take(&bytes[..length]),
@@ -395,14 +414,15 @@ impl State {
     /// What an honest page says: the player runs, as fast as the clock.
     fn push_event(&mut self, now_us: u64) {
         self.sent += 1;
-        let (seq, ct) = (self.sent, now_us / 1000);
-        let pos_ms = (ct as i64 + self.position_ms).max(0);
+        let (seq, ct) = (self.sent, (now_us / 1000) as i64);
         let kind = if self.began {
             r#""heartbeat","data":{"playing""#
         } else {
+            self.position_ms -= ct;
             r#""playback","data":{"event":"play","playing""#
         };
         self.began = true;
+        let pos_ms = ct + self.position_ms;
         let mut text = [0_u8; 160];
         let mut left = text.as_mut_slice();
         write!(left, r#"{{"seq":{seq},"ct":{ct},"type":{kind}:true,"pos_ms":{pos_ms},"rate":1.0}}}}"#)

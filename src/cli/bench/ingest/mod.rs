@@ -18,6 +18,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::ensure;
+use tokio::task::LocalSet;
 
 pub use self::soak::SoakArgs;
 pub use self::storage::StorageArgs;
@@ -94,7 +95,7 @@ impl IngestArgs {
     /// When a server does not start, complains, or loses an event.
     pub fn run(self) -> anyhow::Result<ExitCode> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        runtime.block_on(async {
+        LocalSet::new().block_on(&runtime, async {
             match (self.all, self.idle) {
                 (true, _) => self.measure_all().await,
                 (false, true) => self.measure_idle().await,

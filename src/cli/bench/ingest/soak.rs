@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, ensure};
 use futures_util::{StreamExt as _, TryStreamExt as _};
+use tokio::task::LocalSet;
 
 use super::ground::Ground;
 use super::load::{Fleet, Load, Pages};
@@ -39,7 +40,7 @@ impl SoakArgs {
     /// When an acknowledged event is not in its log, or the server complains.
     pub fn run(self) -> anyhow::Result<ExitCode> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        runtime.block_on(self.soak())?;
+        LocalSet::new().block_on(&runtime, self.soak())?;
         Ok(ExitCode::SUCCESS)
     }
 

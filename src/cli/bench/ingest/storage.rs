@@ -1,10 +1,9 @@
 //! `invigil bench storage`: what an event takes on disk, before and after its session is sealed, and what sealing costs.
 
-use std::path::Path;
 use std::process::ExitCode;
 
 use futures_util::{StreamExt as _, TryStreamExt as _};
-use rusqlite::Connection;
+use tokio::task::LocalSet;
 
 use super::ground::Ground;
 use super::load::{Fleet, Load, Pages};
@@ -12,6 +11,7 @@ use super::servers::Server;
 use super::{Place, SETTLE_MS, complain, enough_files};
 use crate::cli::say;
 use crate::clock::Stopwatch;
+use crate::store::populate::LogBytes;
 
 /// Sessions that are closed at the same time.
 const CLOSING: usize = 16;
@@ -31,13 +31,6 @@ pub struct StorageArgs {
     place: Place,
 }
 
-/// Bytes of a database.
-struct Bytes {
-    rows: i64,
-    lines: i64,
-    pages: i64,
-}
-
 impl StorageArgs {
     /// Runs it and prints its figures.
     ///
@@ -45,7 +38,7 @@ impl StorageArgs {
     /// When the server does not start, or complains.
     pub fn run(self) -> anyhow::Result<ExitCode> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        runtime.block_on(self.measure())?;
+        LocalSet::new().block_on(&runtime, self.measure())?;
         Ok(ExitCode::SUCCESS)
     }
 
@@ -61,9 +54,8 @@ impl StorageArgs {
         fleet.drive(Load { rate: Some(rate), window: 4 }, f64::from(self.events) / 20.0).await?;
         fleet.settle(SETTLE_MS).await?;
         drop(fleet);
-        let database = ground.data().join("invigil.sqlite");
-        let live = measure(&database, "SELECT coalesce(sum(count), 0), coalesce(sum(length(lines)), 0) FROM journal",
-            "SELECT coalesce(sum(pgsize), 0) FROM dbstat WHERE name = 'journal'")?;
+        let database = ground.data();
+        let live = LogBytes::of_open(&database)?;
         let platform = ground.platform(server.address)?;
         let (cpu_before, watch) = (server.cpu_us()?, Stopwatch::start());
         futures_util::stream::iter(&tickets)
@@ -72,20 +64,20 @@ impl StorageArgs {
             .try_collect::<Vec<()>>()
             .await?;
         let (cpu_us, seconds) = (server.cpu_us()? - cpu_before, watch.elapsed().as_secs_f64());
-        let sealed = measure(&database, "SELECT coalesce(sum(count), 0), coalesce(sum(length(lines)), 0) FROM segment",
-            "SELECT coalesce(sum(pgsize), 0) FROM dbstat WHERE name = 'segment'")?;
+        let sealed = LogBytes::of_closed(&database)?;
         let verdict = platform.verdict(&tickets[0].session).await?;
         complain(&server)?;
-        say(format_args!("{sessions} sessions of {} events each, closed in {seconds:.1} s\n", live.rows / i64::from(self.sessions)))?;
-        say("| form | bytes/event | with pages | KB for an hour of learning |")?;
+        let each_session = live.events / i64::from(self.sessions);
+        say(format_args!("{sessions} sessions of {each_session} events each, closed in {seconds:.1} s\n"))?;
+        say("| form | bytes/event | with keys and headers | KB for an hour of learning |")?;
         say("| --- | ---: | ---: | ---: |")?;
-        for (name, bytes) in [("live rows", &live), ("sealed segment", &sealed)] {
-            let each = |bytes: i64, rows: i64| bytes as f64 / rows.max(1) as f64;
+        for (name, log) in [("live rows", &live), ("sealed segment", &sealed)] {
+            let each = |bytes: i64| bytes as f64 / log.events.max(1) as f64;
+            let hour_kb = each(log.bytes + log.overhead_bytes) * EVENTS_OF_AN_HOUR / 1000.0;
             say(format_args!(
-                "| {name} | {:.1} | {:.1} | {:.1} |",
-                each(bytes.lines, bytes.rows),
-                each(bytes.pages, bytes.rows),
-                each(bytes.pages, bytes.rows) * EVENTS_OF_AN_HOUR / 1000.0,
+                "| {name} | {:.1} | {:.1} | {hour_kb:.1} |",
+                each(log.bytes),
+                each(log.bytes + log.overhead_bytes),
             ))?;
         }
         say(format_args!(
@@ -96,13 +88,4 @@ impl StorageArgs {
             verdict["violations_total"],
         ))
     }
-}
-
-/// Reads with a connection of its own, while the server runs.
-fn measure(database: &Path, sums: &str, pages: &str) -> anyhow::Result<Bytes> {
-    let connection = Connection::open_with_flags(database, rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY)?;
-    let (rows, lines) = connection.query_row(sums, [], |row| Ok((row.get(0)?, row.get(1)?)))?;
-    // Without the virtual table that counts pages, the length of the lines has to do.
-    let pages = connection.query_row(pages, [], |row| row.get(0)).unwrap_or(lines);
-    Ok(Bytes { rows, lines, pages })
 }
