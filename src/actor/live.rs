@@ -99,8 +99,6 @@ pub(super) struct Live {
     pub(super) batch: Vec<u8>,
     pub(super) batch_first_n: u64,
     pub(super) after: Vec<After>,
-    /// a turn is being ended
-    pub(super) settling: bool,
     /// until when the session's own task sleeps, if nobody wakes it
     pub(super) sleeps_until: i64,
 }
@@ -169,7 +167,6 @@ impl Live {
             batch: Vec::new(),
             batch_first_n: 1,
             after: Vec::new(),
-            settling: false,
             sleeps_until: i64::MAX,
         };
         for line in log.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {

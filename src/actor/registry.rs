@@ -130,10 +130,9 @@ impl Registry {
         let (seat, clock) = (Seat::new(live), self.0.services.clock.clone());
         let (handle, id, registry) = (Handle { mailbox, seat: seat.clone() }, session.to_owned(), self.clone());
         let task = tokio::spawn(async move {
-            let journal_refused = seat.keep(clock, messages).await;
-            drop(seat);
+            let lost = seat.keep(clock, messages).await;
             registry.remove(&id);
-            if journal_refused {
+            if lost {
                 registry.take_up_again(id, key).await;
             }
         });

@@ -14,7 +14,7 @@ use super::live::Live;
 use super::mailbox::{ConnectionId, Gone, Message};
 use crate::clock::Clock;
 use crate::gateway::wire::ClientEvent;
-use crate::store::{AppendError, StoreError};
+use crate::store::AppendError;
 
 /// Messages that are taken together, so that they share a commit.
 const MESSAGES_LIMIT: usize = 64;
@@ -41,18 +41,20 @@ enum Stand {
     Ended,
 }
 
-/// A session in hand.
+/// A session in hand. One that is dropped before its end (its task was cancelled, or panicked) has left a state and a
+/// batch that nobody can vouch for: the session is taken up again from its journal.
 pub struct Turn {
     live: OwnedMutexGuard<Option<Live>>,
     seat: Arc<Seat>,
     /// events were taken, and are acknowledged in the end
     acknowledges: bool,
+    over: bool,
 }
 
 impl Turn {
     pub(super) async fn take(seat: Arc<Seat>) -> Result<Self, Gone> {
         let live = seat.live.clone().lock_owned().await;
-        if live.is_none() { Err(Gone) } else { Ok(Self { live, seat, acknowledges: false }) }
+        if live.is_none() { Err(Gone) } else { Ok(Self { live, seat, acknowledges: false, over: false }) }
     }
 
     pub(super) fn live(&mut self) -> &mut Live {
@@ -71,7 +73,7 @@ impl Turn {
     /// # Errors
     /// [`Gone`] when the journal refused.
     pub async fn end(mut self) -> Result<(), Gone> {
-        match self.live().settle_turn().await {
+        match self.settle().await {
             Ok(Stand::Lives) => {
                 if self.live().must_wake_earlier() {
                     self.seat.left.notify_one();
@@ -79,15 +81,56 @@ impl Turn {
                 Ok(())
             }
             Ok(Stand::Ended) => {
-                *self.live = None;
                 self.seat.left.notify_one();
                 Ok(())
             }
-            Err(error) => {
-                self.seat.lose(&mut self.live, &error);
+            Err(gone) => {
                 self.seat.left.notify_one();
+                Err(gone)
+            }
+        }
+    }
+
+    async fn settle(&mut self) -> Result<Stand, Gone> {
+        let settled = self.live().settle_turn().await;
+        self.over = true;
+        match settled {
+            Ok(Stand::Lives) => Ok(Stand::Lives),
+            Ok(Stand::Ended) => {
+                *self.live = None;
+                Ok(Stand::Ended)
+            }
+            Err(error) => {
+                self.lose(&error);
                 Err(Gone)
             }
+        }
+    }
+
+    /// The server stops: the session rests in the journal.
+    async fn rest(mut self) {
+        let settled = self.live().settle().await;
+        self.over = true;
+        match settled {
+            Ok(()) => *self.live = None,
+            Err(error) => self.lose(&error),
+        }
+    }
+
+    fn lose(&mut self, error: &AppendError) {
+        let session = self.live.take().map(|live| live.id);
+        tracing::error!(session, %error, "a session lost its journal and is taken up again");
+        self.seat.lost.store(true, Ordering::Release);
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        if !self.over {
+            let session = self.live.take().map(|live| live.id);
+            tracing::warn!(session, "a session was let go of in the middle of a turn and is taken up again");
+            self.seat.lost.store(true, Ordering::Release);
+            self.seat.left.notify_one();
         }
     }
 }
@@ -98,14 +141,8 @@ impl Seat {
         Arc::new(Self { live, lost: AtomicBool::new(false), left: Notify::new() })
     }
 
-    fn lose(&self, live: &mut Option<Live>, error: &AppendError) {
-        let session = live.take().map(|live| live.id);
-        tracing::error!(session, %error, "a session lost its journal and is taken up again");
-        self.lost.store(true, Ordering::Release);
-    }
-
-    /// Keeps the session until it is closed, the server stops, or the journal refuses. True: the journal refused.
-    pub(super) async fn keep(&self, clock: Clock, mut mailbox: Receiver<Message>) -> bool {
+    /// Keeps the session until it is closed, the server stops, or the journal refuses. True: it must be taken up again.
+    pub(super) async fn keep(self: Arc<Self>, clock: Clock, mut mailbox: Receiver<Message>) -> bool {
         let mut first = None;
         while let Some(wake_at) = self.own_turn(first.take(), &mut mailbox).await {
             tokio::select! {
@@ -123,29 +160,18 @@ impl Seat {
     }
 
     /// Takes the mail and what time has brought. When to come again; `None`: never.
-    async fn own_turn(&self, first: Option<Message>, mailbox: &mut Receiver<Message>) -> Option<i64> {
-        let mut seat = self.live.lock().await;
-        let live = seat.as_mut()?;
+    async fn own_turn(self: &Arc<Self>, first: Option<Message>, mailbox: &mut Receiver<Message>) -> Option<i64> {
+        let mut turn = Turn::take(self.clone()).await.ok()?;
         let mail = first.into_iter().chain(std::iter::from_fn(|| mailbox.try_recv().ok())).take(MESSAGES_LIMIT);
         for message in mail {
-            if !live.take(message) {
-                if let Err(error) = live.settle().await {
-                    self.lose(&mut seat, &error);
-                }
-                *seat = None;
+            if !turn.live().take(message) {
+                turn.rest().await;
                 return None;
             }
         }
-        match live.settle_turn().await {
-            Ok(Stand::Lives) => Some(live.sleep_until()),
-            Ok(Stand::Ended) => {
-                *seat = None;
-                None
-            }
-            Err(error) => {
-                self.lose(&mut seat, &error);
-                None
-            }
+        match turn.settle().await {
+            Ok(Stand::Lives) => Some(turn.live().sleep_until()),
+            Ok(Stand::Ended) | Err(Gone) => None,
         }
     }
 }
@@ -172,10 +198,6 @@ impl Live {
 
     /// The end of every turn.
     async fn settle_turn(&mut self) -> Result<Stand, AppendError> {
-        // Whoever was dropped in the middle of this has left a batch of which nobody knows whether it is on disk.
-        if std::mem::replace(&mut self.settling, true) {
-            return Err(StoreError::Stopped.into());
-        }
         self.tell_played();
         self.keep_schedule();
         self.leave_if_silent();
@@ -187,7 +209,6 @@ impl Live {
             self.settle().await?;
             Stand::Lives
         };
-        self.settling = false;
         Ok(stand)
     }
 

@@ -327,6 +327,8 @@ impl Connection {
                     Box::pin(self.take_control(socket, control, at)).await
                 }
                 Err(error) if error.code.close_code().is_none() => {
+                    // Nobody keeps a session in hand while a slow client reads.
+                    self.end_turn(turn).await?;
                     Box::pin(socket.send(&ServerMessage::Error(error.into()))).await
                 }
                 Err(error) => Err(Some(error.into())),
