@@ -20,7 +20,7 @@ const QUEUE_LIMIT: usize = 8_192;
 const GROUP_LIMIT: usize = 512;
 /// Under load a transaction begins no sooner than this after the one before: what arrives meanwhile shares it. A write
 /// that comes alone does not wait. Waking the writer for each of a thousand writes would cost more than writing them.
-const GROUP_EVERY: Duration = Duration::from_millis(3);
+const GROUP_EVERY: Duration = Duration::from_millis(4);
 /// Pages (4 KiB each) that the write-ahead log grows to before they are copied into the database.
 const CHECKPOINT_PAGES: u32 = 4_000;
 /// Connections that read at the same time.
