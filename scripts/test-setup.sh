@@ -11,6 +11,7 @@ need() { # PACKAGE COMMAND…: the package is missing if the command fails
   "${@:2}" > /dev/null 2>&1 || missing+=("$1")
 }
 need strace command -v strace
+need systemd systemd-analyze --version
 need python3 command -v python3
 need python3-venv python3 -c 'import ensurepip'
 

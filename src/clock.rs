@@ -11,7 +11,11 @@ use tokio::sync::watch;
 
 /// Milliseconds since the Unix epoch, from the machine or from somebody who plays its part.
 #[derive(Clone, Debug)]
-pub struct Clock(Kind);
+pub struct Clock {
+    kind: Kind,
+    /// how far it is put forward, ms
+    ahead_ms: i64,
+}
 
 #[derive(Clone, Debug)]
 enum Kind {
@@ -23,40 +27,52 @@ enum Kind {
 impl Clock {
     /// The machine's own clock.
     pub fn system() -> Self {
-        Self(Kind::System)
+        Self::of(Kind::System)
+    }
+
+    fn of(kind: Kind) -> Self {
+        Self { kind, ahead_ms: 0 }
+    }
+
+    /// The same clock put forward by `by_ms`.
+    #[must_use]
+    pub fn put_forward_ms(&self, by_ms: i64) -> Self {
+        Self { kind: self.kind.clone(), ahead_ms: self.ahead_ms + by_ms }
     }
 
     /// A clock that starts at the machine's time and runs `speed` times as fast. It never goes back.
     pub fn scaled(speed: u32) -> Self {
-        Self(Kind::Scaled { origin_ms: system_ms(), origin: Instant::now(), speed: speed.max(1) })
+        Self::of(Kind::Scaled { origin_ms: system_ms(), origin: Instant::now(), speed: speed.max(1) })
     }
 
     /// A clock that stands still at `start_ms` until somebody moves it.
     pub fn manual(start_ms: i64) -> Self {
-        Self(Kind::Manual(Arc::new(watch::Sender::new(start_ms))))
+        Self::of(Kind::Manual(Arc::new(watch::Sender::new(start_ms))))
     }
 
     /// Moves a manual clock forward by `by_ms`; wakes who sleeps on it. No effect on the others.
     pub fn advance_ms(&self, by_ms: i64) {
-        if let Kind::Manual(now) = &self.0 {
+        if let Kind::Manual(now) = &self.kind {
             now.send_modify(|at| *at += by_ms);
         }
     }
 
     /// Now, in ms since the Unix epoch.
     pub fn now_ms(&self) -> i64 {
-        match &self.0 {
-            Kind::System => system_ms(),
-            Kind::Scaled { origin_ms, origin, speed } => {
-                origin_ms + origin.elapsed().as_micros() as i64 * i64::from(*speed) / 1000
+        self.ahead_ms
+            + match &self.kind {
+                Kind::System => system_ms(),
+                Kind::Scaled { origin_ms, origin, speed } => {
+                    origin_ms + origin.elapsed().as_micros() as i64 * i64::from(*speed) / 1000
+                }
+                Kind::Manual(now) => *now.borrow(),
             }
-            Kind::Manual(now) => *now.borrow(),
-        }
     }
 
     /// Returns once the clock shows `at_ms` or more.
     pub async fn sleep_until_ms(&self, at_ms: i64) {
-        if let Kind::Manual(now) = &self.0 {
+        if let Kind::Manual(now) = &self.kind {
+            let at_ms = at_ms - self.ahead_ms;
             // The sender lives in `self`, so the wait can only end by the time being reached.
             let _ = now.subscribe().wait_for(|now| *now >= at_ms).await;
             return;
@@ -68,7 +84,7 @@ impl Clock {
             if left_ms <= 0 {
                 return;
             }
-            let speed = if let Kind::Scaled { speed, .. } = self.0 { i64::from(speed) } else { 1 };
+            let speed = if let Kind::Scaled { speed, .. } = self.kind { i64::from(speed) } else { 1 };
             let part_us = (left_ms.min(LONGEST_PART_MS) * 1000 / speed).max(1);
             tokio::time::sleep(Duration::from_micros(part_us as u64)).await;
         }
@@ -98,6 +114,13 @@ impl Stopwatch {
     pub fn elapsed(self) -> Duration {
         self.0.elapsed()
     }
+}
+
+/// How long this thread has run on a processor, by the kernel's accounting; `None` where it keeps none. Unlike elapsed
+/// time it does not count the neighbours on a busy machine.
+pub fn thread_cpu_time() -> Option<Duration> {
+    let accounting = std::fs::read_to_string("/proc/thread-self/schedstat").ok()?;
+    accounting.split_whitespace().next()?.parse().ok().map(Duration::from_nanos)
 }
 
 /// Where random bytes come from: keys, nonces, identifiers and the seeds of schedules.
@@ -168,6 +191,23 @@ mod tests {
         assert!(!sleeper.is_finished());
         clock.advance_ms(1);
         assert_eq!(sleeper.await.unwrap(), 5_000);
+    }
+
+    #[tokio::test]
+    async fn a_clock_that_is_put_forward_goes_on_with_the_first() {
+        let clock = Clock::manual(1_000);
+        let ahead = clock.put_forward_ms(500);
+        assert_eq!(ahead.now_ms(), 1_500);
+        let sleeper = tokio::spawn({
+            let ahead = ahead.clone();
+            async move { ahead.sleep_until_ms(2_000).await }
+        });
+        clock.advance_ms(499);
+        assert!(!sleeper.is_finished());
+        clock.advance_ms(1);
+        sleeper.await.unwrap();
+        assert_eq!((clock.now_ms(), ahead.now_ms()), (1_500, 2_000));
+        assert!(Clock::scaled(1).put_forward_ms(1_000_000).now_ms() > Clock::system().now_ms() + 900_000);
     }
 
     #[test]

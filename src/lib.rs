@@ -8,6 +8,10 @@ pub mod actor;
 pub mod api;
 /// Keys, tokens, identities: who may do what.
 pub mod auth;
+/// Recorded sessions, judged again under another policy.
+pub mod backtest;
+/// Backups of a data folder: made, checked, restored.
+pub mod backup;
 /// The commands of the `invigil` binary.
 pub mod cli;
 /// A client of the streaming protocol: what the demo, the benchmarks and the tests speak with.
@@ -22,14 +26,26 @@ pub mod config;
 pub mod delivery;
 /// Learners, honest and not, who show the server at work.
 pub mod demo;
+/// What is wrong with an installation, and what to do about it.
+pub mod doctor;
+/// Who may be enrolled in what, and which plans may be approved.
+pub mod enrolment;
+/// Takes what sessions tell to the risk detectors, and puts on record what they find.
+pub mod findings;
 /// The WebSocket: handshake, frames, flow control.
 pub mod gateway;
+/// The ledger as people outside get it.
+pub mod ledger;
 /// A server from its start to its end.
 pub mod lifecycle;
 /// The event types of the session log, reading and writing.
 pub mod log;
-/// Packs: parameters, actions, clauses.
+/// Packs, dated: parameters, actions, clauses, enrolment rules; and which is in force.
 pub mod policy;
+/// Reports of enrolments and verdicts to a provincial platform.
+pub mod report;
+/// Warnings for supervisors beyond single sessions: the detectors.
+pub mod risk;
 /// One file a rule, named as in docs/rules.md.
 pub mod rules;
 /// When the next prompt or capture is due.
@@ -38,6 +54,8 @@ pub mod schedule;
 pub mod session;
 /// Journal, records and encrypted photos.
 pub mod store;
+/// What the server measures of itself.
+pub mod telemetry;
 /// What a fold amounts to.
 pub mod verdict;
 /// From a photo to a face check.
@@ -47,10 +65,11 @@ pub mod vision;
 mod tests {
     use std::path::{Path, PathBuf};
 
-    /// What makes a verdict may depend on nothing but the log and the policy.
-    const PURE: [&str; 6] = ["log", "session", "rules", "policy", "verdict", "schedule"];
+    /// What makes a verdict, or a warning, may depend on nothing but the log and the policy, and who is enrolled on
+    /// nothing but facts.
+    const PURE: [&str; 8] = ["log", "session", "rules", "policy", "enrolment", "verdict", "schedule", "risk"];
     /// Ways to the network, the disk, a database, a model, a clock or a generator of randomness.
-    const IMPURE: [&str; 25] = [
+    const IMPURE: [&str; 26] = [
         "tokio",
         "axum",
         "reqwest",
@@ -59,7 +78,8 @@ mod tests {
         "ndarray",
         "crate::clock",
         "std::time",
-        "jiff",
+        "Timestamp",
+        "Zoned",
         "thread_rng",
         "rand::rng()",
         "rand::random",

@@ -6,9 +6,9 @@ use serde::Serialize;
 
 use super::live::Live;
 use crate::gateway::wire::{Capture, Prompt, ServerMessage};
-use crate::log::{CaptureExpired, CaptureRequested, EventType, PromptOutcome};
+use crate::log::{CaptureExpired, CaptureRequested, CloseReason, EventType, PromptOutcome};
 use crate::schedule::question::Challenge;
-use crate::schedule::{CaptureDue, Due, Now, picture};
+use crate::schedule::{CaptureDue, Due, Now, PauseReason, picture};
 use crate::vision::PHOTO_LIMIT_PIXELS;
 
 /// What the log says of a prompt: all that was shown, so that it can be looked at years later, but not the answer.
@@ -38,6 +38,7 @@ impl Live {
     pub(super) fn keep_schedule(&mut self) {
         let at = self.now();
         self.expire(at);
+        self.leave_if_quota_is_spent();
         if self.leaving.is_none() {
             while let Some(due) = self.schedule.due(&self.schedule_now()) {
                 match due {
@@ -138,12 +139,17 @@ impl Live {
         self.tell(ServerMessage::Capture(message));
     }
 
+    /// Why the player must stand still now, if it must.
+    pub(super) fn pause(&self) -> Option<PauseReason> {
+        let ends = self.leaving.as_ref().is_some_and(|leaving| leaving.reason == CloseReason::Quota);
+        if ends { Some(PauseReason::Quota) } else { self.schedule.pause(&self.schedule_now()) }
+    }
+
     fn tell_pause(&mut self) {
-        let now = self.schedule_now();
-        if !now.connected {
+        if !self.schedule_now().connected {
             return;
         }
-        let pause = self.schedule.pause(&now);
+        let pause = self.pause();
         if pause != self.told_pause {
             self.told_pause = pause;
             self.tell(pause.map_or(ServerMessage::Play, |reason| ServerMessage::Pause { reason }));

@@ -4,25 +4,31 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL;
 
 use super::live::{After, Connection, Live};
-use super::mailbox::{ConnectionId, IncomingPhoto, Outlet};
+use super::mailbox::{Arrival, ConnectionId, IncomingPhoto, Outlet};
+use crate::clock::Stopwatch;
 use crate::gateway::wire::{ClientEvent, ErrorCode, ErrorMessage, ServerMessage, Welcome};
-use crate::log::{self, ClockReading, EventType, PromptOutcome, PromptResolved, Source};
+use crate::log::{self, ClockReading, ConnectionOpened, EventType, PromptOutcome, PromptResolved, Source};
 use crate::schedule::question::Challenge;
 
 impl Live {
     /// A client takes the place of any other.
-    pub(super) fn attach(&mut self, id: ConnectionId, outlet: Outlet, ct: i64, at: i64) {
+    pub(super) fn attach(&mut self, id: ConnectionId, outlet: Outlet, arrival: Arrival) {
+        let Arrival { ct, at, address, device } = arrival;
         let at = self.stamp(at);
         // What was still to be said was meant for the older connection.
         self.after.retain(|after| matches!(after, After::Check { .. }));
         if let Some(older) = self.connection.take() {
+            self.services.telemetry.stream_errors.count("superseded");
             older.outlet.refuse(refusal(ErrorCode::Superseded, None, "a newer connection of this session"));
         }
         if self.schedule.connected() {
             self.record_disconnect(at);
         }
         self.last_heard_at = at;
-        self.record(at, EventType::ConnectionOpened, &ClockReading { ct });
+        let opened = ConnectionOpened { ct, address: address.as_deref(), device: device.as_deref() };
+        self.record(at, EventType::ConnectionOpened, &opened);
+        let sign = self.signs.connected(address, device);
+        self.told.push((at, sign));
         self.connection = Some(Connection { id, outlet, welcomed: false, refused: false, last_ct: None });
     }
 
@@ -56,7 +62,7 @@ impl Live {
         if let Some(connection) = &mut self.connection {
             connection.welcomed = true;
         }
-        let pause = self.schedule.pause(&self.schedule_now());
+        let pause = self.pause();
         self.told_pause = pause;
         let duration_ms = self.fold.opened().map_or(0, |opened| opened.duration_ms);
         self.tell(ServerMessage::Welcome(Welcome {
@@ -88,18 +94,25 @@ impl Live {
     }
 
     /// Takes an event in order; the one that cannot be taken ends the connection, what came before it counts.
-    pub(super) fn client_event(&mut self, id: ConnectionId, event: &ClientEvent, at: i64, first: bool) {
+    /// `acknowledges`: the first of its turn, and when it arrived.
+    pub(super) fn client_event(
+        &mut self,
+        id: ConnectionId,
+        event: &ClientEvent,
+        at: i64,
+        acknowledges: Option<Stopwatch>,
+    ) {
         if !self.is_current(id) {
             return;
         }
         let at = self.stamp(at);
         self.last_heard_at = at;
-        if first {
-            self.after.push(After::Acknowledge);
-        }
+        self.after.extend(acknowledges.map(After::Acknowledge));
+        let seq_before = self.fold.last_seq();
         if let Err(error) = self.event(event, at) {
             self.refuse(error);
         }
+        self.services.telemetry.events.inc_by(self.fold.last_seq() - seq_before);
     }
 
     fn event(&mut self, event: &ClientEvent, at: i64) -> Result<(), ErrorMessage> {

@@ -7,9 +7,13 @@ use super::live::{Leaving, Live};
 use crate::delivery::cloud_event::{self, TimeError};
 use crate::gateway::wire::{Closed, LeaveReason, ServerMessage, close};
 use crate::log::{CloseReason, EventType, PromptOutcome, SessionClosed, SessionOpened};
+use crate::risk::{Sign, is_conduct};
+use crate::rules::online_quota;
+use crate::session::at_rate;
 use crate::store::outbox::NewDelivery;
 use crate::store::sessions::Closing;
 use crate::store::{AppendError, Batch, StoreError};
+use crate::verdict::Status;
 
 impl Live {
     /// The learner ends the session: a capture that was asked for is still to be answered.
@@ -24,11 +28,29 @@ impl Live {
 
     pub(super) fn begin_leaving(&mut self, reason: CloseReason, waiting: Option<oneshot::Sender<()>>) {
         let leaving = self.leaving.get_or_insert(Leaving { reason, waiting: Vec::new() });
-        // Who ends a session from outside has the last word over the learner, and the first over all others.
-        if !is_the_learners(reason) && is_the_learners(leaving.reason) {
+        // Who ends a session from outside has the last word over learner and quota, and the first over all others.
+        if !waits_for_the_learner(reason) && waits_for_the_learner(leaving.reason) {
             leaving.reason = reason;
         }
         leaving.waiting.extend(waiting);
+    }
+
+    /// Nothing more can be credited: the learner is stopped, so that nobody learns in vain.
+    pub(super) fn leave_if_quota_is_spent(&mut self) {
+        let Some(opened) = self.fold.opened().filter(|_| self.leaving.is_none()) else { return };
+        let left_ms = online_quota::left_ms(self.credited_at_most_ms(), &opened.facts, &self.policy.parameters);
+        if left_ms != Some(0) {
+            return;
+        }
+        // Whether it is really spent costs a look at every interval, so only who is this near is looked at.
+        if online_quota::left_ms(self.fold.creditable_ms(), &opened.facts, &self.policy.parameters) == Some(0) {
+            self.begin_leaving(CloseReason::Quota, None);
+        }
+    }
+
+    /// More than this session has credited, ms, and quickly found: nobody learns faster than the clock.
+    fn credited_at_most_ms(&self) -> i64 {
+        at_rate(self.fold.watch_ms(), self.policy.parameters.max_rate_milli)
     }
 
     /// Nobody has said anything for as long as the pack allows.
@@ -47,7 +69,7 @@ impl Live {
         }
         let Some(pending) = self.schedule.pending_capture().map(|pending| pending.id.clone()) else { return true };
         // The learner may still answer; but nobody who waits for the end from outside is kept waiting by them.
-        if is_the_learners(leaving.reason) && leaving.waiting.is_empty() {
+        if waits_for_the_learner(leaving.reason) && leaving.waiting.is_empty() {
             return false;
         }
         self.expire_capture(&pending, self.now());
@@ -66,6 +88,8 @@ impl Live {
         }
         self.record(at, EventType::SessionClosed, &SessionClosed { reason: leaving.reason });
         let verdict = self.fold.verdict(self.digest.clone().finish());
+        let faulty =
+            verdict.status == Status::Invalid && verdict.violations.iter().any(|violation| is_conduct(violation.rule));
         let text = serde_json::value::to_raw_value(&verdict).map_err(|error| corrupt(&error))?;
         let closing = Closing {
             batch: self.take_batch().unwrap_or_else(|| self.empty_batch()),
@@ -76,7 +100,10 @@ impl Live {
             now_ms: at,
         };
         self.services.store.close_session(closing).await?;
+        self.services.telemetry.verdicts.count(verdict.status.as_str());
+        self.services.telemetry.sessions_closed.count(leaving.reason.as_str());
         self.services.deliver.notify_one();
+        self.told.push((at, Sign::Closed { faulty }));
         self.settle().await?;
         self.say_closed(leaving.reason, text);
         for waiting in leaving.waiting {
@@ -116,8 +143,10 @@ impl Live {
     }
 }
 
-fn is_the_learners(reason: CloseReason) -> bool {
-    matches!(reason, CloseReason::Completed | CloseReason::Left)
+/// Whether the learner may still answer what they were asked. The quota stops whoever is honest: a photo that was asked
+/// for must not turn against them.
+fn waits_for_the_learner(reason: CloseReason) -> bool {
+    matches!(reason, CloseReason::Completed | CloseReason::Left | CloseReason::Quota)
 }
 
 fn corrupt(error: &dyn std::fmt::Display) -> StoreError {

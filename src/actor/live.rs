@@ -13,10 +13,12 @@ use super::mailbox::{ConnectionId, Message, Outlet};
 use super::registry::Registry;
 use super::services::Services;
 use crate::auth::keys::DataKey;
+use crate::clock::Stopwatch;
 use crate::cluster::{Overlap, Played, Told};
 use crate::gateway::wire::{ErrorMessage, ServerMessage};
 use crate::log::{self, Body, CloseReason, Digest, Event, EventType, LineError, PresenceConflict};
 use crate::policy::Policy;
+use crate::risk::{Observation as RiskObservation, SessionSigns, Sign, Who};
 use crate::schedule::question::Question;
 use crate::schedule::{PauseReason, Schedule, Seed};
 use crate::session::{Observation, Session};
@@ -27,8 +29,8 @@ use crate::vision::Template;
 pub(super) enum After {
     /// Tell the client.
     Tell(ServerMessage),
-    /// Acknowledge the client's events.
-    Acknowledge,
+    /// Acknowledge the client's events, which arrived when the stopwatch started.
+    Acknowledge(Stopwatch),
     /// Tell the client what is wrong and end its connection.
     Refuse(ErrorMessage),
     /// Keep a photo and have it checked.
@@ -73,8 +75,13 @@ pub(super) struct Live {
     pub(super) fold: Session,
     pub(super) digest: Digest,
     pub(super) schedule: Schedule,
+    /// what the session gives away about itself, and what of that is still to be told once it is on disk
+    pub(super) signs: SessionSigns,
+    pub(super) told: Vec<(i64, Sign)>,
+    pub(super) who: Arc<Who>,
     pub(super) questions: Vec<Question>,
-    pub(super) face: Face,
+    /// none: the learner is forgotten, and the session is about to close
+    pub(super) face: Option<Face>,
     pub(super) warned: usize,
     pub(super) violations_seen: u64,
     /// the client was told that it sends events which mean nothing here
@@ -111,7 +118,8 @@ pub(super) struct Start {
     pub(super) policy: Arc<Policy>,
     pub(super) seed: Seed,
     pub(super) questions: Vec<Question>,
-    pub(super) face: Face,
+    /// none: the learner is forgotten
+    pub(super) face: Option<Face>,
 }
 
 impl Live {
@@ -135,6 +143,12 @@ impl Live {
             carried.since_control_ms,
             carried.face_failures,
         );
+        let who = Who {
+            session: start.id.as_str().into(),
+            learner: opened.learner.as_str().into(),
+            platform: opened.platform.as_str().into(),
+            policy: start.policy.clone(),
+        };
         let now_ms = services.clock.now_ms();
         let mut live = Self {
             services,
@@ -147,6 +161,9 @@ impl Live {
             policy: start.policy,
             digest: Digest::new(),
             schedule,
+            signs: SessionSigns::default(),
+            told: Vec::new(),
+            who: Arc::new(who),
             questions: start.questions,
             face: start.face,
             warned: 0,
@@ -178,9 +195,15 @@ impl Live {
         }
         let told_to = live.conflicts_told_to;
         live.played_before.retain(|played| played.from_at >= told_to);
+        // What the log shows was told when it was written.
+        live.told.clear();
         live.warned = live.fold.violations().len();
         live.violations_seen = live.fold.violations_total();
         live.batch_first_n = live.fold.next_n();
+        if live.face.is_none() {
+            // Only a restored backup knows an open session of somebody who is forgotten: nobody may go on with it.
+            live.begin_leaving(CloseReason::Revoked, None);
+        }
         Ok(live)
     }
 
@@ -239,6 +262,9 @@ impl Live {
         let event = log::parse_line(line)?;
         self.fold.apply(&event).map_err(|error| LineError::new(error.field, error.problem))?;
         self.tell_schedule(&event);
+        let mut signs = Vec::new();
+        self.signs.observe(&event, &self.policy.risk, &mut signs);
+        self.told.extend(signs.into_iter().map(|sign| (event.at, sign)));
         self.digest.line(line);
         Ok(())
     }
@@ -286,6 +312,9 @@ impl Live {
                 since_ms: None,
             })
             .collect();
+        for violation in self.fold.violations().iter().skip(self.warned) {
+            self.services.telemetry.violations.count(violation.rule.as_str());
+        }
         self.warned += fresh.len();
         self.after.extend(fresh.into_iter().map(After::Tell));
     }
@@ -348,13 +377,16 @@ impl Live {
     /// Makes what has happened durable, then lets everybody hear of it.
     pub(super) async fn settle(&mut self) -> Result<(), AppendError> {
         if let Some(batch) = self.take_batch() {
+            self.services.telemetry.batch_lines.observe_number(batch.count);
             self.services.store.append(batch).await?;
         }
+        self.tell_detectors();
         for after in std::mem::take(&mut self.after) {
             match after {
                 After::Tell(message) => self.send(&message),
-                After::Acknowledge => self.acknowledge(),
+                After::Acknowledge(arrived) => self.acknowledge(arrived),
                 After::Refuse(error) => {
+                    self.services.telemetry.stream_errors.count(&error.code.to_string());
                     if let Some(connection) = &self.connection {
                         connection.outlet.refuse(error);
                     }
@@ -363,6 +395,12 @@ impl Live {
             }
         }
         Ok(())
+    }
+
+    fn tell_detectors(&mut self) {
+        for (at, sign) in self.told.drain(..) {
+            self.services.findings.tell(RiskObservation { who: self.who.clone(), at, sign });
+        }
     }
 
     pub(super) fn take_batch(&mut self) -> Option<Batch> {
@@ -376,13 +414,9 @@ impl Live {
         Some(Batch { session: self.key, epoch: self.epoch, first_n, count, lines })
     }
 
-    fn acknowledge(&mut self) {
+    fn acknowledge(&mut self, arrived: Stopwatch) {
         let seq = self.fold.last_seq();
-        if let Some(connection) = &self.connection
-            && !connection.outlet.acknowledge(seq)
-        {
-            self.connection = None;
-        }
+        self.connection.take_if(|connection| !connection.outlet.acknowledge(seq, arrived));
     }
 
     /// A client that does not read what it is sent is let go; it may come back.

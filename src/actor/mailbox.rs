@@ -4,7 +4,7 @@
 //! mailbox is bounded: who finds it full waits. A connection that waits for its turn reads no further.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, Waker};
 
 use axum::body::Bytes;
@@ -13,6 +13,8 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::photos::Checked;
 use super::run::{Seat, Turn};
+use crate::clock::Stopwatch;
+use crate::gateway::bucket::Bucket;
 use crate::gateway::wire::{ErrorMessage, LeaveReason, ServerMessage};
 use crate::log::CloseReason;
 
@@ -29,6 +31,8 @@ pub type ConnectionId = u64;
 pub enum Outbound {
     /// Send this text.
     Text(Utf8Bytes),
+    /// Send this acknowledgement of events that arrived when the stopwatch started.
+    Acknowledgement(Utf8Bytes, Stopwatch),
     /// Send what came before, then close with this code.
     Close(u16),
 }
@@ -67,10 +71,10 @@ impl Outlet {
         self.push(Outbound::Text(message.to_text().into()))
     }
 
-    /// Acknowledges everything up to `seq`. Whether that could be queued.
-    pub(super) fn acknowledge(&self, seq: u64) -> bool {
+    /// Acknowledges everything up to `seq`; the events arrived when the stopwatch started. Whether that could be queued.
+    pub(super) fn acknowledge(&self, seq: u64, arrived: Stopwatch) -> bool {
         // Nearly all that is ever sent: composed without a serialiser, and a test holds it to the other form.
-        self.push(Outbound::Text(format!(r#"{{"type":"ack","seq":{seq}}}"#).into()))
+        self.push(Outbound::Acknowledgement(format!(r#"{{"type":"ack","seq":{seq}}}"#).into(), arrived))
     }
 
     fn push(&self, outbound: Outbound) -> bool {
@@ -160,6 +164,19 @@ impl Line {
     }
 }
 
+/// How a client arrived.
+#[derive(Clone, Debug)]
+pub struct Arrival {
+    /// the client's clock as said in its hello, ms
+    pub ct: i64,
+    /// server time, ms since the epoch
+    pub at: i64,
+    /// keyed digest of its network address
+    pub address: Option<Arc<str>>,
+    /// keyed digest of its device's id
+    pub device: Option<Arc<str>>,
+}
+
 /// A photo as a client sent it.
 #[derive(Debug)]
 pub struct IncomingPhoto {
@@ -191,6 +208,8 @@ pub(super) enum Message {
 pub struct Handle {
     pub(super) mailbox: mpsc::Sender<Message>,
     pub(super) seat: Arc<Seat>,
+    /// what the session may still send, over all its connections
+    pub(super) events: Arc<Mutex<Bucket>>,
 }
 
 /// The session has ended, or its owner is gone.
@@ -207,13 +226,21 @@ impl Handle {
         Turn::take(self.seat.clone()).await
     }
 
+    /// Takes leave for one event.
+    ///
+    /// # Errors
+    /// In how many ms there will be leave for one more.
+    pub fn admit_event(&self, now_ms: i64) -> Result<(), i64> {
+        self.events.lock().unwrap_or_else(PoisonError::into_inner).take(now_ms)
+    }
+
     /// A client has shown its token and its key. Returns once the log holds its `connection.opened`.
     ///
     /// # Errors
     /// [`Gone`], as for all of these.
-    pub async fn attach(&self, connection: ConnectionId, outlet: Outlet, ct: i64, at: i64) -> Result<(), Gone> {
+    pub async fn attach(&self, connection: ConnectionId, outlet: Outlet, arrival: Arrival) -> Result<(), Gone> {
         let mut turn = self.turn().await?;
-        turn.live().attach(connection, outlet, ct, at);
+        turn.live().attach(connection, outlet, arrival);
         turn.end().await
     }
 
@@ -272,12 +299,12 @@ mod tests {
         let (outlet, mut queue) = Outlet::new();
         let reader = tokio::spawn(async move {
             let mut texts = Vec::new();
-            while let Some(Outbound::Text(text)) = queue.next().await {
+            while let Some(Outbound::Text(text) | Outbound::Acknowledgement(text, _)) = queue.next().await {
                 texts.push(text.to_string());
             }
             texts
         });
-        assert!(outlet.acknowledge(7) && outlet.send(&ServerMessage::Play));
+        assert!(outlet.acknowledge(7, Stopwatch::start()) && outlet.send(&ServerMessage::Play));
         drop(outlet);
         let acknowledgement = ServerMessage::Ack { seq: 7 }.to_text();
         assert_eq!(reader.await.unwrap(), [acknowledgement, ServerMessage::Play.to_text()]);
@@ -286,10 +313,10 @@ mod tests {
     #[test]
     fn a_client_that_does_not_read_fills_its_queue() {
         let (outlet, mut queue) = Outlet::new();
-        assert!((0..OUTBOUND_LIMIT as u64).all(|seq| outlet.acknowledge(seq)));
-        assert!(!outlet.acknowledge(0));
-        assert!(queue.try_next().is_some() && outlet.acknowledge(0));
+        assert!((0..OUTBOUND_LIMIT as u64).all(|seq| outlet.acknowledge(seq, Stopwatch::start())));
+        assert!(!outlet.acknowledge(0, Stopwatch::start()));
+        assert!(queue.try_next().is_some() && outlet.acknowledge(0, Stopwatch::start()));
         drop(queue);
-        assert!(!outlet.acknowledge(0), "nobody is there to read it");
+        assert!(!outlet.acknowledge(0, Stopwatch::start()), "nobody is there to read it");
     }
 }

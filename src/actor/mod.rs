@@ -20,7 +20,7 @@ mod registry;
 mod run;
 mod services;
 
-pub use mailbox::{ConnectionId, Gone, Handle, IncomingPhoto, Outbound, OutboundQueue, Outlet};
+pub use mailbox::{Arrival, ConnectionId, Gone, Handle, IncomingPhoto, Outbound, OutboundQueue, Outlet};
 pub use registry::{Registry, StartError};
 pub use run::Turn;
-pub use services::{Policies, Services};
+pub use services::Services;

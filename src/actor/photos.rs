@@ -29,7 +29,8 @@ impl Live {
     /// Has a photo kept and checked, away from the session. Without `photo` it was kept before a restart.
     pub(super) fn start_check(&mut self, capture: String, sha256: String, photo: Option<Bytes>) {
         let (services, session, myself) = (self.services.clone(), self.key, self.myself.clone());
-        let (face_key, template) = (self.face.key.clone(), self.face.template.clone());
+        let Some(face) = &self.face else { return };
+        let (face_key, template) = (face.key.clone(), face.template.clone());
         self.in_check = Some(capture.clone());
         tokio::spawn(async move {
             let tell = async |message| {
@@ -68,6 +69,7 @@ impl Live {
             photo: checked.kept.map(Into::into),
             extra: checked.check.as_ref().map(for_the_record).unwrap_or_default(),
         };
+        self.services.telemetry.photo_checks.count(outcome.as_str());
         self.record(self.now(), EventType::FaceChecked, &data);
         let (capture, outcome) = (checked.capture, outcome.as_str().into());
         self.tell(ServerMessage::CaptureClosed { capture, outcome, advice: advice.map(Into::into) });

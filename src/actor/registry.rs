@@ -16,11 +16,12 @@ use super::run::Seat;
 use super::services::Services;
 use crate::api::doors::{CloseReason, CloseRefusal, OpenRefusal, OpenSession, OpenedSession, SessionDoor};
 use crate::auth::keys::DataKey;
-use crate::log::{self, Body, Delivery};
+use crate::gateway::bucket::{Bucket, Rate};
+use crate::log::{self, Body};
 use crate::rules::online_quota;
 use crate::schedule::Seed;
-use crate::store::sessions::{NewSession, OpenError};
-use crate::store::{AppendError, SessionKey, StoreError};
+use crate::store::sessions::{NewSession, OpenError, PackInForce};
+use crate::store::{AppendError, SessionKey, StoreError, Writing};
 use crate::vision::Template;
 
 /// When to come back to a server or a session that has too much to do, ms.
@@ -103,6 +104,10 @@ impl Registry {
         for (key, session) in open {
             match self.live(&session, key).await {
                 Ok(_) => recovered += 1,
+                Err(StartError::Store(error)) if error.is_passing() => {
+                    tracing::warn!(session, %error, "an open session waits for the disk");
+                    tokio::spawn(self.take_up_again(session, key));
+                }
                 Err(error) => tracing::error!(session, %error, "an open session cannot be taken up"),
             }
         }
@@ -127,8 +132,11 @@ impl Registry {
         let (mailbox, messages) = mpsc::channel(MAILBOX_LIMIT);
         let mut live = self.start(key, mailbox.downgrade()).await?;
         live.resume().await;
-        let (seat, clock) = (Seat::new(live), self.0.services.clock.clone());
-        let (handle, id, registry) = (Handle { mailbox, seat: seat.clone() }, session.to_owned(), self.clone());
+        let (limits, clock) = (&self.0.services.limits, self.0.services.clock.clone());
+        let events = Bucket::full(Rate::per_second(limits.events_per_second, limits.events_burst), clock.now_ms());
+        let seat = Seat::new(live);
+        let handle = Handle { mailbox, seat: seat.clone(), events: Arc::new(Mutex::new(events)) };
+        let (id, registry) = (session.to_owned(), self.clone());
         let task = tokio::spawn(async move {
             let lost = seat.keep(clock, messages).await;
             registry.remove(&id);
@@ -155,6 +163,11 @@ impl Registry {
         Box::pin(async move {
             loop {
                 registry.0.services.wall.sleep_ms(RETRY_AFTER_MS).await;
+                // While the disk refuses, trying would be in vain, and thousands of sessions would say so.
+                let mut writing = registry.0.services.store.writing();
+                if writing.wait_for(|writing| *writing == Writing::Well).await.is_err() {
+                    return;
+                }
                 match registry.live(&session, key).await {
                     Ok(_) | Err(StartError::NotOpen | StartError::Stopping) => return,
                     Err(error) => tracing::error!(session, %error, "a session cannot be taken up again yet"),
@@ -198,17 +211,20 @@ impl Registry {
             .map_err(|error| StartError::broken("log")(error.into()))
     }
 
-    async fn face(&self, learner: &str) -> Result<Face, StartError> {
+    /// None: the learner is forgotten.
+    async fn face(&self, learner: &str) -> Result<Option<Face>, StartError> {
         let services = &self.0.services;
         let missing = |what| move || StartError::Broken { what, why: "the learner has none".into() };
-        let sealed = services.store.sealed_data_key(learner).await?.ok_or_else(missing("data key"))?;
+        let Some(sealed) = services.store.sealed_data_key(learner).await? else {
+            return Ok(None);
+        };
         let key: DataKey =
             services.keys.unwrap(learner, &sealed).map_err(|error| StartError::broken("data key")(error.into()))?;
         let photo = services.store.enrolled_photo(learner).await?.ok_or_else(missing("enrolment photo"))?;
         let template =
             photo.open_template(&services.keys).map_err(|error| StartError::broken("template")(error.into()))?;
         let template = Template::from_bytes(&template).map_err(|error| StartError::broken("template")(error.into()))?;
-        Ok(Face { template, key })
+        Ok(Some(Face { template, key }))
     }
 
     /// Tells a session that presence has kept an overlap for it. One that is closing takes it without being told.
@@ -233,37 +249,36 @@ impl Registry {
 
     async fn open_session(&self, request: OpenSession) -> Result<OpenedSession, OpenRefusal> {
         let services = &self.0.services;
+        let pack = services.store.policy_of(&request.project).await?;
+        let in_force = |now_ms| services.policies.in_force(&pack, now_ms).map_err(OpenRefusal::PolicyNotInForce);
+        // Before an older session is closed for nothing.
+        in_force(services.clock.now_ms())?;
         self.supersede(&request).await?;
         let now_ms = services.clock.now_ms();
+        let policy = in_force(now_ms)?;
         let id = services.entropy.id(now_ms).to_string();
         let sealed_seed =
             services.keys.master().seal(&services.entropy, &seed_context(&id), &services.entropy.bytes::<32>());
-        let policies = services.policies.clone();
         let new = NewSession {
             id: id.clone(),
             platform: request.platform,
             learner: request.learner,
             project: request.project,
             lesson: request.lesson,
+            policy: PackInForce::of(policy),
+            makeup: request.makeup,
             sealed_seed,
             sessions_per_learner: services.limits.sessions_per_learner,
             now_ms,
         };
-        let opened = services
-            .store
-            .open_session(new, move |pack| policies.by_id(pack).map(|policy| policy.label()))
-            .await
-            .map_err(refusal)?;
+        let opened = services.store.open_session(new).await.map_err(refusal)?;
         self.live(&id, opened.key).await.map_err(|error| {
             tracing::error!(session = id, %error, "a session was opened but is not live");
             OpenRefusal::Busy { retry_after_ms: RETRY_AFTER_MS }
         })?;
+        services.telemetry.sessions_opened.inc();
         let facts = &opened.opened.facts;
-        let online_left_ms = (facts.delivery == Delivery::Blended).then(|| {
-            let policy = services.policies.by_label(&opened.opened.policy);
-            let quota_ms = policy.map_or(0, |policy| online_quota::quota_ms(facts, &policy.parameters));
-            (quota_ms - facts.online_used_ms).max(0)
-        });
+        let online_left_ms = online_quota::left_ms(0, facts, &policy.parameters);
         let furthest_before_ms = facts.furthest_before_ms.unwrap_or(0);
         Ok(OpenedSession { session: id, furthest_before_ms, online_left_ms })
     }
@@ -352,7 +367,9 @@ fn refusal(error: OpenError) -> OpenRefusal {
         OpenError::NoPhoto => OpenRefusal::NoPhoto,
         OpenError::Store(error) => OpenRefusal::Store(error),
         OpenError::TooManyOpen(open) => OpenRefusal::TooManyOpen { open },
-        OpenError::UnknownLesson | OpenError::UnknownPolicy(_) | OpenError::StillOpen(_) => {
+        OpenError::NotTheMakeup => OpenRefusal::NotTheMakeup,
+        OpenError::QuotaSpent { clause } => OpenRefusal::QuotaSpent { clause },
+        OpenError::UnknownLesson | OpenError::StillOpen(_) => {
             tracing::error!(%error, "a session was refused for a reason that the API should have seen");
             OpenRefusal::Busy { retry_after_ms: RETRY_AFTER_MS }
         }

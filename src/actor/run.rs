@@ -12,7 +12,7 @@ use tokio::sync::{Mutex, Notify, OwnedMutexGuard};
 
 use super::live::Live;
 use super::mailbox::{ConnectionId, Gone, Message};
-use crate::clock::Clock;
+use crate::clock::{Clock, Stopwatch};
 use crate::gateway::wire::ClientEvent;
 use crate::store::AppendError;
 
@@ -61,11 +61,11 @@ impl Turn {
         self.live.as_mut().expect("a turn is only taken of a session that lives, and ends when it does")
     }
 
-    /// The next event of the client, which arrived at `at`. The first that cannot be taken ends the connection; what
-    /// came before it counts, and what comes after does not.
-    pub fn event(&mut self, connection: ConnectionId, event: &ClientEvent, at: i64) {
+    /// The next event of the client, which arrived at `at`, when the stopwatch started. The first that cannot be taken
+    /// ends the connection; what came before it counts, and what comes after does not.
+    pub fn event(&mut self, connection: ConnectionId, event: &ClientEvent, at: i64, arrived: Stopwatch) {
         let first = !std::mem::replace(&mut self.acknowledges, true);
-        self.live().client_event(connection, event, at, first);
+        self.live().client_event(connection, event, at, first.then_some(arrived));
     }
 
     /// Makes durable what happened in this turn, and tells. On disk when it returns.
@@ -119,7 +119,13 @@ impl Turn {
 
     fn lose(&mut self, error: &AppendError) {
         let session = self.live.take().map(|live| live.id);
-        tracing::error!(session, %error, "a session lost its journal and is taken up again");
+        match error {
+            // The writer has said that the disk refuses: thousands of sessions need not repeat it.
+            AppendError::Store(error) if error.is_passing() => {
+                tracing::debug!(session, %error, "a session waits for the disk");
+            }
+            error => tracing::error!(session, %error, "a session lost its journal and is taken up again"),
+        }
         self.seat.lost.store(true, Ordering::Release);
     }
 }

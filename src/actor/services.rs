@@ -1,6 +1,5 @@
 //! What every live session uses besides its own log.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use tokio::sync::Notify;
@@ -9,9 +8,11 @@ use crate::auth::keys::Keys;
 use crate::clock::{Clock, Entropy};
 use crate::cluster::Presence;
 use crate::config::Limits;
-use crate::policy::Policy;
+use crate::findings::Reporter;
+use crate::policy::Policies;
 use crate::store::Store;
 use crate::store::evidence::Evidence;
+use crate::telemetry::Telemetry;
 use crate::vision::VisionPool;
 
 /// The parts of the server that live sessions share.
@@ -26,7 +27,9 @@ pub struct Services {
     pub vision: VisionPool,
     /// who plays where
     pub presence: Presence,
-    /// the packs, by identifier
+    /// tells the risk detectors
+    pub findings: Reporter,
+    /// the packs, and which is in force
     pub policies: Policies,
     /// the clock of sessions: what logs are stamped with
     pub clock: Clock,
@@ -38,36 +41,8 @@ pub struct Services {
     pub limits: Limits,
     /// wakes the delivery of webhooks
     pub deliver: Arc<Notify>,
+    /// what is counted
+    pub telemetry: Arc<Telemetry>,
     /// how webhooks name this server
     pub source: String,
-}
-
-/// The policy packs of an installation.
-#[derive(Clone, Debug)]
-pub struct Policies(HashMap<String, Arc<Policy>>);
-
-impl Policies {
-    /// The embedded pack and `more`, by identifier.
-    pub fn new(more: Vec<Policy>) -> Self {
-        let all = std::iter::once(Policy::default()).chain(more);
-        Self(all.map(|policy| (policy.id.clone(), Arc::new(policy))).collect())
-    }
-
-    /// The pack with this identifier.
-    pub fn by_id(&self, id: &str) -> Option<&Arc<Policy>> {
-        self.0.get(id)
-    }
-
-    /// The identifiers, that of the embedded pack first.
-    pub fn names(&self) -> Arc<[String]> {
-        let default = Policy::default().id;
-        let mut names: Vec<String> = self.0.keys().cloned().collect();
-        names.sort_by_key(|name| (*name != default, name.clone()));
-        names.into()
-    }
-
-    /// The pack that a log names.
-    pub fn by_label(&self, label: &str) -> Option<&Arc<Policy>> {
-        self.0.values().find(|policy| policy.label() == label)
-    }
 }

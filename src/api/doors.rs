@@ -5,6 +5,7 @@
 use futures_util::future::BoxFuture;
 
 use crate::auth::keys::DataKey;
+use crate::policy::NotInForce;
 use crate::store::StoreError;
 
 /// A session that a platform asks for. Platform, project and lesson exist and belong together; the learner is
@@ -19,6 +20,8 @@ pub struct OpenSession {
     pub project: String,
     /// a lesson of that project
     pub lesson: String,
+    /// the make-up approval under which it is held
+    pub makeup: Option<String>,
 }
 
 /// A session as it was opened; its first log line is on disk.
@@ -41,9 +44,18 @@ pub enum OpenRefusal {
     /// The learner has no enrolled photo.
     #[error("the learner has no enrolment photo")]
     NoPhoto,
+    /// The project's policy pack judges nothing on this day.
+    #[error("{0}")]
+    PolicyNotInForce(NotInForce),
     /// Nothing that is watched now could still be credited.
     #[error("the online hours of this project are used up")]
-    QuotaSpent,
+    QuotaSpent {
+        /// the clause of the quota
+        clause: String,
+    },
+    /// The make-up is not one of this learner, project and lesson.
+    #[error("this learner has no such make-up of this lesson")]
+    NotTheMakeup,
     /// The learner has as many sessions open as one may.
     #[error("the learner has {open} sessions open already")]
     TooManyOpen {
@@ -133,11 +145,11 @@ pub trait PhotoVault: Send + Sync {
     /// Keeps `photo` encrypted with `key`; answers with what names it. Durable when it returns.
     fn put(&self, key: DataKey, photo: Vec<u8>) -> BoxFuture<'_, Result<String, VaultError>>;
 
-    /// Forgets a photo that nothing refers to. A failure is the vault's to log.
-    fn remove(&self, evidence: String) -> BoxFuture<'_, ()>;
+    /// Removes a photo for good; one that is not there is removed already.
+    fn remove(&self, evidence: String) -> BoxFuture<'_, Result<(), VaultError>>;
 }
 
-/// Why a photo could not be kept; says how, for the log.
+/// Why a photo could not be kept or removed; says how, for the log.
 #[derive(Debug, thiserror::Error)]
-#[error("the photo could not be kept: {0}")]
+#[error("the photo could not be kept or removed: {0}")]
 pub struct VaultError(pub String);

@@ -68,7 +68,9 @@ async fn put_photo(
         created_at: state.clock.now_ms(),
     };
     if !state.store.put_enrolled_photo(new).await? {
-        state.photos.remove(evidence).await;
+        if let Err(error) = state.photos.remove(evidence).await {
+            tracing::warn!(%error, "a photo that nothing refers to could not be removed");
+        }
         return Err(Problem::conflict("another photo of this learner came first: read the learner and try again"));
     }
     let status = if version == 1 { StatusCode::CREATED } else { StatusCode::OK };

@@ -20,7 +20,12 @@ use crate::auth::api_key::ensure_operator_key;
 use crate::auth::id_number::check_character;
 use crate::auth::keys::{DataKey, Keys};
 use crate::clock::{Clock, Entropy};
+use crate::config::Config;
+use crate::gateway::address::ClientAddress;
+use crate::gateway::rates::Rates;
+use crate::policy::Policies;
 use crate::store::{Store, StoreError, fixture};
+use crate::telemetry::Telemetry;
 
 /// A caller of the API: the operator at first.
 #[derive(Clone)]
@@ -31,6 +36,8 @@ pub(super) struct Api {
     pub(super) platform: String,
     platform_key: String,
     key: String,
+    /// where it calls from: loopback at first, which has no limits
+    pub(super) address: ClientAddress,
     router: Router,
     doors: Arc<Doors>,
     folder: Arc<tempfile::TempDir>,
@@ -68,6 +75,7 @@ impl Api {
         let operator = ensure_operator_key(folder.path(), &store, &clock, &entropy).await.unwrap();
         let keys = Keys::open_or_create(folder.path(), &entropy).unwrap();
         let doors = Arc::new(Doors::new(&store));
+        let packs = Policies::new(Vec::new()).unwrap();
         let state = ApiState {
             store,
             keys: Arc::new(keys),
@@ -77,19 +85,24 @@ impl Api {
             faces: doors.clone(),
             photos: doors.clone(),
             public_url: "https://invigil.example/".to_owned(),
-            policies: ["default-2026".to_owned(), "other".to_owned()].into(),
+            policies: packs.names(),
+            packs: Arc::new(packs),
             allow_http_webhooks: false,
             webhook_guard: Arc::new(|url| match url.host_str() {
                 Some("guarded.example") => Err("leads to a private network".to_owned()),
                 _ => Ok(()),
             }),
+            sheets: Arc::new(tokio::sync::Semaphore::new(super::ledger::SHEETS_LIMIT)),
             limits,
+            rates: Arc::new(Rates::new(&Config::default().limits, clock.clone(), Arc::new(Telemetry::new([])))),
+            allow_localhost_origins: false,
         };
         let router = router(state.clone());
         let key = operator.expose().to_owned();
         let (platform, platform_key) = (String::new(), String::new());
         let folder = Arc::new(folder);
-        let mut api = Self { state, clock, platform, platform_key, key, router, doors, folder };
+        let address = ClientAddress([127, 0, 0, 1].into());
+        let mut api = Self { state, clock, platform, platform_key, key, address, router, doors, folder };
         (api.platform, api.platform_key) = api.new_platform().await;
         api
     }
@@ -111,6 +124,43 @@ impl Api {
 
     pub(super) async fn other_platform(&self) -> Self {
         self.with_key(&self.new_platform().await.1)
+    }
+
+    /// A supervisor or an auditor, with a key of their own.
+    pub(super) async fn office(&self, role: &str) -> Self {
+        let issued = self.post("/keys", json!({"label": role, "role": role})).await.expect(201);
+        self.with_key(issued["key"].as_str().unwrap())
+    }
+
+    /// Decides the status of the fixture's platform; a ban is for something that happened on the first day.
+    pub(super) async fn set_status(&self, status: &str) {
+        let mut body = json!({"status": status, "reason": "为试", "document": "文1号"});
+        if status == "banned" {
+            body["violation_on"] = json!("2026-03-01");
+        }
+        self.put(&format!("/platforms/{}/status", self.platform), body).await.expect(200);
+    }
+
+    /// Runs SQL that a test needs and no path offers.
+    pub(super) async fn sql(&self, sql: &str) {
+        fixture::execute(&self.state.store, sql).await;
+    }
+
+    /// The same caller at another address.
+    pub(super) fn calling_from(&self, address: [u8; 4]) -> Self {
+        Self { address: ClientAddress(address.into()), ..self.clone() }
+    }
+
+    /// With these limits of rates, and nothing used of them.
+    pub(super) fn with_limits(&self, limits: &crate::config::Limits) -> Self {
+        let rates = Rates::new(limits, self.clock.clone(), Arc::new(Telemetry::new([])));
+        let state = ApiState { rates: Arc::new(rates), ..self.state.clone() };
+        Self { router: router(state.clone()), state, ..self.clone() }
+    }
+
+    pub(super) fn allow_localhost_origins(&mut self) {
+        self.state.allow_localhost_origins = true;
+        self.router = router(self.state.clone());
     }
 
     pub(super) fn folder(&self) -> &std::path::Path {
@@ -148,6 +198,7 @@ impl Api {
     pub(super) async fn send_body(&self, method: &str, path: &str, content_type: Option<&str>, body: Body) -> Answer {
         let mut request = Request::builder().method(method).uri(format!("/api/v1{path}"));
         request = request.header(header::AUTHORIZATION, format!("Bearer {}", self.key));
+        request = request.extension(self.address);
         if let Some(content_type) = content_type {
             request = request.header(header::CONTENT_TYPE, content_type);
         }
@@ -165,9 +216,15 @@ impl Api {
     }
 
     pub(super) async fn approved_project(&self, operator: &Self) -> ApprovedProject {
-        let project = self.post("/projects", new_project()).await.expect(201);
+        self.approved(operator, new_project()).await
+    }
+
+    /// Makes this project, which the operator approves.
+    pub(super) async fn approved(&self, operator: &Self, project: Value) -> ApprovedProject {
+        let project = self.post("/projects", project).await.expect(201);
         let id = project["id"].as_str().unwrap().to_owned();
-        operator.put(&format!("/projects/{id}/approval"), json!({"approved": true})).await.expect(204);
+        let approval = json!({"approved": true, "document": "开班批复1号"});
+        operator.put(&format!("/projects/{id}/approval"), approval).await.expect(204);
         ApprovedProject { id, first_lesson: project["lessons"][0]["id"].as_str().unwrap().to_owned() }
     }
 
@@ -231,6 +288,16 @@ pub(super) fn new_project() -> Value {
         "total_hours": 100,
         "delivery": "blended",
         "policy": null,
+        "region": "411300",
+        "occupation": "电工",
+        "level": 4,
+        "certificate": "skill_level",
+        "subsidised": true,
+        "online_hours": 40,
+        "practice_hours": 60,
+        "class_hour_ms": 2_400_000,
+        "teachers": 4,
+        "benches": 4,
         "lessons": [
             {
                 "title": "第一课", "duration_ms": 600_000, "kind": "theory",
@@ -268,7 +335,7 @@ impl SessionDoor for Doors {
                 return Err(OpenRefusal::Busy { retry_after_ms: 2_500 });
             }
             let session = self.next_session();
-            let OpenSession { platform, learner, project, lesson } = request;
+            let OpenSession { platform, learner, project, lesson, makeup: _ } = request;
             let insert = format!(
                 "INSERT INTO session (id, platform, learner, project, lesson, seed, opened_at)
                  VALUES ('{session}', '{platform}', '{learner}', '{project}', '{lesson}', x'00', 1);"
@@ -320,8 +387,8 @@ impl PhotoVault for Doors {
         async move { Ok(format!("photo-{kept}")) }.boxed()
     }
 
-    fn remove(&self, _evidence: String) -> BoxFuture<'_, ()> {
+    fn remove(&self, _evidence: String) -> BoxFuture<'_, Result<(), VaultError>> {
         self.photos.fetch_sub(1, Ordering::SeqCst);
-        async {}.boxed()
+        async { Ok(()) }.boxed()
     }
 }

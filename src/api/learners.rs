@@ -1,7 +1,7 @@
 //! Learners: a platform names a person by ID number and gets the random identifier that everything else goes by.
 //!
-//! The number lives as long as the request: it becomes an identity (a peppered HMAC) and is forgotten. Photos are in
-//! `face_photos.rs`.
+//! In the clear the number lives as long as the request: it becomes an identity (a peppered HMAC), and is kept sealed
+//! with the learner's own key. Who is shown a person is in `persons.rs`, photos are in `face_photos.rs`.
 
 use axum::Json;
 use axum::extract::State;
@@ -11,24 +11,35 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::caller::OwnPlatform;
+use super::caller::{Operator, OwnPlatform};
 use super::extract::{JsonBody, PathOf};
+use super::persons;
 use super::problem::{Problem, Refusals};
 use super::validate::{Findings, NAME_CHARS};
-use super::{Answer, ApiState};
-use crate::auth::id_number::{IdNumber, date_in_china};
+use super::{Answer, ApiState, forgetting};
+use crate::auth::id_number::IdNumber;
 use crate::auth::keys::DataKey;
+use crate::auth::person::Person;
+use crate::policy::date_in_china;
+use crate::store::forgetting::ForgetError;
 use crate::store::learners::{LearnerRecord, NamedLearner};
+use crate::store::persons::SealedPerson;
+
+/// Times that a naming begins again because somebody else named the same person at the same moment.
+const ATTEMPTS: usize = 4;
 
 pub(super) fn routes() -> OpenApiRouter<ApiState> {
-    OpenApiRouter::new().routes(routes!(name_learner)).routes(routes!(read_learner))
+    OpenApiRouter::new().routes(routes!(name_learner)).routes(routes!(read_learner, forget_learner))
 }
 
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct NamedPerson {
-    /// the citizen identification number (GB 11643): it is not kept
+    /// the citizen identification number (GB 11643): it is kept sealed, and shown to supervisors alone
     id_number: String,
+    /// the person's name, at most 200 characters: kept and shown likewise. Who has been given a name cannot be given
+    /// another by a platform
+    name: Option<String>,
     /// the platform's own reference to the person, at most 200 characters; replaces an earlier one
     external_reference: Option<String>,
 }
@@ -41,23 +52,34 @@ struct NamedPerson {
 async fn name_learner(
     State(state): State<ApiState>,
     OwnPlatform(platform): OwnPlatform,
-    JsonBody(person): JsonBody<NamedPerson>,
+    JsonBody(given): JsonBody<NamedPerson>,
 ) -> Result<(StatusCode, Json<LearnerRecord>), Problem> {
-    let now_ms = state.clock.now_ms();
-    let number = IdNumber::parse(&person.id_number, date_in_china(now_ms));
+    let number = IdNumber::parse(&given.id_number, date_in_china(state.clock.now_ms()));
     let mut findings = Findings::default();
     if let Err(error) = &number {
         findings.add("id_number", error.to_string());
     }
-    if let Some(reference) = &person.external_reference {
-        findings.text("external_reference", reference, NAME_CHARS);
+    for (field, text) in [("name", &given.name), ("external_reference", &given.external_reference)] {
+        if let Some(text) = text {
+            findings.text(field, text, NAME_CHARS);
+        }
     }
     findings.finish()?;
     let number = number.map_err(|error| Problem::field("id_number", error.to_string()))?;
-    let named = named_learner(&state, platform, &number, person.external_reference, now_ms);
-    let (learner, is_new) = state.store.name_learner(named).await?;
-    let status = if is_new { StatusCode::CREATED } else { StatusCode::OK };
-    Ok((status, Json(learner)))
+    let person = Person { name: given.name, id_number: number.expose().to_owned() };
+    for _ in 0..ATTEMPTS {
+        let known = state.store.person_of_identity(state.keys.identity(number.expose())).await?;
+        if !complete(&state, known.as_ref(), &person).await? {
+            continue;
+        }
+        let known = known.map(|known| known.learner);
+        let named = named_learner(&state, platform.clone(), &person, given.external_reference.clone(), known);
+        if let Some((learner, is_new)) = state.store.name_learner(named).await? {
+            let status = if is_new { StatusCode::CREATED } else { StatusCode::OK };
+            return Ok((status, Json(learner)));
+        }
+    }
+    Err(Problem::too_busy("this person is being named by others at the same time"))
 }
 
 /// A learner whom this platform has named
@@ -71,18 +93,76 @@ async fn read_learner(
     state.store.learner(&platform, &id).await?.map(Json).ok_or_else(|| Problem::no_such("learner"))
 }
 
+/// Forgets a learner for good
+///
+/// The data key is destroyed, and with it every photo and face template; the link from the ID number, names and
+/// references go too. Logs, verdicts and their digests stay, under an identifier that leads to nobody. 204 once it is
+/// done and on disk; 409 while the learner has a session open (close it first); 503 when the key is destroyed, but an
+/// older state of the database is being read (by a backup), so that its traces must be removed later: ask again.
+#[utoipa::path(delete, path = "/learners/{id}", tag = "learners", params(("id" = String, Path, description = "the learner")),
+    responses((status = 204), Refusals))]
+async fn forget_learner(
+    State(state): State<ApiState>,
+    _: Operator,
+    PathOf(id): PathOf<String>,
+) -> Result<StatusCode, Problem> {
+    let now_ms = state.clock.now_ms();
+    let remains = state.store.forget_learner(&id, now_ms).await?;
+    forgetting::remove_remains(&state.store, state.photos.as_ref(), &id, remains, now_ms).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+impl From<ForgetError> for Problem {
+    fn from(error: ForgetError) -> Self {
+        let words = error.to_string();
+        match error {
+            ForgetError::Unknown => Self::no_such("learner"),
+            ForgetError::OpenSessions(_) => Self::conflict(format!("{words}: close them first")),
+            ForgetError::BeingRead => Self::busy(words).retry_after_ms(60_000),
+            ForgetError::Store(error) => error.into(),
+            ForgetError::Tombstone(_) => Self::failed("keeping a tombstone", &words),
+        }
+    }
+}
+
+/// Adds to a known person what the records lack. False: they have changed meanwhile.
+async fn complete(state: &ApiState, known: Option<&SealedPerson>, given: &Person) -> Result<bool, Problem> {
+    let Some(known) = known else { return Ok(true) };
+    let kept = persons::open(state, known)?;
+    let kept_name = kept.as_ref().and_then(|person| person.name.as_ref());
+    if let (Some(kept), Some(name)) = (kept_name, &given.name)
+        && kept != name
+    {
+        let problem = "is not the name that was given first; a supervisor can correct it";
+        return Err(Problem::conflict("this person has another name").naming("name", problem));
+    }
+    // Nothing to add: a number is known already, and so is the name, or none was given.
+    if kept.is_some() && (kept_name.is_some() || given.name.is_none()) {
+        return Ok(true);
+    }
+    let sealed = persons::seal(state, known, given)?;
+    Ok(state.store.replace_person(known.clone(), sealed).await?)
+}
+
 fn named_learner(
     state: &ApiState,
     platform: String,
-    number: &IdNumber,
+    person: &Person,
     external_reference: Option<String>,
-    now_ms: i64,
+    known: Option<String>,
 ) -> NamedLearner {
     // Made in advance, because whether the person is known shows only within the write.
-    let new_id = state.new_id();
-    let new_data_key = state.keys.wrap(&state.entropy, &new_id, &DataKey::generate(&state.entropy));
-    let identity = state.keys.identity(number.expose());
-    NamedLearner { platform, identity, external_reference, new_id, new_data_key, now_ms }
+    let (new_id, key) = (state.new_id(), DataKey::generate(&state.entropy));
+    NamedLearner {
+        platform,
+        identity: state.keys.identity(&person.id_number),
+        external_reference,
+        new_data_key: state.keys.wrap(&state.entropy, &new_id, &key),
+        new_person: person.seal(&key, &state.entropy, &new_id),
+        new_id,
+        known,
+        now_ms: state.clock.now_ms(),
+    }
 }
 
 #[cfg(test)]
@@ -130,8 +210,10 @@ mod tests {
             assert!(!answer.text.contains("11010119"), "{}", answer.text);
             answer.expect_field(422, field);
         }
-        let body = json!({"id_number": id_number(1), "external_reference": ""});
-        api.post("/learners", body).await.expect_field(422, "external_reference");
+        for field in ["external_reference", "name"] {
+            let body = json!({"id_number": id_number(1), field: ""});
+            api.post("/learners", body).await.expect_field(422, field);
+        }
     }
 
     #[tokio::test]
@@ -145,10 +227,45 @@ mod tests {
     async fn the_number_is_nowhere_in_the_data_folder() {
         let operator = Api::start().await;
         let number = id_number(1);
-        operator.as_platform().post("/learners", json!({ "id_number": number })).await.expect(201);
+        let name = "欧阳小明";
+        let named = operator.as_platform().post("/learners", json!({ "id_number": number, "name": name })).await;
+        let path = format!("/learners/{}/person", named.expect(201)["id"].as_str().unwrap());
+        assert_eq!(operator.get(&path).await.expect(200)["name"], name);
         for entry in std::fs::read_dir(operator.folder()).unwrap() {
             let bytes = std::fs::read(entry.unwrap().path()).unwrap();
-            assert!(!bytes.windows(number.len()).any(|window| window == number.as_bytes()));
+            for secret in [number.as_bytes(), name.as_bytes()] {
+                assert!(!bytes.windows(secret.len()).any(|window| window == secret));
+            }
         }
+    }
+
+    #[tokio::test]
+    async fn the_operator_forgets_a_learner_and_the_person_is_a_stranger_afterwards() {
+        let api = Api::start().await;
+        let platform = api.as_platform();
+        let learner = platform.learner(1).await;
+        let path = format!("/learners/{learner}");
+        platform.photo(&format!("{path}/photo"), b"face of A").await.expect(201);
+        platform.delete(&path).await.expect_problem(403, "forbidden");
+        api.delete("/learners/nobody").await.expect_problem(404, "not-found");
+        assert_eq!(api.kept_photos(), 1);
+        api.delete(&path).await.expect(204);
+        api.delete(&path).await.expect(204);
+        assert_eq!(api.kept_photos(), 0);
+        platform.get(&path).await.expect_problem(404, "not-found");
+        platform.photo(&format!("{path}/photo"), b"face of A").await.expect_problem(404, "not-found");
+        assert_ne!(platform.learner(1).await, learner, "the same person is somebody new");
+    }
+
+    #[tokio::test]
+    async fn a_learner_who_learns_is_not_forgotten() {
+        let api = Api::start().await;
+        let platform = api.as_platform();
+        let session = platform.open_session(&api).await;
+        let learner = platform.get(&format!("/sessions/{session}")).await.expect(200)["learner"].clone();
+        let path = format!("/learners/{}", learner.as_str().unwrap());
+        let refused = api.delete(&path).await.expect_problem(409, "conflict");
+        assert!(refused["detail"].as_str().unwrap().contains(&session), "{refused}");
+        platform.get(&path).await.expect(200);
     }
 }

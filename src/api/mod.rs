@@ -1,4 +1,4 @@
-//! REST for platforms and the operator, under `/api/v1`: JSON, problems as problem+json, OpenAPI out of the code.
+//! REST for platforms and the office, under `/api/v1`: JSON, problems as problem+json, OpenAPI out of the code.
 //!
 //! Handlers are thin: who may, what is wrong with the request, one call of the store or through a door. The rules of
 //! training are not here, and live sessions are behind [`doors::SessionDoor`].
@@ -21,15 +21,23 @@ pub mod doors;
 mod enrolments;
 pub mod extract;
 mod face_photos;
+mod findings;
 #[cfg(test)]
 mod fixture;
+pub mod forgetting;
 mod keys;
 mod learners;
+pub mod ledger;
 pub mod listing;
+mod makeups;
 mod own_platform;
+mod persons;
 mod platforms;
 pub mod problem;
 mod projects;
+mod reports;
+#[cfg(test)]
+mod roles;
 mod sessions;
 pub mod validate;
 
@@ -39,7 +47,13 @@ use problem::Problem;
 use crate::auth::keys::Keys;
 use crate::auth::token;
 use crate::clock::{Clock, Entropy};
+use crate::gateway::address::ClientAddress;
+use crate::gateway::rates::Rates;
+use crate::policy::{Policies, Policy};
 use crate::store::Store;
+
+/// Where the API lies.
+const PREFIX: &str = "/api/v1";
 
 /// Says what is wrong with the address of a webhook, if it is plain from the address alone.
 pub type WebhookGuard = Arc<dyn Fn(&reqwest::Url) -> Result<(), String> + Send + Sync>;
@@ -65,12 +79,20 @@ pub struct ApiState {
     pub public_url: String,
     /// identifiers of the policy packs that a project may choose; the first is the default
     pub policies: Arc<[String]>,
+    /// the packs themselves: by their enrolment rules plans are approved and learners enrolled
+    pub packs: Arc<Policies>,
     /// whether a webhook may go over plain HTTP
     pub allow_http_webhooks: bool,
     /// a further check of webhook addresses
     pub webhook_guard: WebhookGuard,
+    /// sheets that may still be begun, of [`ledger::SHEETS_LIMIT`]
+    pub sheets: Arc<Semaphore>,
     /// how much is taken on
     pub limits: Limits,
+    /// how fast whoever may ask
+    pub rates: Arc<Rates>,
+    /// whether platforms may name origins on this machine, without TLS
+    pub allow_localhost_origins: bool,
 }
 
 /// How much the API takes on before it refuses.
@@ -109,6 +131,18 @@ impl ApiState {
         self.entropy.id(self.clock.now_ms()).to_string()
     }
 
+    /// The version of a policy pack that is in force today.
+    fn pack_in_force(&self, id: &str) -> Result<Arc<Policy>, Problem> {
+        let found = self.packs.in_force(id, self.clock.now_ms());
+        found.cloned().map_err(|error| Problem::policy_not_in_force(error.to_string()))
+    }
+
+    /// How long a ban lasts, years: a platform has no policy pack of its own, so the installation's first one says.
+    fn ban_years(&self) -> i64 {
+        let first = self.policies.first().and_then(|id| self.packs.in_force(id, self.clock.now_ms()).ok());
+        first.map_or_else(|| Policy::default().enrolment.ban_years, |policy| policy.enrolment.ban_years)
+    }
+
     /// The address at which learners' pages stream.
     fn stream_url(&self) -> String {
         let base = self.public_url.trim_end_matches('/');
@@ -121,8 +155,8 @@ impl ApiState {
 #[openapi(
     info(
         title = "invigil",
-        description = "Platforms enrol learners, open sessions and read verdicts; the operator approves. Times are \
-                       milliseconds since the Unix epoch. Refusals are problem+json (RFC 9457) and name the field.",
+        description = "Platforms enrol learners, open sessions and read verdicts; the office approves: the operator, \
+                       supervisors, and auditors, who only read. Times are milliseconds since the Unix epoch. Refusals are problem+json (RFC 9457) and name the field.",
     ),
     servers((url = "/api/v1")),
     components(schemas(problem::Problem)),
@@ -137,7 +171,7 @@ impl Modify for ApiKeyScheme {
     fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
         let scheme = HttpBuilder::new()
             .scheme(HttpAuthScheme::Bearer)
-            .description(Some("`ivk_…`: the operator's key, or one of a platform's"))
+            .description(Some("`ivk_…`: the operator's key, or one of a supervisor, an auditor or a platform"))
             .build();
         document.components.get_or_insert_default().add_security_scheme("api_key", SecurityScheme::Http(scheme));
     }
@@ -149,10 +183,15 @@ fn documented_routes() -> OpenApiRouter<ApiState> {
         .merge(keys::routes())
         .merge(own_platform::routes())
         .merge(learners::routes())
+        .merge(persons::routes())
         .merge(face_photos::routes())
         .merge(projects::routes())
         .merge(enrolments::routes())
+        .merge(makeups::routes())
         .merge(sessions::routes())
+        .merge(ledger::routes())
+        .merge(reports::routes())
+        .merge(findings::routes())
 }
 
 /// The OpenAPI document, as it is committed and served.
@@ -163,10 +202,24 @@ pub fn openapi_json() -> String {
     json
 }
 
+/// Methods and paths of the whole API, as requests are counted.
+pub fn operations() -> Vec<(String, String)> {
+    let document = documented_routes().split_for_parts().1;
+    let document = serde_json::to_value(document).expect("the document is plain data");
+    let paths = document["paths"].as_object().into_iter().flatten();
+    let of_path = |(path, methods): (&String, &serde_json::Value)| {
+        let path = format!("{PREFIX}{path}");
+        let methods: Vec<String> =
+            methods.as_object().into_iter().flatten().map(|(method, _)| method.clone()).collect();
+        methods.into_iter().map(move |method| (method.to_uppercase(), path.clone())).collect::<Vec<_>>()
+    };
+    paths.flat_map(of_path).collect()
+}
+
 /// The API, nested under `/api/v1`.
 pub fn router(state: ApiState) -> Router {
     let document: Arc<str> = openapi_json().into();
-    let admission = Arc::new(Semaphore::new(state.limits.requests));
+    let admission = Admission { room: Arc::new(Semaphore::new(state.limits.requests)), rates: state.rates.clone() };
     let api = documented_routes()
         .split_for_parts()
         .0
@@ -176,12 +229,22 @@ pub fn router(state: ApiState) -> Router {
         .layer(middleware::from_fn_with_state(admission, admit))
         .layer(middleware::map_response(mark_private))
         .with_state(state);
-    Router::new().nest("/api/v1", api)
+    Router::new().nest(PREFIX, api)
+}
+
+/// What a request must find before it is looked at.
+#[derive(Clone)]
+struct Admission {
+    room: Arc<Semaphore>,
+    rates: Arc<Rates>,
 }
 
 /// Refuses at once what would only wait: who waits here holds memory.
-async fn admit(State(admission): State<Arc<Semaphore>>, request: Request, next: Next) -> Response {
-    match admission.try_acquire() {
+async fn admit(State(admission): State<Admission>, request: Request, next: Next) -> Response {
+    if let Err(too_many) = admission.rates.request_from(request.extensions().get::<ClientAddress>().copied()) {
+        return Problem::from(too_many).into_response();
+    }
+    match admission.room.try_acquire() {
         Ok(_permit) => next.run(request).await,
         Err(_) => Problem::too_busy("too many requests are being worked on").into_response(),
     }

@@ -9,6 +9,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::gateway::rates::TooMany;
 use crate::store::StoreError;
 
 /// When to try again after a queue was full, ms: the writer empties its queue in far less.
@@ -21,6 +22,17 @@ pub struct FieldProblem {
     pub field: String,
     /// what is wrong with it
     pub problem: String,
+}
+
+/// A rule that forbids something.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct BrokenRule {
+    /// the rule, as docs/rules.md names it
+    pub rule: &'static str,
+    /// the clause that the rule follows from
+    pub clause: String,
+    /// what it is about this time
+    pub detail: String,
 }
 
 /// Why a request was refused. Nothing was changed, unless the detail says so.
@@ -42,12 +54,23 @@ pub struct Problem {
     /// when to try again, ms from now
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retry_after_ms: Option<u32>,
+    /// the rules that forbid it
+    #[serde(flatten)]
+    pub broken: Box<BrokenRules>,
+}
+
+/// The rules that forbid a request, if it is rules.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
+pub struct BrokenRules {
     /// the rule that forbids it, as docs/rules.md names it
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rule: Option<&'static str>,
     /// the clause that the rule follows from
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub clause: Option<&'static str>,
+    pub clause: Option<String>,
+    /// all of them, where several are checked together; the first is `rule`
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub refusals: Vec<BrokenRule>,
 }
 
 macro_rules! kinds {
@@ -80,12 +103,20 @@ kinds! {
     conflict: CONFLICT, "conflict", "That conflicts with what is there";
     /// 409: a rule about enrolments forbids it.
     enrolment_refused: CONFLICT, "enrolment-refused", "A rule forbids this enrolment";
+    /// 409: the plan of a project says too little to be judged.
+    plan_incomplete: CONFLICT, "plan-incomplete", "The project's application is incomplete";
+    /// 409: rules about plans forbid it.
+    plan_refused: CONFLICT, "plan-refused", "Rules forbid this plan";
+    /// 409: the project's learners were assessed, and it is over.
+    assessed: CONFLICT, "assessed", "The project's learners were assessed";
     /// 409: the learner has no part in the project.
     not_enrolled: CONFLICT, "not-enrolled", "The learner is not enrolled";
     /// 409: the learner has no enrolment photo.
     photo_missing: CONFLICT, "photo-missing", "The learner has no enrolment photo";
     /// 409: the new photo shows somebody else.
     face_mismatch: CONFLICT, "face-mismatch", "The face does not match";
+    /// 409: the document that the project goes by is not in force.
+    policy_not_in_force: CONFLICT, "policy-not-in-force", "The policy pack is not in force";
     /// 409: nothing more can be credited.
     quota_spent: CONFLICT, "quota-spent", "The online hours are used up";
     /// 409: the learner has as many sessions open as one may.
@@ -100,6 +131,8 @@ kinds! {
     invalid: UNPROCESSABLE_ENTITY, "invalid", "A field is wrong";
     /// 422: no face can be known by this photo.
     photo_unsuitable: UNPROCESSABLE_ENTITY, "photo-unsuitable", "The photo cannot be used";
+    /// 429: more than this key, address or learner may.
+    too_many_requests: TOO_MANY_REQUESTS, "too-many-requests", "Too many requests";
     /// 500: our fault.
     internal: INTERNAL_SERVER_ERROR, "internal", "The server failed";
     /// 503: too much to do.
@@ -109,7 +142,7 @@ kinds! {
 impl Problem {
     fn new(status: StatusCode, kind: &'static str, title: &'static str, detail: String) -> Self {
         let (status, detail) = (status.as_u16(), detail.into());
-        Self { kind, title, status, detail, errors: Vec::new(), retry_after_ms: None, rule: None, clause: None }
+        Self { kind, title, status, detail, errors: Vec::new(), retry_after_ms: None, broken: Box::default() }
     }
 
     /// 422 for a single field.
@@ -131,8 +164,17 @@ impl Problem {
     }
 
     /// Names the rule that forbids it, and its clause.
-    pub fn breaking(mut self, rule: &'static str, clause: &'static str) -> Self {
-        (self.rule, self.clause) = (Some(rule), Some(clause));
+    pub fn breaking(mut self, rule: &'static str, clause: impl Into<String>) -> Self {
+        (self.broken.rule, self.broken.clause) = (Some(rule), Some(clause.into()));
+        self
+    }
+
+    /// Names all rules that forbid it.
+    pub fn breaking_all(mut self, refusals: Vec<BrokenRule>) -> Self {
+        if let Some(first) = refusals.first() {
+            self = self.breaking(first.rule, first.clause.as_str());
+        }
+        self.broken.refusals = refusals;
         self
     }
 
@@ -153,11 +195,22 @@ impl Problem {
     }
 }
 
+impl From<TooMany> for Problem {
+    fn from(too_many: TooMany) -> Self {
+        Self::too_many_requests("wait before the next").retry_after_ms(too_many.retry_after_ms)
+    }
+}
+
 impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::Busy => Self::too_busy("too many writes are waiting"),
             StoreError::Stopped => Self::too_busy("the server is stopping"),
+            // The writer says once what the disk says; every request that meets it would only repeat that.
+            passing if passing.is_passing() => {
+                tracing::debug!(error = %passing, "a request met a disk that refuses");
+                Self::too_busy("the server cannot write to its disk now: nothing of this request was kept")
+            }
             other => Self::failed("using the store", &other),
         }
     }

@@ -12,7 +12,7 @@ use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::caller::{Caller, OwnPlatform};
+use super::caller::{Caller, OwnPlatform, Participant};
 use super::doors::{CloseReason, CloseRefusal, OpenRefusal, OpenSession};
 use super::extract::{JsonBody, PathOf, QueryOf};
 use super::listing::{Listing, page_request};
@@ -23,6 +23,8 @@ use crate::store::session_records::{SessionFilter, SessionRecord};
 
 /// The WebSocket subprotocol that the stream speaks.
 const SUBPROTOCOL: &str = "invigil.v1";
+const NOT_THE_MAKEUP: &str = "is no make-up of this lesson by this learner";
+const PACK_NOT_IN_FORCE: &str = "is of a project whose policy pack is not in force";
 
 pub(super) fn routes() -> OpenApiRouter<ApiState> {
     OpenApiRouter::new()
@@ -43,6 +45,8 @@ struct NewSession {
     lesson: String,
     /// the learner, who is enrolled in the project and has an enrolment photo
     learner: String,
+    /// the make-up (补课) under which it is held: one of this learner, project and lesson
+    makeup: Option<String>,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -157,14 +161,14 @@ async fn issue_token(
     OwnPlatform(platform): OwnPlatform,
     PathOf(id): PathOf<String>,
 ) -> Result<(StatusCode, Json<StreamAccess>), Problem> {
-    let session = find(&state, &Caller::Platform(platform), &id).await?;
+    let session = find(&state, &id, |of| of == platform).await?;
     if session.closed_at.is_some() {
         return Err(Problem::session_closed("open another one"));
     }
     Ok((StatusCode::CREATED, Json(access(&state, &session.id).await?)))
 }
 
-/// The platform's sessions; for the operator, all
+/// The platform's sessions; for the office, all
 #[utoipa::path(get, path = "/sessions", tag = "sessions", params(SessionQuery),
     responses((status = 200, body = Listing<Session>), Refusals))]
 async fn list_sessions(
@@ -181,19 +185,19 @@ async fn list_sessions(
 #[utoipa::path(get, path = "/sessions/{id}", tag = "sessions", params(("id" = String, Path, description = "the session")),
     responses((status = 200, body = Session), Refusals))]
 async fn read_session(State(state): State<ApiState>, caller: Caller, PathOf(id): PathOf<String>) -> Answer<Session> {
-    Ok(Json(find(&state, &caller, &id).await?.into()))
+    Ok(Json(find(&state, &id, |of| caller.sees(of)).await?.into()))
 }
 
-/// Closes a session; its verdict is on record when this answers
+/// Closes a session; its verdict is on record when this answers (not auditors)
 #[utoipa::path(post, path = "/sessions/{id}/close", tag = "sessions",
     params(("id" = String, Path, description = "the session")), request_body = Closing, responses((status = 200, body = Session), Refusals))]
 async fn close_session(
     State(state): State<ApiState>,
-    caller: Caller,
+    Participant(caller): Participant,
     PathOf(id): PathOf<String>,
     JsonBody(closing): JsonBody<Closing>,
 ) -> Answer<Session> {
-    let session = find(&state, &caller, &id).await?;
+    let session = find(&state, &id, |of| caller.sees(of)).await?;
     if session.closed_at.is_some() {
         return Err(CloseRefusal::AlreadyClosed.into());
     }
@@ -202,7 +206,7 @@ async fn close_session(
         RequestedReason::Revoked => CloseReason::Revoked,
     };
     state.sessions.close(session.id, reason).await?;
-    Ok(Json(find(&state, &caller, &id).await?.into()))
+    Ok(Json(find(&state, &id, |of| caller.sees(of)).await?.into()))
 }
 
 /// The verdict of a closed session, byte for byte as it was stored
@@ -214,7 +218,7 @@ async fn read_verdict(
     caller: Caller,
     PathOf(id): PathOf<String>,
 ) -> Result<Response, Problem> {
-    let session = find(&state, &caller, &id).await?;
+    let session = find(&state, &id, |of| caller.sees(of)).await?;
     let body = state.store.verdict_body(&session.id).await?;
     let body = body.ok_or_else(|| Problem::session_open("the verdict comes when the session is closed"))?;
     Ok(([(header::CONTENT_TYPE, "application/json")], body).into_response())
@@ -229,15 +233,15 @@ async fn read_log(
     caller: Caller,
     PathOf(id): PathOf<String>,
 ) -> Result<Response, Problem> {
-    let session = find(&state, &caller, &id).await?;
+    let session = find(&state, &id, |of| caller.sees(of)).await?;
     let name = format!("attachment; filename=\"{}.jsonl\"", session.id);
     let lines = state.sessions.log(session.id).await?;
     let headers = [(header::CONTENT_TYPE, "application/jsonl".to_owned()), (header::CONTENT_DISPOSITION, name)];
     Ok((headers, lines).into_response())
 }
 
-async fn find(state: &ApiState, caller: &Caller, id: &str) -> Result<SessionRecord, Problem> {
-    let found = state.store.session_record(id).await?.filter(|session| caller.sees(&session.platform));
+async fn find(state: &ApiState, id: &str, sees: impl Fn(&str) -> bool) -> Result<SessionRecord, Problem> {
+    let found = state.store.session_record(id).await?.filter(|session| sees(&session.platform));
     found.ok_or_else(|| Problem::no_such("session"))
 }
 
@@ -256,7 +260,21 @@ async fn check_opening(state: &ApiState, platform: String, new: NewSession) -> R
     if learner.photo_version == 0 {
         return Err(OpenRefusal::NoPhoto.into());
     }
-    Ok(OpenSession { platform, learner: learner.id, project, lesson: new.lesson })
+    if let Some(makeup) = &new.makeup {
+        check_makeup(state, makeup, (&learner.id, &project, &new.lesson)).await?;
+    }
+    state.rates.opening_for(&learner.id)?;
+    Ok(OpenSession { platform, learner: learner.id, project, lesson: new.lesson, makeup: new.makeup })
+}
+
+/// A make-up is for one learner and lesson, and comes before the final assessment.
+async fn check_makeup(state: &ApiState, makeup: &str, of: (&str, &str, &str)) -> Result<(), Problem> {
+    let place = state.store.makeup_place(makeup).await?;
+    let place = place.filter(|place| (place.learner.as_str(), place.project.as_str(), place.lesson.as_str()) == of);
+    match place.ok_or_else(|| Problem::field("makeup", NOT_THE_MAKEUP))?.assessed_on {
+        None => Ok(()),
+        Some(day) => Err(Problem::assessed(format!("a make-up comes before the assessment, which was on {day}"))),
+    }
 }
 
 async fn access(state: &ApiState, session: &str) -> Result<StreamAccess, Problem> {
@@ -292,7 +310,9 @@ impl From<OpenRefusal> for Problem {
         match refusal {
             OpenRefusal::NotEnrolled => Self::not_enrolled(detail).naming("learner", "is not enrolled in this project"),
             OpenRefusal::NoPhoto => Self::photo_missing(detail).naming("learner", "has no enrolment photo"),
-            OpenRefusal::QuotaSpent => Self::quota_spent(detail),
+            OpenRefusal::PolicyNotInForce(_) => Self::policy_not_in_force(detail).naming("lesson", PACK_NOT_IN_FORCE),
+            OpenRefusal::NotTheMakeup => Self::field("makeup", NOT_THE_MAKEUP),
+            OpenRefusal::QuotaSpent { clause } => Self::quota_spent(detail).breaking("online_quota", clause),
             OpenRefusal::TooManyOpen { .. } => Self::too_many_sessions(&detail).naming("learner", detail),
             OpenRefusal::Busy { retry_after_ms } => Self::busy(detail).retry_after_ms(retry_after_ms),
             OpenRefusal::Store(error) => error.into(),

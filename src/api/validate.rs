@@ -4,10 +4,14 @@
 
 use std::ops::RangeInclusive;
 
+use jiff::civil::Date;
+
 use super::problem::{FieldProblem, Problem};
 
 /// Longest name, title or label, in characters.
 pub const NAME_CHARS: usize = 200;
+/// Longest reason, in characters.
+pub const REASON_CHARS: usize = 1_000;
 /// Wrong fields that one answer names; who has more gets the rest the next time.
 const FINDINGS_LIMIT: usize = 20;
 
@@ -48,6 +52,18 @@ impl Findings {
         }
     }
 
+    /// A day, YYYY-MM-DD, that is not later than `latest`; `None`, and noted, when it is not one.
+    pub fn day(&mut self, field: &str, value: &str, latest: Date) -> Option<Date> {
+        // Other ways to write a day are taken nowhere: it is kept, compared and shown as text.
+        let day = value.parse::<Date>().ok().filter(|day| day.to_string() == value);
+        match day {
+            None => self.add(field, "must be a day such as 2026-03-01"),
+            Some(day) if day > latest => self.add(field, "must not be in the future"),
+            Some(day) => return Some(day),
+        }
+        None
+    }
+
     /// A problem if anything was found.
     ///
     /// # Errors
@@ -76,6 +92,14 @@ mod tests {
         findings.count("e", 3, 1..=2);
         let fields: Vec<_> = findings.finish().unwrap_err().errors.into_iter().map(|error| error.field).collect();
         assert_eq!(fields, ["a", "b", "c", "d", "e"]);
+
+        let mut days = Findings::default();
+        let latest = jiff::civil::date(2026, 3, 1);
+        for wrong in ["", "1.3.2026", "20260301", "2026-02-29", "2026-3-1", "2026-03-01T10:00", "2026-03-02"] {
+            assert_eq!(days.day(wrong, wrong, latest), None);
+        }
+        assert_eq!(days.day("fine", "2026-03-01", latest), Some(latest));
+        assert_eq!(days.0.len(), 7);
 
         let mut many = Findings::default();
         (0..100).for_each(|i| many.add(format!("f{i}"), "is wrong"));

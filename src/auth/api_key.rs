@@ -32,6 +32,9 @@ pub enum OperatorKeyError {
     /// The file holds something else.
     #[error("{0}: not an API key; remove the file to have a new one made")]
     NotAKey(PathBuf),
+    /// What was given is something else.
+    #[error("keys.operator: not an API key: ivk_ and 43 characters")]
+    GivenIsNoKey,
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -48,9 +51,26 @@ pub async fn ensure_operator_key(
     clock: &Clock,
     entropy: &Entropy,
 ) -> Result<ApiKey, OperatorKeyError> {
+    ensure_operator_key_or(None, folder, store, clock, entropy).await
+}
+
+/// As [`ensure_operator_key`], unless the key is `given`: then that is the only one, and no file is made or read.
+///
+/// # Errors
+/// As for [`ensure_operator_key`], and when what was given is no API key.
+pub async fn ensure_operator_key_or(
+    given: Option<&str>,
+    folder: &Path,
+    store: &Store,
+    clock: &Clock,
+    entropy: &Entropy,
+) -> Result<ApiKey, OperatorKeyError> {
     let path = folder.join(OPERATOR_FILE);
     // The file comes first: a crash between the two is mended by the next start, which reads it.
-    let key = read_or_create(&path, entropy)?;
+    let key = match given {
+        Some(given) => ApiKey::parse(given).ok_or(OperatorKeyError::GivenIsNoKey)?,
+        None => read_or_create(&path, entropy)?,
+    };
     let now_ms = clock.now_ms();
     store.set_operator_key(key.hash(), entropy.id(now_ms).to_string(), now_ms).await?;
     Ok(key)
@@ -72,7 +92,7 @@ fn read_or_create(path: &Path, entropy: &Entropy) -> Result<ApiKey, OperatorKeyE
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::api_keys::KeyHolder;
+    use crate::store::api_keys::Role;
     use crate::store::fixture;
 
     #[tokio::test]
@@ -83,7 +103,7 @@ mod tests {
         let first = ensure_operator_key(folder.path(), &store, &clock, &Entropy::seeded(1)).await.unwrap();
         let second = ensure_operator_key(folder.path(), &store, &clock, &Entropy::seeded(2)).await.unwrap();
         assert_eq!(first, second);
-        assert_eq!(store.key_holder(first.hash()).await.unwrap(), Some(KeyHolder::Operator));
+        assert_eq!(store.key_holder(first.hash()).await.unwrap().unwrap().role, Role::Operator);
         let mode = std::fs::metadata(folder.path().join(OPERATOR_FILE)).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
     }
@@ -97,7 +117,7 @@ mod tests {
         std::fs::remove_file(folder.path().join(OPERATOR_FILE)).unwrap();
         let new = ensure_operator_key(folder.path(), &store, &clock, &entropy).await.unwrap();
         assert_eq!(store.key_holder(old.hash()).await.unwrap(), None);
-        assert_eq!(store.key_holder(new.hash()).await.unwrap(), Some(KeyHolder::Operator));
+        assert_eq!(store.key_holder(new.hash()).await.unwrap().unwrap().role, Role::Operator);
     }
 
     #[tokio::test]

@@ -1,7 +1,7 @@
 //! The citizen identification number of GB 11643: checked before a person is looked up by it.
 //!
-//! A number lives in memory for one request: it is neither stored nor logged, and no error repeats any of it. That
-//! a number is well-formed does not say that the person exists.
+//! A number in the clear lives in memory for one request: it is stored sealed only (`person.rs`) and never logged, and
+//! no error repeats any of it. That a number is well-formed does not say that the person exists.
 
 use std::fmt;
 
@@ -9,7 +9,7 @@ use jiff::civil::Date;
 
 /// First two digits of GB/T 2260, the provinces; 81–83 are those of the residence permits for people from Hong
 /// Kong, Macao and Taiwan.
-const PROVINCES: &[&str] = &[
+pub const PROVINCES: &[&str] = &[
     "11", "12", "13", "14", "15", "21", "22", "23", "31", "32", "33", "34", "35", "36", "37", "41", "42", "43", "44",
     "45", "46", "50", "51", "52", "53", "54", "61", "62", "63", "64", "65", "71", "81", "82", "83",
 ];
@@ -71,7 +71,7 @@ impl IdNumber {
         Ok(Self(number))
     }
 
-    /// The number: to make an identity of it, and for nothing else.
+    /// The number: to make an identity of it, and to seal it.
     pub fn expose(&self) -> &str {
         &self.0
     }
@@ -81,12 +81,6 @@ impl fmt::Debug for IdNumber {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str("IdNumber(…)")
     }
-}
-
-/// The date in China at `now_ms` (ms since the Unix epoch): where the numbers' birth dates are counted.
-pub fn date_in_china(now_ms: i64) -> Date {
-    let timestamp = jiff::Timestamp::from_millisecond(now_ms).unwrap_or(jiff::Timestamp::MAX);
-    jiff::tz::Offset::constant(8).to_datetime(timestamp).date()
 }
 
 fn check_region(region: &str) -> Result<(), IdNumberError> {
@@ -194,12 +188,5 @@ mod tests {
                 assert_eq!(parse(&changed).is_ok(), changed == good);
             }
         }
-    }
-
-    #[test]
-    fn today_is_the_date_in_china() {
-        // 2026-02-28 16:00 UTC is midnight there.
-        assert_eq!(date_in_china(1_772_294_400_000), date(2026, 3, 1));
-        assert_eq!(date_in_china(1_772_294_399_999), date(2026, 2, 28));
     }
 }

@@ -1,5 +1,8 @@
 //! The installation's own keys: made at the first start, kept in the data folder, readable by their owner alone.
 //!
+//! They can be given instead, by whoever keeps secrets elsewhere. `keys.check` then tells the right ones from others: it
+//! holds a digest under each key, of the first start.
+//!
 //! `master.key` seals what the database must not show (data keys of learners, webhook secrets, templates);
 //! `identity.pepper` turns an ID number into an identity that cannot be guessed back without it.
 
@@ -11,6 +14,7 @@ use ring::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use ring::hmac;
 
 use crate::clock::Entropy;
+use crate::config::KeySettings;
 
 /// Why a key could not be had or used.
 #[derive(Debug, thiserror::Error)]
@@ -26,6 +30,12 @@ pub enum KeyError {
     /// The file holds something that is not a key.
     #[error("{0}: not a key of 32 bytes")]
     Length(PathBuf),
+    /// A key that was given cannot be read.
+    #[error("{0}")]
+    Given(String),
+    /// The data was written under another key.
+    #[error("{0} is not the one under which the data in this folder was written")]
+    Other(&'static str),
     /// Sealed bytes were changed, or sealed for something else, or under another key.
     #[error("cannot be opened with this key")]
     Sealed,
@@ -92,8 +102,37 @@ impl Keys {
     /// # Errors
     /// When a file cannot be read or made, or holds no key.
     pub fn open_or_create(folder: &Path, entropy: &Entropy) -> Result<Self, KeyError> {
-        let master = DataKey(read_or_create(&folder.join("master.key"), entropy)?);
-        let pepper = read_or_create(&folder.join("identity.pepper"), entropy)?;
+        Self::open(folder, &KeySettings::default(), entropy)
+    }
+
+    /// The keys that are given; for the others as [`Keys::open_or_create`].
+    ///
+    /// # Errors
+    /// When a key cannot be read or made, or is not the one that `folder` was begun with.
+    pub fn open(folder: &Path, given: &KeySettings, entropy: &Entropy) -> Result<Self, KeyError> {
+        let or_made = |given: Result<Option<[u8; 32]>, String>, key: &str, file: &str| match given {
+            Ok(Some(given)) => Ok(given),
+            Ok(None) => read_or_create(&folder.join(file), entropy),
+            Err(why) => Err(KeyError::Given(format!("{key} {why}"))),
+        };
+        let master = or_made(given.master(), "keys.master", "master.key")?;
+        let pepper = or_made(given.pepper(), "keys.pepper", "identity.pepper")?;
+        check(&folder.join("keys.check"), [("keys.master", &master), ("keys.pepper", &pepper)])?;
+        Ok(Self { master: DataKey(master), pepper: hmac::Key::new(hmac::HMAC_SHA256, &pepper) })
+    }
+
+    /// The keys that are given, and for the others those in `folder`; makes none.
+    ///
+    /// # Errors
+    /// When a file is missing, cannot be read, or holds no key.
+    pub fn open_existing(folder: &Path, given: &KeySettings) -> Result<Self, KeyError> {
+        let or_read = |given: Result<Option<[u8; 32]>, String>, key: &str, file: &str| match given {
+            Ok(Some(given)) => Ok(given),
+            Ok(None) => read(&folder.join(file)),
+            Err(why) => Err(KeyError::Given(format!("{key} {why}"))),
+        };
+        let master = DataKey(or_read(given.master(), "keys.master", "master.key")?);
+        let pepper = or_read(given.pepper(), "keys.pepper", "identity.pepper")?;
         Ok(Self { master, pepper: hmac::Key::new(hmac::HMAC_SHA256, &pepper) })
     }
 
@@ -106,6 +145,14 @@ impl Keys {
     pub fn identity(&self, id_number: &str) -> [u8; 32] {
         let tag = hmac::sign(&self.pepper, id_number.as_bytes());
         tag.as_ref().try_into().expect("HMAC-SHA-256 gives 32 bytes")
+    }
+
+    /// What stands for a network address or a device (`kind`) where it must not stand in the clear: 16 hex digits, the
+    /// same for the same value here, and nothing to anybody without the pepper.
+    pub fn pseudonym(&self, kind: &str, value: &str) -> String {
+        // No ID number holds a line feed, so an identity and a pseudonym are never of the same text.
+        let tag = hmac::sign(&self.pepper, format!("{kind}\n{value}").as_bytes());
+        hex::encode(&tag.as_ref()[..8])
     }
 
     /// A learner's data key as the database keeps it.
@@ -124,13 +171,38 @@ impl Keys {
 }
 
 fn read_or_create(path: &Path, entropy: &Entropy) -> Result<[u8; 32], KeyError> {
-    let failed = |source| KeyError::File { path: path.to_owned(), source };
     if !path.exists() {
+        let failed = |source| KeyError::File { path: path.to_owned(), source };
         create(path, &entropy.bytes::<32>()).map_err(failed)?;
     }
+    read(path)
+}
+
+fn read(path: &Path) -> Result<[u8; 32], KeyError> {
+    let failed = |source| KeyError::File { path: path.to_owned(), source };
     let mut key = Vec::with_capacity(32);
     std::fs::File::open(path).and_then(|file| file.take(33).read_to_end(&mut key)).map_err(failed)?;
     key.try_into().map_err(|_| KeyError::Length(path.to_owned()))
+}
+
+/// Compares keys with those of the first start; notes them then. A digest under a random key says nothing of it.
+fn check(path: &Path, keys: [(&'static str, &[u8; 32]); 2]) -> Result<(), KeyError> {
+    let failed = |source| KeyError::File { path: path.to_owned(), source };
+    let digest = |(name, key): (&'static str, &[u8; 32])| {
+        let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key), format!("invigil {name}").as_bytes());
+        (name, format!("{name} {}", hex::encode(tag)))
+    };
+    let lines = keys.map(digest);
+    let noted = match std::fs::read_to_string(path) {
+        Ok(noted) => noted,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            let all = lines.map(|(_, line)| format!("{line}\n")).concat();
+            return create(path, all.as_bytes()).map_err(failed);
+        }
+        Err(error) => return Err(failed(error)),
+    };
+    let other = lines.iter().find(|(_, line)| !noted.lines().any(|noted| noted == line));
+    other.map_or(Ok(()), |(name, _)| Err(KeyError::Other(name)))
 }
 
 /// Writes a secret so that a crash leaves either the whole file or none, never one that others may read.
@@ -157,6 +229,45 @@ mod tests {
         assert_eq!(first.identity("110101199003070011"), second.identity("110101199003070011"));
         let mode = std::fs::metadata(folder.path().join("master.key")).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
+    }
+
+    #[test]
+    fn pseudonyms_are_of_a_kind_and_of_this_installation() {
+        let keys = |seed| {
+            let folder = tempfile::tempdir().unwrap();
+            Keys::open_or_create(folder.path(), &Entropy::seeded(seed)).unwrap()
+        };
+        let (here, there) = (keys(1), keys(2));
+        let address = here.pseudonym("address", "192.0.2.1");
+        assert_eq!((address.len(), &address), (16, &here.pseudonym("address", "192.0.2.1")));
+        for other in [
+            here.pseudonym("device", "192.0.2.1"),
+            here.pseudonym("address", "192.0.2.2"),
+            there.pseudonym("address", "192.0.2.1"),
+        ] {
+            assert_ne!(address, other);
+        }
+    }
+
+    #[test]
+    fn keys_that_are_given_are_not_kept_and_must_stay_the_same() {
+        let folder = tempfile::tempdir().unwrap();
+        let given = |name: &str, byte: u8| {
+            let path = folder.path().join(format!("given {name} {byte}"));
+            std::fs::write(&path, [byte; 32]).unwrap();
+            Some(path)
+        };
+        let data = folder.path().join("data");
+        std::fs::create_dir(&data).unwrap();
+        let right = KeySettings { master_file: given("m", 1), pepper_file: given("p", 2), ..KeySettings::default() };
+        let open = |keys: &KeySettings| Keys::open(&data, keys, &Entropy::seeded(1));
+        let first = open(&right).unwrap();
+        assert_eq!(first.identity("a"), open(&right).unwrap().identity("a"));
+        assert!(!data.join("master.key").exists() && !data.join("identity.pepper").exists());
+        let wrong = KeySettings { pepper_file: given("p", 3), ..right.clone() };
+        assert!(matches!(open(&wrong), Err(KeyError::Other("keys.pepper"))));
+        let wrong = KeySettings { master_file: None, ..right.clone() };
+        assert!(matches!(open(&wrong), Err(KeyError::Other("keys.master"))), "a made key does not replace a given one");
     }
 
     #[test]

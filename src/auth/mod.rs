@@ -3,6 +3,7 @@
 pub mod api_key;
 pub mod id_number;
 pub mod keys;
+pub mod person;
 mod secret;
 pub mod token;
 

@@ -1,13 +1,19 @@
 //! The commands of the `invigil` binary, one file a command.
 //!
 //! This module reads the command line and hands over; it does no work of its own. Exit codes: 0 when all went well, 1
-//! when something was found wrong, 2 when the command line was.
+//! when something was found wrong, 2 when the command line was; `doctor` has a 3 for what is worse than a warning.
 
+pub mod backtest;
+pub mod backup;
 pub mod bench;
+pub mod config;
 pub mod demo;
+pub mod doctor;
 pub mod face;
+pub mod ledger;
 pub mod models;
 pub mod openapi;
+pub mod policy;
 pub mod replay;
 pub mod serve;
 
@@ -31,14 +37,26 @@ pub struct Cli {
 enum Command {
     /// Serve learners' pages and platforms
     Serve(serve::Serve),
+    /// Check and show the configuration
+    Config(config::ConfigArgs),
     /// Run a server with learners, honest and not, and watch the verdicts arrive
     Demo(demo::DemoArgs),
     /// Judge session logs again and print their verdicts
     Replay(replay::Replay),
+    /// Judge recorded sessions again under another policy: how many change, and why
+    Backtest(backtest::Backtest),
     /// Look at one photo or two as the server would
     Face(face::FaceArgs),
     /// The face models: verify them
     Models(models::ModelsArgs),
+    /// Policy packs: which are in force, what they say, whether a file is one
+    Policy(policy::PolicyArgs),
+    /// Back up a data folder while its server runs, check a backup, restore one
+    Backup(backup::Backup),
+    /// Look at an installation and say what is wrong; exit code 0: nothing, 1: warnings, 3: errors
+    Doctor(doctor::Doctor),
+    /// The ledger of a data folder: export it, check it against the logs
+    Ledger(ledger::LedgerArgs),
     /// Print the REST API's OpenAPI document
     Openapi(openapi::OpenApi),
     /// Measure how fast this machine is at it
@@ -50,10 +68,16 @@ impl Cli {
     pub fn run() -> ExitCode {
         match Self::parse().command {
             Command::Serve(serve) => reported(serve.run()),
+            Command::Config(config) => reported(config.run()),
             Command::Demo(demo) => reported(demo.run()),
             Command::Replay(replay) => replay.run(),
+            Command::Backtest(backtest) => backtest.run(),
             Command::Face(face) => reported(face.run()),
             Command::Models(models) => reported(models.run()),
+            Command::Policy(policy) => reported(policy.run()),
+            Command::Backup(backup) => reported(backup.run()),
+            Command::Doctor(doctor) => reported(doctor.run()),
+            Command::Ledger(ledger) => reported(ledger.run()),
             Command::Openapi(openapi) => reported(openapi.run()),
             Command::Bench(bench) => bench.run(),
         }

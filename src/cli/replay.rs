@@ -11,11 +11,11 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use anyhow::Context as _;
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::log::{Digest, LineError, ReadError, Reader};
-use crate::policy::Policy;
+use crate::clock::Clock;
+use crate::log::{Body, Digest, Event, LineError, ReadError, Reader};
+use crate::policy::{Policies, Policy, date_in_china};
 use crate::session::Session;
 use crate::verdict::Verdict;
 
@@ -28,9 +28,9 @@ pub struct Replay {
     /// Session logs (JSON Lines); a directory means its *.jsonl, sorted; - means standard input
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
-    /// Judge by this pack (TOML) instead of the default one
-    #[arg(long, value_name = "FILE")]
-    policy: Option<PathBuf>,
+    /// Judge by this pack, a name or a file (TOML), instead of the one that the log names
+    #[arg(long, value_name = "PACK")]
+    policy: Option<String>,
     /// Print for people instead of programs
     #[arg(long)]
     pretty: bool,
@@ -39,14 +39,14 @@ pub struct Replay {
 impl Replay {
     /// Runs the command: 1 when a log was bad, 2 when the pack was.
     pub fn run(&self) -> ExitCode {
-        let policy = match self.policy() {
-            Ok(policy) => Arc::new(policy),
+        let bench = match self.bench() {
+            Ok(bench) => bench,
             Err(error) => {
                 eprintln!("error: {error:#}");
                 return ExitCode::from(super::USAGE_ERROR);
             }
         };
-        match self.judge_all(&policy) {
+        match self.judge_all(&bench) {
             Ok(0) => ExitCode::SUCCESS,
             Ok(_) => ExitCode::FAILURE,
             // Whoever read our output has had enough.
@@ -58,16 +58,16 @@ impl Replay {
         }
     }
 
-    fn policy(&self) -> anyhow::Result<Policy> {
-        let Some(path) = &self.policy else {
-            return Ok(Policy::default());
-        };
-        let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
-        Policy::from_toml(&text).with_context(|| path.display().to_string())
+    fn bench(&self) -> anyhow::Result<Bench> {
+        let given = self.policy.as_deref().map(|pack| {
+            let today = date_in_china(Clock::system().now_ms());
+            super::policy::find(pack, today).map(Arc::new)
+        });
+        Ok(Bench { given: given.transpose()?, built_in: Policies::new(Vec::new())?, default: Policy::default().into() })
     }
 
     /// Judges every log; returns how many were bad.
-    fn judge_all(&self, policy: &Arc<Policy>) -> io::Result<usize> {
+    fn judge_all(&self, bench: &Bench) -> io::Result<usize> {
         let mut bad = 0;
         let mut complain = |bar: &ProgressBar, path: &Path, error: &dyn std::fmt::Display| {
             bad += 1;
@@ -83,7 +83,7 @@ impl Replay {
         }
         let bar = progress_bar(&logs);
         for path in &logs {
-            match judge_file(path, policy, &bar) {
+            match judge_file(path, bench, &bar) {
                 Ok(verdict) => self.print(&verdict, path, &bar)?,
                 Err(error) => complain(&bar, path, &error),
             }
@@ -103,6 +103,28 @@ impl Replay {
             }
             out.flush()
         })
+    }
+}
+
+/// The packs by which logs are judged.
+struct Bench {
+    /// for every log
+    given: Option<Arc<Policy>>,
+    /// for logs that name one of them
+    built_in: Policies,
+    /// for all others
+    default: Arc<Policy>,
+}
+
+impl Bench {
+    /// The pack for a log that begins with this event. A log whose pack is not here is judged by the default one, and
+    /// its verdict says so.
+    fn pack(&self, first: &Event) -> Arc<Policy> {
+        let named = match &first.body {
+            Body::SessionOpened(opened) => self.built_in.by_label(&opened.policy),
+            _ => None,
+        };
+        self.given.as_ref().or(named).unwrap_or(&self.default).clone()
     }
 }
 
@@ -142,24 +164,35 @@ fn progress_bar(logs: &[PathBuf]) -> ProgressBar {
     bar
 }
 
-fn judge_file(path: &Path, policy: &Arc<Policy>, bar: &ProgressBar) -> Result<Verdict, ReadError> {
+fn judge_file(path: &Path, bench: &Bench, bar: &ProgressBar) -> Result<Verdict, ReadError> {
+    let (pack, progress) = (|first: &Event| bench.pack(first), |bytes| bar.inc(bytes));
     if is_stdin(path) {
-        return judge(BufReader::with_capacity(READ_BUFFER_BYTES, io::stdin().lock()), policy, |bytes| bar.inc(bytes));
+        return judge_by(BufReader::with_capacity(READ_BUFFER_BYTES, io::stdin().lock()), pack, progress);
     }
     let file = File::open(path).map_err(|error| ReadError::Io { line: 1, error })?;
-    judge(BufReader::with_capacity(READ_BUFFER_BYTES, file), policy, |bytes| bar.inc(bytes))
+    judge_by(BufReader::with_capacity(READ_BUFFER_BYTES, file), pack, progress)
 }
 
 /// Judges one log. `progress` is told of bytes read, now and then.
 ///
 /// # Errors
 /// When the log is bad or cannot be read.
-pub fn judge(source: impl BufRead, policy: &Arc<Policy>, mut progress: impl FnMut(u64)) -> Result<Verdict, ReadError> {
+pub fn judge(source: impl BufRead, policy: &Arc<Policy>, progress: impl FnMut(u64)) -> Result<Verdict, ReadError> {
+    judge_by(source, |_| policy.clone(), progress)
+}
+
+/// As [`judge`], by the pack that `pack` chooses for the log's first event.
+fn judge_by(
+    source: impl BufRead,
+    pack: impl Fn(&Event) -> Arc<Policy>,
+    mut progress: impl FnMut(u64),
+) -> Result<Verdict, ReadError> {
     let mut reader = Reader::new(source);
-    let mut session = Session::new(Arc::clone(policy));
+    let mut session = None;
     let mut digest = Digest::new();
     let mut unreported: u64 = 0;
     while let Some(read) = reader.next()? {
+        let session = session.get_or_insert_with(|| Session::new(pack(&read.event)));
         session.apply(&read.event).map_err(|error| ReadError::Line {
             line: read.event.n,
             error: LineError::new(error.field, error.problem),
@@ -171,5 +204,7 @@ pub fn judge(source: impl BufRead, policy: &Arc<Policy>, mut progress: impl FnMu
         }
     }
     progress(unreported);
+    let session =
+        session.ok_or_else(|| ReadError::Line { line: 1, error: LineError::new("line", "the log is empty") })?;
     Ok(session.verdict(digest.finish()))
 }

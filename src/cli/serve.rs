@@ -6,11 +6,15 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::Args;
+use sd_notify::NotifyState;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::clock::{Clock, Entropy};
 use crate::config::{Config, LogFormat, Overrides};
-use crate::lifecycle::{Server, ServerConfig};
+use crate::lifecycle::{Server, ServerConfig, watch_machine_clock};
+
+/// How long stopping may take in all, ms: a second less than the ten that operators are promised.
+const STOP_LIMIT_MS: i64 = 9_000;
 
 /// Serve learners' pages and platforms.
 #[derive(Debug, Args)]
@@ -30,7 +34,11 @@ impl Serve {
     pub fn run(self) -> anyhow::Result<ExitCode> {
         let config = Config::load(self.config.as_deref(), &self.overrides)?;
         start_log(&config);
-        super::runtime()?.block_on(serve(config))
+        let runtime = super::runtime()?;
+        let served = runtime.block_on(serve(config));
+        // What is still under way, a slow read, say, must not hold up the end.
+        runtime.shutdown_background();
+        served
     }
 }
 
@@ -39,24 +47,53 @@ async fn serve(config: Config) -> anyhow::Result<ExitCode> {
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
     // Sessions run on a clock that never jumps, whatever is done to the machine's: a jump would look like fast-forward.
     let (clock, wall) = (Clock::scaled(1), Clock::system());
+    let steady = clock.clone();
     let server = Server::start(ServerConfig { config, clock, wall, entropy: Entropy::system() }).await?;
     tracing::info!(
         address = %server.address,
+        metrics = server.metrics_address.map(tracing::field::display),
         operator_key = %server.operator_key_file.display(),
         recovered = server.recovered,
         "serving"
     );
+    tokio::spawn(watch_machine_clock());
+    notify(&[NotifyState::Ready]);
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
+        () = keep_watchdog(&steady) => {}
+        () = server.failed() => {
+            tracing::error!("ended, because nothing can be written any more: whoever supervises this starts it again");
+            return Ok(ExitCode::FAILURE);
+        }
     }
     tracing::info!(live = server.live_sessions(), "stopping: clients are told to reconnect");
+    notify(&[NotifyState::Stopping]);
     tokio::select! {
         () = server.stop() => tracing::info!("stopped"),
         _ = terminate.recv() => tracing::warn!("stopped at once"),
         _ = interrupt.recv() => tracing::warn!("stopped at once"),
+        // Whatever was acknowledged is on disk, so there is nothing to wait for.
+        () = steady.sleep_ms(STOP_LIMIT_MS) => tracing::warn!(limit_ms = STOP_LIMIT_MS, "stopped without waiting longer"),
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Tells systemd that the server lives, twice in the time that it allows; for ever. Without systemd it does nothing.
+async fn keep_watchdog(steady: &Clock) {
+    let Some(limit) = sd_notify::watchdog_enabled() else { return std::future::pending().await };
+    let every_ms = i64::try_from(limit.as_millis() / 2).unwrap_or(i64::MAX).max(1);
+    loop {
+        notify(&[NotifyState::Watchdog]);
+        steady.sleep_ms(every_ms).await;
+    }
+}
+
+/// Tells systemd, if it started this process.
+fn notify(state: &[NotifyState]) {
+    if let Err(error) = sd_notify::notify(state) {
+        tracing::warn!(%error, "the service manager cannot be told");
+    }
 }
 
 fn start_log(config: &Config) {

@@ -51,6 +51,7 @@ impl Next {
             wire::close::NORMAL => Self::End(Ending::Closed),
             4400 => Self::End(Ending::Refused(ErrorCode::BadMessage)),
             4401 => Self::Token,
+            4403 => Self::End(Ending::Refused(ErrorCode::OriginRefused)),
             4409 => Self::End(Ending::Refused(ErrorCode::Superseded)),
             4410 => Self::End(Ending::Refused(ErrorCode::SessionClosed)),
             _ => Self::RECONNECT,
@@ -125,7 +126,7 @@ impl Caller<'_> {
     }
 
     fn hello(&self, nonce: &str) -> Result<Control, Next> {
-        let Credentials { session, token, key } = self.credentials;
+        let Credentials { session, token, key, device } = self.credentials;
         let signature = key.sign_hello(nonce, session, token).map_err(|_| Next::RECONNECT)?;
         Ok(Control::Hello(Hello {
             session: session.clone(),
@@ -134,6 +135,7 @@ impl Caller<'_> {
             signature,
             ct: self.ct(),
             acknowledged: self.acknowledged,
+            device: device.clone(),
         }))
     }
 

@@ -38,6 +38,8 @@ pub struct Credentials {
     pub token: String,
     /// the client's own key
     pub key: Arc<ClientKey>,
+    /// the random id that this browser keeps, if it keeps one
+    pub device: Option<String>,
 }
 
 /// Whether the server can be reached.

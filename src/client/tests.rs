@@ -25,7 +25,7 @@ impl Script {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("ws://{}{}", listener.local_addr().unwrap(), wire::STREAM_PATH);
         let key = Arc::new(ClientKey::generate().unwrap());
-        let credentials = Credentials { session: "s1".into(), token: "ivt_1".into(), key };
+        let credentials = Credentials { session: "s1".into(), token: "ivt_1".into(), key, device: None };
         let client = Client::connect(url, credentials, Clock::scaled(20), Entropy::seeded(1));
         (Self { listener }, client)
     }

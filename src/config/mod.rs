@@ -6,10 +6,17 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use figment::Figment;
-use figment::providers::{Env, Format as _, Serialized, Toml};
+use figment::value::Value;
 use serde::{Deserialize, Serialize};
 
+pub mod reference;
+mod secret;
+mod sources;
+
+pub use secret::{KeySettings, Secret};
+pub use sources::{Origin, Problem, Sources};
+
+use crate::gateway::address::Network;
 use crate::vision::PHOTO_LIMIT_BYTES;
 
 /// Every key with its default, and comments for the operator.
@@ -26,17 +33,16 @@ pub enum ConfigError {
         /// what the system said
         source: std::io::Error,
     },
-    /// Something cannot be parsed, is of the wrong type, or is not a key; says which and where.
+    /// A source cannot be parsed.
     #[error("configuration: {0}")]
     Read(#[from] Box<figment::Error>),
-    /// A value cannot work.
-    #[error("configuration: {key}: {why}")]
-    Invalid {
-        /// the key, dotted
-        key: &'static str,
-        /// what is wrong with its value
-        why: String,
-    },
+    /// Settings are unknown, of the wrong type, or cannot work: all of them.
+    #[error("configuration: {}", in_a_line(.0))]
+    Invalid(Vec<Problem>),
+}
+
+fn in_a_line(problems: &[Problem]) -> String {
+    problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }
 
 /// All settings.
@@ -55,10 +61,25 @@ pub struct Config {
     pub policies: Vec<PathBuf>,
     /// How long a learner's token lasts, in ms.
     pub token_lifetime_ms: i64,
+    /// Proxies that are believed about whom they speak for.
+    pub trusted_proxies: Vec<Network>,
+    /// The installation's secrets, as far as they are given.
+    #[serde(default)]
+    pub keys: KeySettings,
+    /// TLS on the port that is listened on.
+    #[serde(default)]
+    pub tls: Tls,
+    /// What Prometheus reads.
+    #[serde(default)]
+    pub metrics: Metrics,
+    /// What pages in browsers may do.
+    pub web: Web,
     /// Checking photos.
     pub vision: Vision,
     /// Delivering verdicts.
     pub webhook: Webhook,
+    /// Reporting to a provincial platform.
+    pub report: Report,
     /// What clients may use up.
     pub limits: Limits,
     /// What is logged.
@@ -75,6 +96,32 @@ pub struct Vision {
     pub queue_limit: usize,
 }
 
+/// TLS on the port that is listened on: both files, or neither.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tls {
+    /// The chain of certificates, PEM.
+    pub certificate_file: Option<PathBuf>,
+    /// The private key, PEM.
+    pub key_file: Option<PathBuf>,
+}
+
+/// What Prometheus reads.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Metrics {
+    /// Address and port of `/metrics`; off when not given.
+    pub listen: Option<SocketAddr>,
+}
+
+/// What pages in browsers may do.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Web {
+    /// Whether platforms may name origins on this machine, without TLS.
+    pub allow_localhost_origins: bool,
+}
+
 /// Delivering verdicts.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -85,6 +132,49 @@ pub struct Webhook {
     pub allow_http: bool,
 }
 
+/// Reporting to a provincial platform.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Report {
+    /// Where batches are pushed; empty: nothing is reported.
+    pub url: String,
+    /// File that says how the platform calls things.
+    pub mapping: PathBuf,
+    /// What is shared with the platform.
+    pub secret: Option<Secret>,
+    /// File that holds it.
+    pub secret_file: Option<PathBuf>,
+    /// Items in a batch.
+    pub batch_size: usize,
+    /// How often it is looked whether something waits, in ms.
+    pub interval_ms: i64,
+    /// Certificates (PEM) of whoever vouches for the platform, in place of those that browsers trust.
+    pub ca_file: Option<PathBuf>,
+    /// Whether the platform may have an address that is not public.
+    pub allow_private_addresses: bool,
+    /// Whether reports may go over plain HTTP.
+    pub allow_http: bool,
+}
+
+impl Report {
+    /// Whether anything is reported.
+    pub fn is_on(&self) -> bool {
+        !self.url.is_empty()
+    }
+
+    fn problem(&self) -> Option<(&'static str, &'static str)> {
+        if !self.is_on() {
+            return None;
+        }
+        if self.mapping.as_os_str().is_empty() {
+            return Some(("report.mapping", "is needed where report.url is given"));
+        }
+        // That there is a secret is asked when reporting starts: commands that only read this file need none.
+        let twice = self.secret.is_some() && self.secret_file.is_some();
+        twice.then_some(("report.secret_file", "is given, and report.secret as well: which?"))
+    }
+}
+
 /// What clients may use up.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -93,6 +183,22 @@ pub struct Limits {
     pub events_per_second: u32,
     /// Events of one session at once.
     pub events_burst: u32,
+    /// Requests of one API key in a second, in the long run; 0: no limit, as for all rates below.
+    pub requests_per_second: u32,
+    /// Requests of one API key at once.
+    pub requests_burst: u32,
+    /// Requests of one address in a second, in the long run.
+    pub address_requests_per_second: u32,
+    /// Requests of one address at once.
+    pub address_requests_burst: u32,
+    /// Wrong API keys of one address in a minute.
+    pub authentication_failures_per_minute: u32,
+    /// Sessions opened for one learner in a minute.
+    pub openings_per_minute: u32,
+    /// WebSocket connections begun by one address in a second, in the long run.
+    pub handshakes_per_second: u32,
+    /// WebSocket connections begun by one address at once.
+    pub handshakes_burst: u32,
     /// Open sessions of one learner, over all projects and platforms.
     pub sessions_per_learner: usize,
     /// WebSocket connections in all.
@@ -140,6 +246,9 @@ pub struct Overrides {
     /// Folder of the face models
     #[arg(long, value_name = "FOLDER")]
     pub models_folder: Option<PathBuf>,
+    /// Address and port of /metrics
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub metrics_listen: Option<SocketAddr>,
     /// How a line of the log looks
     #[arg(long)]
     pub log_format: Option<LogFormat>,
@@ -150,7 +259,8 @@ pub struct Overrides {
 
 impl Default for Config {
     fn default() -> Self {
-        extract(Figment::from(Toml::string(DEFAULTS))).expect("a test loads the built-in defaults")
+        let sources = Sources::defaults().expect("a test reads the built-in defaults");
+        sources.extract().expect("a test loads the built-in defaults")
     }
 }
 
@@ -158,102 +268,116 @@ impl Config {
     /// The configuration in force: defaults, then `file`, then the `INVIGIL_…` environment, then `overrides`.
     ///
     /// # Errors
-    /// When the file cannot be read, a key is unknown, or a value cannot work; the message names the key.
+    /// When the file cannot be read, a key is unknown, or a value cannot work; the message names every such key.
     pub fn load(file: Option<&Path>, overrides: &Overrides) -> Result<Self, ConfigError> {
-        let mut figment = Figment::from(Toml::string(DEFAULTS));
-        if let Some(path) = file {
-            // Read first: a missing file must be an error, not an empty one.
-            std::fs::metadata(path).map_err(|source| ConfigError::File { path: path.to_owned(), source })?;
-            figment = figment.merge(Toml::file_exact(path));
-        }
-        figment = figment.merge(Env::prefixed("INVIGIL_").split("__"));
-        extract(overrides.merge_into(figment))
+        Sources::read(file, overrides)?.extract().map_err(ConfigError::Invalid)
     }
 
     /// How clients reach the server that is bound to `address`, without a slash at the end.
     pub fn public_url_of(&self, address: SocketAddr) -> String {
         match &self.public_url {
             Some(url) => url.trim_end_matches('/').to_owned(),
+            None if self.tls.certificate_file.is_some() => format!("https://{address}"),
             None => format!("http://{address}"),
         }
     }
 
-    fn check(self) -> Result<Self, ConfigError> {
-        if let Some(url) = &self.public_url {
-            check_public_url(url)?;
+    /// What cannot work, by its key.
+    fn problems(&self) -> Vec<(&'static str, String)> {
+        let mut found = Vec::new();
+        found.extend(self.public_url.as_deref().and_then(public_url_problem).map(|why| ("public_url", why)));
+        for (key, folder) in [("data_folder", &self.data_folder), ("models_folder", &self.models_folder)] {
+            if folder.as_os_str().is_empty() {
+                found.push((key, "is empty".to_owned()));
+            }
         }
-        check_folder("data_folder", &self.data_folder)?;
-        check_folder("models_folder", &self.models_folder)?;
-        let within = |key, value: u64, least: u64, most: u64| match (least..=most).contains(&value) {
-            true => Ok(()),
-            false => Err(invalid(key, format!("{value} is not within {least} and {most}"))),
+        if self.tls.certificate_file.is_some() != self.tls.key_file.is_some() {
+            let missing = if self.tls.key_file.is_none() { "tls.key_file" } else { "tls.certificate_file" };
+            found.push((missing, "is missing: TLS needs both a certificate and its key".to_owned()));
+        }
+        if self.metrics.listen.is_some_and(|listen| listen == self.listen && listen.port() != 0) {
+            found.push(("metrics.listen", "is the address that learners and platforms use".to_owned()));
+        }
+        found.extend(self.keys.given_twice());
+        found.extend(self.report.problem().map(|(key, why)| (key, why.to_owned())));
+        self.limit_problems(&mut found);
+        let filter = tracing_subscriber::EnvFilter::try_new(&self.log.filter);
+        found.extend(filter.err().map(|error| ("log.filter", error.to_string())));
+        found
+    }
+
+    fn limit_problems(&self, found: &mut Vec<(&'static str, String)>) {
+        let mut within = |key, value: u64, least: u64, most: u64| {
+            if !(least..=most).contains(&value) {
+                found.push((key, format!("{value} is not within {least} and {most}")));
+            }
         };
         // A token must outlive a page's start; a day is what a stolen one may be worth at most.
-        within("token_lifetime_ms", self.token_lifetime_ms.max(0) as u64, 10_000, 86_400_000)?;
-        within("vision.workers", self.vision.workers as u64, 0, 1_024)?;
-        within("vision.queue_limit", self.vision.queue_limit as u64, 1, 1_000_000)?;
-        within("limits.events_per_second", self.limits.events_per_second.into(), 1, 10_000)?;
-        let rate = self.limits.events_per_second.into();
-        within("limits.events_burst", self.limits.events_burst.into(), rate, 1_000_000)?;
-        within("limits.sessions_per_learner", self.limits.sessions_per_learner as u64, 1, 1_000)?;
-        within("limits.connections_limit", self.limits.connections_limit as u64, 1, 10_000_000)?;
-        within("limits.photo_bytes_limit", self.limits.photo_bytes_limit as u64, 16_384, PHOTO_LIMIT_BYTES as u64)?;
+        within("token_lifetime_ms", self.token_lifetime_ms.max(0) as u64, 10_000, 86_400_000);
+        within("vision.workers", self.vision.workers as u64, 0, 1_024);
+        within("vision.queue_limit", self.vision.queue_limit as u64, 1, 1_000_000);
+        let limits = &self.limits;
+        within("limits.events_per_second", limits.events_per_second.into(), 1, 10_000);
+        within("limits.events_burst", limits.events_burst.into(), limits.events_per_second.into(), 1_000_000);
+        for (key, burst, rate) in [
+            ("limits.requests_burst", limits.requests_burst, limits.requests_per_second),
+            ("limits.address_requests_burst", limits.address_requests_burst, limits.address_requests_per_second),
+            ("limits.handshakes_burst", limits.handshakes_burst, limits.handshakes_per_second),
+        ] {
+            within(key, burst.into(), rate.into(), 1_000_000);
+        }
+        let (failures, openings) = (limits.authentication_failures_per_minute, limits.openings_per_minute);
+        within("limits.authentication_failures_per_minute", failures.into(), 0, 1_000_000);
+        within("limits.openings_per_minute", openings.into(), 0, 1_000_000);
+        within("limits.sessions_per_learner", limits.sessions_per_learner as u64, 1, 1_000);
+        within("limits.connections_limit", limits.connections_limit as u64, 1, 10_000_000);
+        within("limits.photo_bytes_limit", limits.photo_bytes_limit as u64, 16_384, PHOTO_LIMIT_BYTES as u64);
         // A photo has to fit into what carries it, in base64.
-        let photo_in_base64 = self.limits.photo_bytes_limit as u64 * 4 / 3 + 4_096;
-        within("limits.message_bytes_limit", self.limits.message_bytes_limit as u64, photo_in_base64, 256 << 20)?;
-        within("limits.body_bytes_limit", self.limits.body_bytes_limit as u64, photo_in_base64, 256 << 20)?;
-        check_filter(&self.log.filter)?;
-        Ok(self)
+        let photo_in_base64 = limits.photo_bytes_limit as u64 * 4 / 3 + 4_096;
+        within("limits.message_bytes_limit", limits.message_bytes_limit as u64, photo_in_base64, 256 << 20);
+        within("limits.body_bytes_limit", limits.body_bytes_limit as u64, photo_in_base64, 256 << 20);
+        within("report.batch_size", self.report.batch_size as u64, 1, 1_000);
+        within("report.interval_ms", self.report.interval_ms.max(0) as u64, 1_000, 86_400_000);
+    }
+
+    /// What is wrong with the secrets that are given, by their keys. Reads the files that are named.
+    pub fn secret_problems(&self) -> Vec<(&'static str, String)> {
+        self.keys.problems()
     }
 }
 
 impl Overrides {
-    fn merge_into(&self, figment: Figment) -> Figment {
-        let figment = merge(figment, "listen", self.listen.as_ref());
-        let figment = merge(figment, "public_url", self.public_url.as_ref());
-        let figment = merge(figment, "data_folder", self.data_folder.as_ref());
-        let figment = merge(figment, "models_folder", self.models_folder.as_ref());
-        let figment = merge(figment, "log.format", self.log_format.as_ref());
-        merge(figment, "log.filter", self.log_filter.as_ref())
+    /// The settings that have a flag.
+    pub const KEYS: [&str; 7] =
+        ["listen", "public_url", "data_folder", "models_folder", "metrics.listen", "log.format", "log.filter"];
+
+    /// Those that were given, with their values.
+    fn given(&self) -> Vec<(&'static str, Value)> {
+        fn value(given: Option<&impl Serialize>) -> Option<Value> {
+            given.map(|given| Value::serialize(given).expect("texts, paths and addresses are plain values"))
+        }
+        let values = [
+            value(self.listen.as_ref()),
+            value(self.public_url.as_ref()),
+            value(self.data_folder.as_ref()),
+            value(self.models_folder.as_ref()),
+            value(self.metrics_listen.as_ref()),
+            value(self.log_format.as_ref()),
+            value(self.log_filter.as_ref()),
+        ];
+        Self::KEYS.into_iter().zip(values).filter_map(|(key, value)| Some((key, value?))).collect()
     }
 }
 
-fn merge(figment: Figment, key: &str, value: Option<&impl Serialize>) -> Figment {
-    match value {
-        Some(value) => figment.merge(Serialized::default(key, value)),
-        None => figment,
-    }
-}
-
-fn extract(figment: Figment) -> Result<Config, ConfigError> {
-    figment.extract::<Config>().map_err(Box::new)?.check()
-}
-
-fn invalid(key: &'static str, why: impl Into<String>) -> ConfigError {
-    ConfigError::Invalid { key, why: why.into() }
-}
-
-fn check_public_url(text: &str) -> Result<(), ConfigError> {
-    let refused = |why: &str| Err(invalid("public_url", format!("{text:?} {why}")));
-    match reqwest::Url::parse(text) {
-        Err(_) => refused("is not a URL"),
-        Ok(url) if !matches!(url.scheme(), "http" | "https") => refused("is neither http:// nor https://"),
-        Ok(url) if url.query().is_some() || url.fragment().is_some() => refused("has a query or a fragment"),
-        Ok(url) if !url.username().is_empty() || url.password().is_some() => refused("names a user"),
-        Ok(_) => Ok(()),
-    }
-}
-
-fn check_folder(key: &'static str, folder: &Path) -> Result<(), ConfigError> {
-    match folder.as_os_str().is_empty() {
-        true => Err(invalid(key, "is empty")),
-        false => Ok(()),
-    }
-}
-
-fn check_filter(filter: &str) -> Result<(), ConfigError> {
-    let parsed = tracing_subscriber::EnvFilter::try_new(filter);
-    parsed.map(drop).map_err(|error| invalid("log.filter", error.to_string()))
+fn public_url_problem(text: &str) -> Option<String> {
+    let why = match reqwest::Url::parse(text) {
+        Err(_) => "is not a URL",
+        Ok(url) if !matches!(url.scheme(), "http" | "https") => "is neither http:// nor https://",
+        Ok(url) if url.query().is_some() || url.fragment().is_some() => "has a query or a fragment",
+        Ok(url) if !url.username().is_empty() || url.password().is_some() => "names a user",
+        Ok(_) => return None,
+    };
+    Some(format!("{text:?} {why}"))
 }
 
 #[cfg(test)]
@@ -261,7 +385,7 @@ mod tests {
     use super::*;
 
     fn from_toml(toml: &str) -> Result<Config, ConfigError> {
-        extract(Figment::from(Toml::string(DEFAULTS)).merge(Toml::string(toml)))
+        Sources::of_toml(toml)?.extract().map_err(ConfigError::Invalid)
     }
 
     #[test]
@@ -285,12 +409,20 @@ mod tests {
             ("public_url = 'https://me@invigil.example'", "public_url"),
             ("data_folder = ''", "data_folder"),
             ("models_folder = ''", "models_folder"),
+            ("trusted_proxies = ['proxy.example']", "trusted_proxies"),
             ("token_lifetime_ms = 9", "token_lifetime_ms"),
             ("token_lifetime_ms = -1", "token_lifetime_ms"),
             ("vision.queue_limit = 0", "vision.queue_limit"),
             ("vision.workers = -1", "vision.workers"),
             ("webhook.allow_htpp = true", "allow_htpp"),
             ("webhook.allow_http = 'yes'", "webhook.allow_http"),
+            ("report.url = 'https://a.example'", "report.mapping"),
+            (
+                "report = {url = 'https://a.example', mapping = 'm.toml', secret = 's', secret_file = 'f'}",
+                "report.secret",
+            ),
+            ("report.batch_size = 0", "report.batch_size"),
+            ("report.interval_ms = 1", "report.interval_ms"),
             ("limits.events_per_second = 0", "limits.events_per_second"),
             ("limits.events_burst = 19", "limits.events_burst"),
             ("limits.sessions_per_learner = 0", "limits.sessions_per_learner"),
@@ -298,6 +430,14 @@ mod tests {
             ("limits.photo_bytes_limit = 1", "limits.photo_bytes_limit"),
             ("limits.message_bytes_limit = 524288", "limits.message_bytes_limit"),
             ("limits.body_bytes_limit = 524288", "limits.body_bytes_limit"),
+            ("trusted_proxies = ['10.0.0.0/99']", "trusted_proxies"),
+            ("keys.master = 'a'\nkeys.master_file = '/b'", "keys.master_file"),
+            ("keys.operator = 'a'\nkeys.operator_file = '/b'", "keys.operator_file"),
+            ("tls.key_file = 'key.pem'", "tls.certificate_file"),
+            ("tls.certificate_file = 'cert.pem'", "tls.key_file"),
+            ("metrics.listen = '127.0.0.1:8080'", "metrics.listen"),
+            ("limits.handshakes_burst = 1", "limits.handshakes_burst"),
+            ("limits = 7", "limits"),
             ("log.format = 'xml'", "log.format"),
             ("log.filter = 'invigil=loud'", "log.filter"),
         ] {
@@ -328,6 +468,44 @@ mod tests {
     }
 
     #[test]
+    #[expect(clippy::result_large_err, reason = "the signature is figment's")]
+    fn all_mistakes_are_said_at_once_each_with_its_source_and_no_secret() {
+        figment::Jail::expect_with(|jail| {
+            jail.create_file("own.toml", "lissten = 1\nkeys.pepper = 110101199\n[limits]\nevents_burst = 1\n")?;
+            jail.set_env("INVIGIL_LIMITS__PHOTO_BYTES_LIMIT", "lots");
+            jail.set_env("INVIGIL_KEYS__MASTER", "5ec2e7");
+            jail.set_env("INVIGIL_KEYS__MASTR", "5ec2e7");
+            jail.set_env("INVIGIL_KEYS__MASTER_FILE", "/somewhere");
+            let overrides = Overrides { log_filter: Some("invigil=loud".into()), ..Overrides::default() };
+            let refused = Config::load(Some(Path::new("own.toml")), &overrides).unwrap_err();
+            let ConfigError::Invalid(problems) = refused else { panic!("{refused}") };
+            let mut said: Vec<String> = problems.iter().map(ToString::to_string).collect();
+            said.sort();
+            let expected = [
+                "keys.master_file (environment INVIGIL_KEYS__MASTER_FILE): keys.master is given too",
+                "keys.mastr (environment INVIGIL_KEYS__MASTR): is not a setting",
+                "keys.pepper (file own.toml): must be text",
+                "limits.events_burst (file own.toml): 1 is not within",
+                "limits.photo_bytes_limit (environment INVIGIL_LIMITS__PHOTO_BYTES_LIMIT): invalid type",
+                "lissten (file own.toml): is not a setting",
+                "log.filter (flag --log-filter): ",
+            ];
+            assert_eq!(said.len(), expected.len(), "{said:#?}");
+            for (said, expected) in said.iter().zip(expected) {
+                assert!(said.starts_with(expected), "{said}");
+            }
+            assert!(!said.concat().contains("5ec2e7") && !said.concat().contains("110101199"));
+            let shown: String = Sources::read(Some(Path::new("own.toml")), &overrides)
+                .unwrap()
+                .shown()
+                .map(|(_, value, _)| value)
+                .collect();
+            assert!(!shown.contains("5ec2e7") && !shown.contains("110101199"), "{shown}");
+            Ok(())
+        });
+    }
+
+    #[test]
     fn a_file_that_is_not_there_is_an_error() {
         let refused = Config::load(Some(Path::new("/nowhere/invigil.toml")), &Overrides::default());
         assert!(refused.unwrap_err().to_string().contains("/nowhere/invigil.toml"));
@@ -337,5 +515,7 @@ mod tests {
     fn the_public_url_has_no_slash_at_its_end() {
         let config = from_toml("public_url = 'https://invigil.example/'").unwrap();
         assert_eq!(config.public_url_of(config.listen), "https://invigil.example");
+        let config = from_toml("tls.certificate_file = 'a'\ntls.key_file = 'b'").unwrap();
+        assert_eq!(config.public_url_of(config.listen), "https://127.0.0.1:8080");
     }
 }

@@ -27,6 +27,8 @@ const IDLE_CONNECTION_TIMEOUT: Duration = Duration::from_secs(60);
 pub(super) enum Outcome {
     /// The receiver has it.
     Delivered,
+    /// It was not sent, because the body is not what was once queued.
+    Damaged,
     /// The receiver wants no more of them (410).
     Gone,
     /// The receiver does not have it, as far as we know.
@@ -90,7 +92,8 @@ fn client(config: &Webhook) -> reqwest::Result<Client> {
     client_builder(config).build()
 }
 
-fn client_builder(config: &Webhook) -> ClientBuilder {
+/// A client that goes where webhooks may go, follows nothing and tries nothing twice.
+pub(crate) fn client_builder(config: &Webhook) -> ClientBuilder {
     static PROVIDER: Once = Once::new();
     PROVIDER.call_once(|| {
         // Fails when the process has chosen a provider already, which is as well.
@@ -115,13 +118,15 @@ fn judge(response: &Response) -> Outcome {
         StatusCode::GONE => Outcome::Gone,
         status => {
             let hint = if status.is_redirection() { "; redirects are not followed" } else { "" };
-            let asked = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
-            Outcome::Failed {
-                error: format!("the receiver answered {status}{hint}"),
-                retry_after_s: asked.and_then(|text| text.trim().parse().ok()),
-            }
+            let error = format!("the receiver answered {status}{hint}");
+            Outcome::Failed { error, retry_after_s: retry_after_s(response) }
         }
     }
+}
+
+/// When the receiver wants to be asked again, in s.
+pub(crate) fn retry_after_s(response: &Response) -> Option<u32> {
+    response.headers().get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()
 }
 
 async fn discard_body(mut response: Response) {
@@ -136,7 +141,7 @@ async fn discard_body(mut response: Response) {
 }
 
 /// An error with its causes: the outermost alone says no more than that sending failed.
-fn chain(error: &dyn std::error::Error) -> String {
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {

@@ -4,7 +4,7 @@
 //! changes an event. A delivery in flight when the server stops is made again, with the same `webhook-id`.
 
 pub mod address_guard;
-mod attempt;
+pub(crate) mod attempt;
 pub mod cloud_event;
 pub mod retry;
 pub mod sign;
@@ -18,10 +18,11 @@ use tokio::sync::{Notify, watch};
 use tokio::task::{Id, JoinHandle, JoinSet};
 
 use crate::auth::keys::Keys;
-use crate::clock::{Clock, Entropy};
+use crate::clock::{Clock, Entropy, Stopwatch};
 use crate::config::Webhook;
 use crate::store::outbox::DueDelivery;
 use crate::store::{Store, StoreError};
+use crate::telemetry::instruments::{Histogram, Words};
 use attempt::{Outcome, Sender};
 use retry::{Failure, Next};
 
@@ -32,6 +33,8 @@ const PLATFORM_LIMIT: usize = 4;
 /// What is fetched at once. Those in flight are still due in the outbox, so this leaves room for as many new ones.
 const FETCH_LIMIT: usize = 2 * TOTAL_LIMIT;
 /// Why a webhook is disabled.
+/// Why a delivery whose checksum differs is given up.
+const DAMAGED: &str = "the stored body is damaged";
 const GONE: &str = "the receiver answered 410 Gone";
 /// How long to leave a store alone that has just failed, in ms.
 const STORE_PAUSE_MS: i64 = 5_000;
@@ -44,10 +47,27 @@ pub enum DeliveryError {
     Client(#[source] reqwest::Error),
 }
 
+/// What deliveries measure of themselves.
+#[derive(Clone, Debug)]
+pub struct DeliveryMeters {
+    /// attempts, by what came of them
+    pub attempts: Words,
+    /// how long an attempt took
+    pub attempt: Histogram,
+}
+
+impl Default for DeliveryMeters {
+    fn default() -> Self {
+        let attempts = Words::new("result", ["delivered", "failed", "gone", "given_up"]);
+        Self { attempts, attempt: Histogram::of_seconds() }
+    }
+}
+
 /// The running worker; dropping it stops it at once.
 pub struct Delivery {
     stop: watch::Sender<bool>,
     recorded: watch::Receiver<u64>,
+    meters: DeliveryMeters,
     task: JoinHandle<()>,
 }
 
@@ -66,9 +86,15 @@ impl Delivery {
     ) -> Result<Self, DeliveryError> {
         let (stop, stopped) = watch::channel(false);
         let (record, recorded) = watch::channel(0);
-        let courier = Courier { sender: Sender::new(keys, clock.clone(), config)?, store, clock, entropy, record };
+        let (sender, meters) = (Sender::new(keys, clock.clone(), config)?, DeliveryMeters::default());
+        let courier = Courier { sender, store, clock, entropy, record, meters: meters.clone() };
         let worker = Worker { courier: Arc::new(courier), wake, in_flight: JoinSet::new(), doing: HashMap::new() };
-        Ok(Self { stop, recorded, task: tokio::spawn(worker.run(stopped)) })
+        Ok(Self { stop, recorded, meters, task: tokio::spawn(worker.run(stopped)) })
+    }
+
+    /// What deliveries measure of themselves.
+    pub fn meters(&self) -> &DeliveryMeters {
+        &self.meters
     }
 
     /// How many attempts have ended and been recorded since the start; changes with each.
@@ -164,11 +190,22 @@ struct Courier {
     clock: Clock,
     entropy: Entropy,
     record: watch::Sender<u64>,
+    meters: DeliveryMeters,
 }
 
 impl Courier {
     async fn deliver(&self, delivery: DueDelivery) {
-        let outcome = self.sender.attempt(&delivery).await;
+        let attempting = Stopwatch::start();
+        let outcome = match delivery.intact {
+            true => self.sender.attempt(&delivery).await,
+            false => Outcome::Damaged,
+        };
+        self.meters.attempt.observe(attempting.elapsed());
+        self.meters.attempts.count(match outcome {
+            Outcome::Delivered => "delivered",
+            Outcome::Gone => "gone",
+            Outcome::Failed { .. } | Outcome::Damaged => "failed",
+        });
         let now_ms = self.clock.now_ms();
         let random = self.entropy.bytes();
         // Until the outcome is on disk the delivery stays in flight: a store that cannot write must not make this
@@ -204,6 +241,10 @@ impl Courier {
                 // The platform has moved meanwhile; its new address gets what the old one refused.
                 (GONE, None)
             }
+            Outcome::Damaged => {
+                tracing::error!(event, platform, "{DAMAGED}: it is not sent; see `invigil doctor`");
+                return self.store.give_up(*id, DAMAGED, now_ms).await;
+            }
             Outcome::Failed { error, retry_after_s } => (error.as_str(), *retry_after_s),
         };
         let attempts = delivery.attempts + 1;
@@ -214,6 +255,7 @@ impl Courier {
                 self.store.failed_attempt(*id, at_ms, error, now_ms).await
             }
             Next::GiveUp => {
+                self.meters.attempts.count("given_up");
                 tracing::warn!(event, platform, attempts, error, "a delivery failed for a day and is given up");
                 self.store.give_up(*id, error, now_ms).await
             }

@@ -100,8 +100,7 @@ impl WebhookSecret {
     /// Signs `body` as the event `id`, at `now_ms` since the Unix epoch.
     pub fn sign(&self, id: &str, now_ms: i64, body: &str) -> SignedHeaders {
         let timestamp = now_ms.div_euclid(1000).to_string();
-        let tag = hmac::sign(&self.key(), &signed_content(id, &timestamp, body));
-        let signature = format!("v1,{}", BASE64.encode(tag));
+        let signature = signature(&self.key(), &[id, &timestamp, body]);
         SignedHeaders { id: id.to_owned(), timestamp, signature }
     }
 
@@ -130,7 +129,7 @@ pub fn verify<'a>(
     if now_ms.div_euclid(1000).abs_diff(signed_at_s) > TOLERANCE_S as u64 {
         return Err(VerifyError::Timestamp);
     }
-    let (key, content) = (secret.key(), signed_content(id, timestamp, body));
+    let (key, content) = (secret.key(), signed_content(&[id, timestamp, body]));
     let matches = |signature: &str| {
         let tag = signature.strip_prefix("v1,").and_then(|encoded| BASE64.decode(encoded).ok());
         tag.is_some_and(|tag| hmac::verify(&key, &content, &tag).is_ok())
@@ -138,8 +137,13 @@ pub fn verify<'a>(
     signatures.split(' ').any(matches).then_some(()).ok_or(VerifyError::Signature)
 }
 
-fn signed_content(id: &str, timestamp: &str, body: &str) -> Vec<u8> {
-    [id, ".", timestamp, ".", body].concat().into_bytes()
+/// `v1,` and the base64 of the HMAC-SHA-256 over `parts`, joined by full stops.
+pub fn signature(key: &hmac::Key, parts: &[&str]) -> String {
+    format!("v1,{}", BASE64.encode(hmac::sign(key, &signed_content(parts))))
+}
+
+fn signed_content(parts: &[&str]) -> Vec<u8> {
+    parts.join(".").into_bytes()
 }
 
 fn context(platform: &str) -> String {

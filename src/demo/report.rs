@@ -21,8 +21,19 @@ pub struct Report {
     pub learners: Vec<LearnerReport>,
     /// what the platforms received
     pub webhooks: Counts,
+    /// warnings for supervisors
+    pub findings: Vec<FindingReport>,
     /// whether everybody got what they deserve, and every webhook was good
     pub as_deserved: bool,
+}
+
+/// A warning for supervisors.
+#[derive(Debug, Serialize)]
+pub struct FindingReport {
+    /// what was found
+    pub code: String,
+    /// about whom
+    pub learners: Vec<&'static str>,
 }
 
 /// One learner.
@@ -103,6 +114,15 @@ impl SessionReport {
             Some(told) if told != on_record => self.contradictions.push(format!("another verdict {told_by}")),
             Some(_) => {}
         }
+    }
+}
+
+impl FindingReport {
+    /// A finding as the API shows it; `name` knows what learners are called.
+    pub fn of(finding: &Value, name: impl Fn(&str) -> Option<&'static str>) -> Self {
+        let learners = finding["learners"].as_array().into_iter().flatten();
+        let code = finding["explanation"]["code"].as_str().unwrap_or_default().to_owned();
+        Self { code, learners: learners.filter_map(|learner| name(learner.as_str()?)).collect() }
     }
 }
 
@@ -190,8 +210,14 @@ fn session_problems(deserves: &Deserves, session: &SessionReport) -> Vec<String>
             problems.push(format!("{} is held against them", broken.name));
         }
     }
-    if deserves.status == "valid" && !session.completed {
-        problems.push("the lesson does not count as completed".to_owned());
+    match deserves.credited_ms {
+        Some(ms) if session.credited_ms != ms => {
+            problems.push(format!("{} ms are credited, not {ms}", session.credited_ms));
+        }
+        None if deserves.status == "valid" && !session.completed => {
+            problems.push("the lesson does not count as completed".to_owned());
+        }
+        _ => {}
     }
     problems
 }
@@ -218,11 +244,18 @@ mod tests {
 
     #[test]
     fn what_is_deserved_is_compared_with_what_came_of_it() {
-        let valid = Deserves { sessions: Which::All, status: "valid", rules: &[], besides: &[] };
-        let fast =
-            Deserves { sessions: Which::Last, status: "invalid", rules: &["fast_forward"], besides: &["unfocused"] };
+        let valid = Deserves { sessions: Which::All, status: "valid", rules: &[], besides: &[], credited_ms: None };
+        let fast = Deserves {
+            sessions: Which::Last,
+            status: "invalid",
+            rules: &["fast_forward"],
+            besides: &["unfocused"],
+            credited_ms: None,
+        };
         assert!(problems(&valid, &[session("valid", &[])]).is_empty());
         assert_eq!(problems(&valid, &[]), ["there was no session"]);
+        let part = Deserves { credited_ms: Some(120_000), ..valid };
+        assert_eq!(problems(&part, &[session("valid", &[])]), ["390000 ms are credited, not 120000"]);
         let rate = ("fast_forward", Some("rate"));
         assert!(problems(&fast, &[session("valid", &[]), session("invalid", &[rate])]).is_empty());
         assert!(problems(&fast, &[session("invalid", &[rate, ("unfocused", None)])]).is_empty());

@@ -15,7 +15,7 @@ use super::learners::{Learner, Seat, everybody};
 use super::people::{LIST, People, PeopleError};
 use super::progress::{Progress, Seen};
 use super::receiver::Receiver;
-use super::report::{LearnerReport, Report, SessionReport};
+use super::report::{FindingReport, LearnerReport, Report, SessionReport};
 use super::world::{OpenedSession, World, WorldError};
 use crate::clock::{Clock, Entropy, Stopwatch};
 use crate::config::{Config, Webhook};
@@ -117,11 +117,13 @@ impl Demo {
         for (learner, seat) in &self.cast {
             reports.push(self.report(learner, &seat.progress.seen()).await);
         }
+        let findings = self.findings().await;
+        self.suspect_no_honest_one(&findings, &mut reports);
         let webhooks = self.receiver.counts();
         let as_deserved =
             reports.iter().all(|report| report.problems.is_empty()) && webhooks.received == webhooks.verified;
         let elapsed_s = stopwatch.elapsed().as_secs_f64();
-        Report { speed: self.speed, elapsed_s, learners: reports, webhooks, as_deserved }
+        Report { speed: self.speed, elapsed_s, learners: reports, webhooks, findings, as_deserved }
     }
 
     /// Stops the server.
@@ -137,6 +139,26 @@ impl Demo {
             && !sessions.iter().all(|session| self.receiver.verdict(&session.id).is_some())
         {
             self.wall.sleep_ms(50).await;
+        }
+    }
+
+    async fn findings(&self) -> Vec<FindingReport> {
+        self.server.findings().settled().await;
+        let findings = self.world.findings().await.unwrap_or_else(|error| {
+            tracing::warn!(%error, "the warnings cannot be read");
+            Vec::new()
+        });
+        let name = |id: &str| self.cast.iter().find(|(_, seat)| seat.learner == id).map(|(learner, _)| learner.name);
+        findings.iter().map(|finding| FindingReport::of(finding, name)).collect()
+    }
+
+    /// No warning may name a learner whose sessions are valid.
+    fn suspect_no_honest_one(&self, findings: &[FindingReport], reports: &mut [LearnerReport]) {
+        for ((learner, _), report) in self.cast.iter().zip(reports) {
+            let suspected = findings.iter().filter(|finding| finding.learners.contains(&learner.name));
+            if learner.deserves.status == "valid" {
+                report.problems.extend(suspected.map(|finding| format!("is suspected: {}", finding.code)));
+            }
         }
     }
 

@@ -23,6 +23,7 @@ pub fn draw(report: &Report, width: Option<usize>) -> String {
     lines.extend(clauses(report));
     lines.push(String::new());
     lines.extend(report.learners.iter().flat_map(problems));
+    lines.push(risk_findings(report));
     lines.push(summary(report));
     lines.join("\n") + "\n"
 }
@@ -83,6 +84,11 @@ fn problems(learner: &LearnerReport) -> impl Iterator<Item = String> + '_ {
     learner.problems.iter().map(|problem| format!("{} {}: {problem}", style("✗").red().bold(), learner.learner))
 }
 
+fn risk_findings(report: &Report) -> String {
+    let found = report.findings.iter().map(|finding| format!("; {}: {}", finding.code, finding.learners.join(", ")));
+    format!("risk findings: {}{}", report.findings.len(), found.collect::<String>())
+}
+
 fn summary(report: &Report) -> String {
     let sessions: usize = report.learners.iter().map(|learner| learner.sessions.len()).sum();
     let webhooks = report.webhooks;
@@ -101,7 +107,7 @@ fn summary(report: &Report) -> String {
 mod tests {
     use super::*;
     use crate::demo::receiver::Counts;
-    use crate::demo::report::SessionReport;
+    use crate::demo::report::{FindingReport, SessionReport};
 
     fn learner(name: &'static str, broken: &[&str]) -> LearnerReport {
         let broken: Vec<Broken> = broken
@@ -136,6 +142,7 @@ mod tests {
                 learner("快进者", &["fast_forward/rate", "prompt_gap", "fast_forward/seek"]),
             ],
             webhooks: Counts { received: 2, verified: 2, repeated: 0 },
+            findings: vec![FindingReport { code: "playing_twice".into(), learners: vec!["快进者"] }],
             as_deserved: true,
         };
         insta::assert_snapshot!(draw(&report, None), @r"
@@ -146,6 +153,7 @@ mod tests {
         fast_forward    有… 10号
         prompt_gap      有… 10号
 
+        risk findings: 1; playing_twice: 快进者
         2 sessions in 61 s at 10 times the speed; webhooks: 2 received, 2 verified; everybody got what they deserve
         ");
         assert_eq!((range((0.5, 0.504)), range((0.5, 0.6))), ("0.50".into(), "0.50–0.60".into()));

@@ -10,8 +10,10 @@ use crate::delivery::sign::WebhookSecret;
 
 /// Class hours of the ordinary course.
 const HOURS: i64 = 40;
-/// One hour of 40 minutes: 16 of them may be online.
-const SMALL_HOURS: i64 = 1;
+/// Three hours of 40 minutes: 48 minutes of them may be online.
+const SMALL_HOURS: i64 = 3;
+/// What the office writes on everything that it approves here.
+const APPROVED_ON: &str = "2026-01-05";
 
 /// Why the stage could not be set.
 #[derive(Debug, thiserror::Error)]
@@ -88,6 +90,7 @@ pub struct Admission {
 
 /// Two platforms and their courses.
 pub struct World {
+    operator: Api,
     platforms: [Api; 2],
     projects: [String; 3],
     lessons: [String; 4],
@@ -135,13 +138,15 @@ impl World {
         }
         let [here, elsewhere] = <[Api; 2]>::try_from(platforms).unwrap_or_else(|_| unreachable!("two names"));
         let titles = ["第一课 安全用电", "第二课 电工仪表"];
-        let (main, main_lessons) = operator.course(&here, policy, "电工（五级）", HOURS, &titles).await?;
-        let (other, other_lessons) = operator.course(&elsewhere, policy, "电工（五级）", HOURS, &titles[..1]).await?;
-        let (small, small_lessons) = operator.course(&here, policy, "安全用电常识", SMALL_HOURS, &titles[..1]).await?;
+        let first = &titles[..1];
+        let (main, main_lessons) = operator.course(&here, policy, "电工（五级）", HOURS, true, &titles).await?;
+        // Nobody may have two subsidised trainings at once: who learns at both platforms pays for this one.
+        let (other, other_lessons) = operator.course(&elsewhere, policy, "电工（五级）", HOURS, false, first).await?;
+        let (small, small_lessons) = operator.course(&here, policy, "安全用电常识", SMALL_HOURS, true, first).await?;
         let lessons: Vec<String> = [main_lessons, other_lessons, small_lessons].concat();
         let lessons =
             lessons.try_into().map_err(|_| WorldError::Answer { what: "/projects".into(), field: "lessons" })?;
-        Ok(Self { platforms: [here, elsewhere], projects: [main, other, small], lessons })
+        Ok(Self { operator, platforms: [here, elsewhere], projects: [main, other, small], lessons })
     }
 
     /// Makes a learner known at the platform of `place`, with a photo, and enrols them there. Returns their id.
@@ -178,7 +183,8 @@ impl World {
         let session = field("session")?;
         let key = ClientKey::generate()
             .map_err(|_| WorldError::Answer { what: "a key pair".to_owned(), field: "randomness" })?;
-        let credentials = Credentials { session: session.clone(), token: field("token")?, key: key.into() };
+        let (session_of, device) = (session.clone(), Some(format!("browser-of-{learner}")));
+        let credentials = Credentials { session: session_of, token: field("token")?, key: key.into(), device };
         Ok(Admission { session: OpenedSession { id: session, place }, url: field("url")?, credentials })
     }
 
@@ -189,6 +195,18 @@ impl World {
     pub async fn verdict(&self, session: &OpenedSession) -> Result<Value, WorldError> {
         let path = format!("/sessions/{}/verdict", session.id);
         self.platforms[session.place.platform()].send(Method::GET, &path, Value::Null).await
+    }
+
+    /// The warnings for supervisors.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub async fn findings(&self) -> Result<Vec<Value>, WorldError> {
+        let mut listing = self.operator.send(Method::GET, "/findings", Value::Null).await?;
+        match listing["items"].take() {
+            Value::Array(findings) => Ok(findings),
+            _ => Err(WorldError::Answer { what: "/findings".to_owned(), field: "items" }),
+        }
     }
 
     /// The session's log, JSON Lines.
@@ -226,26 +244,30 @@ impl Api {
         policy: &str,
         name: &str,
         total_hours: i64,
+        subsidised: bool,
         titles: &[&str],
     ) -> Result<(String, Vec<String>), WorldError> {
         let lessons: Vec<Value> = titles.iter().map(|title| course::lesson(title)).collect();
         let project = json!({
             "name": name, "total_hours": total_hours, "delivery": "blended", "policy": policy, "lessons": lessons,
+            "region": "411300", "occupation": name, "level": 5, "certificate": "skill_level", "subsidised": subsidised,
+            // As many hours online as may be; the rest is practice.
+            "online_hours": total_hours * 2 / 5, "practice_hours": total_hours - total_hours * 2 / 5,
+            "class_hour_ms": 2_400_000, "teachers": 4, "benches": 4,
         });
         let project = platform.send(Method::POST, "/projects", project).await?;
         let id = text(&project, "/projects", "id")?.to_owned();
-        self.approve(&format!("/projects/{id}")).await?;
+        let approval = json!({"approved": true, "document": "开班批复〔2026〕1号"});
+        self.send(Method::PUT, &format!("/projects/{id}/approval"), approval).await?;
         let mut lessons = Vec::with_capacity(titles.len());
         for lesson in project["lessons"].as_array().into_iter().flatten() {
             let lesson = text(lesson, "/projects", "id")?.to_owned();
-            self.approve(&format!("/lessons/{lesson}")).await?;
+            let approval =
+                json!({"approved": true, "number": "豫技审〔2026〕1号", "date": APPROVED_ON, "office": "省技能办"});
+            self.send(Method::PUT, &format!("/lessons/{lesson}/approval"), approval).await?;
             lessons.push(lesson);
         }
         Ok((id, lessons))
-    }
-
-    async fn approve(&self, path: &str) -> Result<Value, WorldError> {
-        self.send(Method::PUT, &format!("{path}/approval"), json!({"approved": true})).await
     }
 
     async fn photo(&self, learner: &str, portrait: &[u8]) -> Result<(), WorldError> {

@@ -15,14 +15,17 @@ use tokio::sync::watch;
 use tokio_tungstenite::tungstenite;
 
 use super::Gateway;
-use super::bucket::Bucket;
+use super::address::ClientAddress;
 use super::handshake::{Admitted, admit, refusal, unavailable};
 use super::wire::{
     ClientMessage, Control, ErrorCode, ErrorMessage, Hello, PhotoHeader, ServerMessage, TEXT_LIMIT_BYTES, close,
 };
-use crate::actor::{ConnectionId, Gone, Handle, IncomingPhoto, Outbound, OutboundQueue, Outlet, StartError, Turn};
+use crate::actor::{
+    Arrival, ConnectionId, Gone, Handle, IncomingPhoto, Outbound, OutboundQueue, Outlet, StartError, Turn,
+};
 use crate::auth::token::LearnerToken;
-use crate::clock::Clock;
+use crate::clock::{Clock, Stopwatch};
+use crate::telemetry::Telemetry;
 
 /// How long a client may take to say hello, on the wall clock.
 const HELLO_LIMIT_MS: i64 = 10_000;
@@ -50,11 +53,17 @@ const RECONNECT_IN_MS: i64 = 1_000;
 /// Why a connection ends. `None`: the socket is gone, there is nobody to tell.
 type End = Option<ErrorMessage>;
 
-/// Serves one connection to its end.
-pub(super) async fn serve(socket: WebSocket, gateway: Arc<Gateway>) {
-    let mut socket = Socket { socket, wall: gateway.services.wall.clone() };
+/// Serves one connection to its end. `origin` is the page's, when a browser asks.
+pub(super) async fn serve(
+    socket: WebSocket,
+    gateway: Arc<Gateway>,
+    client: Option<ClientAddress>,
+    origin: Option<String>,
+) {
+    let (wall, telemetry) = (gateway.services.wall.clone(), gateway.services.telemetry.clone());
+    let mut socket = Socket { socket, wall, telemetry };
     // Boxed, here and below: what happens once in a while must not take room in every idle connection.
-    match Box::pin(begin(&mut socket, &gateway)).await {
+    match Box::pin(begin(&mut socket, &gateway, client, origin.as_deref())).await {
         Ok(connection) => connection.run(&mut socket).await,
         Err(Some(error)) => Box::pin(socket.refuse(error)).await,
         Err(None) => return,
@@ -66,7 +75,12 @@ pub(super) async fn serve(socket: WebSocket, gateway: Arc<Gateway>) {
 }
 
 /// Challenge and hello; then the session knows of the connection.
-async fn begin(socket: &mut Socket, gateway: &Arc<Gateway>) -> Result<Connection, End> {
+async fn begin(
+    socket: &mut Socket,
+    gateway: &Arc<Gateway>,
+    client: Option<ClientAddress>,
+    origin: Option<&str>,
+) -> Result<Connection, End> {
     let nonce = BASE64URL.encode(gateway.services.entropy.bytes::<32>());
     let server = concat!("invigil/", env!("CARGO_PKG_VERSION")).to_owned();
     socket.send(&ServerMessage::Challenge { nonce: nonce.clone(), server }).await?;
@@ -77,14 +91,22 @@ async fn begin(socket: &mut Socket, gateway: &Arc<Gateway>) -> Result<Connection
         }
     };
     let at = gateway.services.clock.now_ms();
-    let admitted = admit(gateway, &hello, &nonce).await?;
+    let admitted = admit(gateway, &hello, &nonce, origin).await?;
     let session = gateway.sessions.live(&admitted.session, admitted.key).await.map_err(|why| match why {
         StartError::NotOpen => refusal(ErrorCode::SessionClosed, Some("session"), "the session has ended"),
         why => unavailable(&why),
     })?;
     let id = gateway.next_connection();
     let (outlet, outbound) = Outlet::new();
-    session.attach(id, outlet, hello.ct, at).await.map_err(|gone| unavailable(&gone))?;
+    // Neither leaves this function in the clear.
+    let pseudonym = |kind, value: &str| gateway.services.keys.pseudonym(kind, value).into();
+    let arrival = Arrival {
+        ct: hello.ct,
+        at,
+        address: client.map(|client| pseudonym("address", &client.subscriber())),
+        device: hello.device.as_deref().map(|device| pseudonym("device", device)),
+    };
+    session.attach(id, outlet, arrival).await.map_err(|gone| unavailable(&gone))?;
     Ok(Connection::new(gateway.clone(), id, session, outbound, admitted))
 }
 
@@ -118,10 +140,11 @@ struct Connection {
     id: ConnectionId,
     session: Handle,
     outbound: OutboundQueue,
-    events: Bucket,
     session_id: String,
     token_expires_at: i64,
     last_heard_at: i64,
+    /// with the frames that are being taken
+    arrived: Stopwatch,
     ping: Ping,
     welcomed: bool,
 }
@@ -142,17 +165,15 @@ impl Connection {
         admitted: Admitted,
     ) -> Self {
         let now_ms = gateway.services.clock.now_ms();
-        let events =
-            Bucket::full(gateway.services.limits.events_per_second, gateway.services.limits.events_burst, now_ms);
         Self {
             gateway,
             id,
             session,
             outbound,
-            events,
             session_id: admitted.session,
             token_expires_at: admitted.expires_at,
             last_heard_at: now_ms,
+            arrived: Stopwatch::start(),
             ping: Ping { id: 0, sent_at: now_ms, answered: true },
             welcomed: false,
         }
@@ -272,6 +293,7 @@ impl Connection {
     async fn take_frames(&mut self, socket: &mut Socket, first: Message) -> Result<ControlFlow<()>, End> {
         let at = self.gateway.services.clock.now_ms();
         self.last_heard_at = at;
+        self.arrived = Stopwatch::start();
         self.outbound.attend();
         let mut turn = None;
         let mut result = self.take_frame(socket, first, at, &mut turn).await;
@@ -319,7 +341,7 @@ impl Connection {
                         Some(turn) => turn,
                         None => turn.insert(self.session.turn().await.map_err(|gone| Some(unavailable(&gone)))?),
                     };
-                    turn.event(self.id, &event, at);
+                    turn.event(self.id, &event, at, self.arrived);
                     Ok(())
                 }
                 Ok(ClientMessage::Control(control)) => {
@@ -329,7 +351,7 @@ impl Connection {
                 Err(error) if error.code.close_code().is_none() => {
                     // Nobody keeps a session in hand while a slow client reads.
                     self.end_turn(turn).await?;
-                    Box::pin(socket.send(&ServerMessage::Error(error.into()))).await
+                    Box::pin(socket.complain(error.into())).await
                 }
                 Err(error) => Err(Some(error.into())),
             },
@@ -349,7 +371,7 @@ impl Connection {
         if !self.welcomed {
             return Err(Some(refusal(ErrorCode::NotWelcomeYet, Some("seq"), "keep events until the welcome")));
         }
-        self.events.take(at).map_err(|wait_ms| {
+        self.session.admit_event(at).map_err(|wait_ms| {
             let mut error = refusal(ErrorCode::TooManyEvents, None, "more events than a session may send");
             error.retry_after_ms = Some(wait_ms.max(1_000));
             Some(error)
@@ -374,12 +396,12 @@ impl Connection {
         }
         let (header, photo) = match PhotoHeader::parse(&frame) {
             Ok(parsed) => parsed,
-            Err(error) => return socket.send(&ServerMessage::Error(error.into())).await,
+            Err(error) => return socket.complain(error.into()).await,
         };
         if photo.len() > self.gateway.services.limits.photo_bytes_limit {
             let mut error = refusal(ErrorCode::PhotoTooLarge, None, "take a smaller picture, or compress it more");
             error.capture = Some(header.capture);
-            return socket.send(&ServerMessage::Error(error)).await;
+            return socket.complain(error).await;
         }
         let photo = IncomingPhoto { capture: header.capture, nonce: header.nonce, bytes: frame.slice_ref(photo) };
         self.heard(self.session.photo(self.id, photo, at).await)
@@ -388,27 +410,29 @@ impl Connection {
     /// Sends `first` and what waits behind it, and flushes once.
     async fn send_outbound(&mut self, socket: &mut Socket, first: Outbound) -> Result<ControlFlow<()>, End> {
         let mut next = Some(first);
-        for _ in 0..FRAMES_LIMIT {
+        let mut acknowledged: Option<Stopwatch> = None;
+        // One more than the limit: what was taken from the queue has to be sent.
+        for taken in 0..=FRAMES_LIMIT {
             match next.take() {
                 Some(Outbound::Text(text)) => socket.feed(Message::Text(text)).await?,
+                Some(Outbound::Acknowledgement(text, arrived)) => {
+                    acknowledged.get_or_insert(arrived);
+                    socket.feed(Message::Text(text)).await?;
+                }
                 Some(Outbound::Close(code)) => {
                     Box::pin(socket.close(code)).await;
                     return Ok(ControlFlow::Break(()));
                 }
                 None => break,
             }
-            next = self.outbound.try_next();
-        }
-        if let Some(left) = next {
-            match left {
-                Outbound::Text(text) => socket.feed(Message::Text(text)).await?,
-                Outbound::Close(code) => {
-                    Box::pin(socket.close(code)).await;
-                    return Ok(ControlFlow::Break(()));
-                }
+            if taken < FRAMES_LIMIT {
+                next = self.outbound.try_next();
             }
         }
         socket.flush().await?;
+        if let Some(arrived) = acknowledged {
+            socket.telemetry.acknowledgement.observe(arrived.elapsed());
+        }
         Ok(ControlFlow::Continue(()))
     }
 
@@ -489,6 +513,7 @@ async fn turned_true(stopping: &mut watch::Receiver<bool>) {
 struct Socket {
     socket: WebSocket,
     wall: Clock,
+    telemetry: Arc<Telemetry>,
 }
 
 impl Socket {
@@ -521,9 +546,15 @@ impl Socket {
     /// Says what is wrong and closes with its code.
     async fn refuse(&mut self, error: ErrorMessage) {
         let code = error.code.close_code().unwrap_or(close::NORMAL);
-        if self.send(&ServerMessage::Error(error)).await.is_ok() {
+        if self.complain(error).await.is_ok() {
             self.close(code).await;
         }
+    }
+
+    /// Says what is wrong.
+    async fn complain(&mut self, error: ErrorMessage) -> Result<(), End> {
+        self.telemetry.stream_errors.count(&error.code.to_string());
+        self.send(&ServerMessage::Error(error)).await
     }
 
     /// Reads on until the client has closed too: a socket that is dropped with unread bytes is reset, and the reset may

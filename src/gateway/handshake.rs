@@ -21,8 +21,13 @@ pub(super) struct Admitted {
     pub(super) expires_at: i64,
 }
 
-/// Checks a hello against the nonce of this connection.
-pub(super) async fn admit(gateway: &Gateway, hello: &Hello, nonce: &str) -> Result<Admitted, ErrorMessage> {
+/// Checks a hello against the nonce of this connection, and the page's origin, if a browser named one.
+pub(super) async fn admit(
+    gateway: &Gateway,
+    hello: &Hello,
+    nonce: &str,
+    origin: Option<&str>,
+) -> Result<Admitted, ErrorMessage> {
     let refused = |code, field: &str, detail: &str| refusal(code, Some(field), detail);
     let token = LearnerToken::parse(&hello.token)
         .ok_or_else(|| refused(ErrorCode::TokenUnknown, "token", "this is no learner token"))?;
@@ -35,6 +40,14 @@ pub(super) async fn admit(gateway: &Gateway, hello: &Hello, nonce: &str) -> Resu
         return Err(refused(ErrorCode::SessionMismatch, "session", "the token is another session's"));
     }
     let public_key = check_signature(hello, nonce)?;
+    if let Some(origin) = origin {
+        let key = SessionKey(holder.session_key);
+        let allowed = gateway.services.store.origins_of_session(key).await.map_err(|error| unavailable(&error))?;
+        if !allowed.iter().any(|allowed| allowed == origin) {
+            let detail = "the platform has not named this page's origin: PUT /api/v1/platform/origins";
+            return Err(refusal(ErrorCode::OriginRefused, None, detail));
+        }
+    }
     if holder.closed_at.is_some() {
         return Err(refused(ErrorCode::SessionClosed, "session", "the session has ended"));
     }

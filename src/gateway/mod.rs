@@ -6,19 +6,24 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use axum::Extension;
 use axum::Router;
 use axum::extract::{State, WebSocketUpgrade};
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use tokio::sync::{Semaphore, watch};
 
-mod bucket;
+pub mod address;
+pub mod bucket;
 mod connection;
 mod handshake;
+pub mod rates;
 pub mod wire;
 
 use crate::actor::{Registry, Services};
+use address::ClientAddress;
+use rates::Rates;
 
 /// Read and write buffers of a connection, in bytes: with the library's defaults an idle one costs 134 kB.
 pub(crate) const BUFFER_BYTES: usize = 4 * 1024;
@@ -31,6 +36,7 @@ pub struct Gateway {
     token_lifetime_ms: i64,
     /// turns true when the server stops
     stopping: watch::Receiver<bool>,
+    rates: Arc<Rates>,
     connections: Arc<Semaphore>,
     last_connection: AtomicU64,
 }
@@ -42,10 +48,11 @@ impl Gateway {
         sessions: Registry,
         token_lifetime_ms: i64,
         stopping: watch::Receiver<bool>,
+        rates: Arc<Rates>,
     ) -> Arc<Self> {
         let connections = Arc::new(Semaphore::new(services.limits.connections_limit));
         let last_connection = AtomicU64::new(0);
-        Arc::new(Self { services, sessions, token_lifetime_ms, stopping, connections, last_connection })
+        Arc::new(Self { services, sessions, token_lifetime_ms, stopping, rates, connections, last_connection })
     }
 
     /// Returns when no connection is left.
@@ -53,6 +60,11 @@ impl Gateway {
         let all = u32::try_from(self.services.limits.connections_limit).unwrap_or(u32::MAX);
         // An error means that the semaphore was closed, which nobody does.
         let _ = self.connections.acquire_many(all).await;
+    }
+
+    /// How many connections are open.
+    pub fn connections(&self) -> usize {
+        self.services.limits.connections_limit.saturating_sub(self.connections.available_permits())
     }
 
     fn next_connection(&self) -> u64 {
@@ -65,7 +77,13 @@ pub fn router(gateway: Arc<Gateway>) -> Router {
     Router::new().route(wire::STREAM_PATH, get(upgrade)).with_state(gateway)
 }
 
-async fn upgrade(State(gateway): State<Arc<Gateway>>, upgrade: WebSocketUpgrade) -> Response {
+async fn upgrade(
+    State(gateway): State<Arc<Gateway>>,
+    address: Option<Extension<ClientAddress>>,
+    headers: HeaderMap,
+    upgrade: WebSocketUpgrade,
+) -> Response {
+    let client = address.map(|Extension(address)| address);
     let refused = |status: StatusCode, detail: &str| (status, detail.to_owned()).into_response();
     let upgrade = upgrade.protocols([wire::SUBPROTOCOL]);
     if upgrade.selected_protocol().is_none() {
@@ -74,6 +92,13 @@ async fn upgrade(State(gateway): State<Arc<Gateway>>, upgrade: WebSocketUpgrade)
     if *gateway.stopping.borrow() {
         return (StatusCode::SERVICE_UNAVAILABLE, [("retry-after", "2")], "the server is stopping").into_response();
     }
+    if let Err(too_many) = gateway.rates.handshake_from(client) {
+        let seconds = (too_many.retry_after_ms + 999) / 1000;
+        let detail = "too many connections are begun from this address";
+        return (StatusCode::TOO_MANY_REQUESTS, [("retry-after", seconds.to_string())], detail).into_response();
+    }
+    // Browsers always send it, and pages cannot change it. What is no text is no origin that anybody was allowed.
+    let origin = headers.get(header::ORIGIN).map(|origin| origin.to_str().unwrap_or_default().to_owned());
     let Ok(permit) = gateway.connections.clone().try_acquire_owned() else {
         let detail = "as many connections are open as this server carries";
         return (StatusCode::SERVICE_UNAVAILABLE, [("retry-after", "5")], detail).into_response();
@@ -86,7 +111,7 @@ async fn upgrade(State(gateway): State<Arc<Gateway>>, upgrade: WebSocketUpgrade)
         .max_message_size(2 * gateway.services.limits.message_bytes_limit)
         .max_frame_size(2 * gateway.services.limits.message_bytes_limit)
         .on_upgrade(move |socket| async move {
-            connection::serve(socket, gateway).await;
+            connection::serve(socket, gateway, client, origin).await;
             drop(permit);
         })
 }

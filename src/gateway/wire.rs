@@ -99,6 +99,9 @@ pub struct Hello {
     pub ct: i64,
     /// highest `seq` that the client has seen acknowledged; 0: none
     pub acknowledged: u64,
+    /// random id that the page keeps, see docs/protocol.md; none when it has none
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device: Option<String>,
 }
 
 /// Why a client ends its session.
@@ -177,6 +180,7 @@ fn parse_control(text: &str, event_error: &serde_json::Error) -> Result<Control,
             signature: field(&object, "signature")?,
             ct: integer(&object, "ct")?,
             acknowledged: field(&object, "acknowledged")?,
+            device: device(&object)?,
         })),
         "pong" => Ok(Control::Pong { id: field(&object, "id")?, ct: integer(&object, "ct")? }),
         "ready" => Ok(Control::Ready),
@@ -212,6 +216,19 @@ fn field<T: DeserializeOwned>(object: &Map<String, Value>, name: &str) -> Result
     let value =
         object.get(name).ok_or_else(|| WireError::new(ErrorCode::BadMessage, Some(name), "the field is missing"))?;
     T::deserialize(value).map_err(|error| WireError::new(ErrorCode::BadMessage, Some(name), error))
+}
+
+/// The device's id, when there is one: 8 to 64 letters, digits, `-` or `_`.
+fn device(object: &Map<String, Value>) -> Result<Option<String>, WireError> {
+    let Some(device) = object.get("device").filter(|device| !device.is_null()) else { return Ok(None) };
+    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+    match device.as_str().filter(|id| (8..=64).contains(&id.len()) && id.chars().all(allowed)) {
+        Some(id) => Ok(Some(id.to_owned())),
+        None => {
+            let detail = "must be 8 to 64 letters, digits, '-' or '_'";
+            Err(WireError::new(ErrorCode::BadMessage, Some("device"), detail))
+        }
+    }
 }
 
 fn integer(object: &Map<String, Value>, name: &str) -> Result<i64, WireError> {
@@ -506,6 +523,7 @@ pub enum ErrorCode {
     SessionMismatch,
     KeyMismatch,
     SignatureWrong,
+    OriginRefused,
     HelloTimeout,
     Superseded,
     SessionClosed,
@@ -525,12 +543,43 @@ pub enum ErrorCode {
 }
 
 impl ErrorCode {
+    /// All that this version sends.
+    pub const ALL: &'static [Self] = &[
+        Self::BadJson,
+        Self::BadMessage,
+        Self::UnknownType,
+        Self::ServerEvent,
+        Self::NotWelcomeYet,
+        Self::SeqGap,
+        Self::CtDecreased,
+        Self::TokenUnknown,
+        Self::TokenExpired,
+        Self::SessionMismatch,
+        Self::KeyMismatch,
+        Self::SignatureWrong,
+        Self::OriginRefused,
+        Self::HelloTimeout,
+        Self::Superseded,
+        Self::SessionClosed,
+        Self::TooLarge,
+        Self::TooManyEvents,
+        Self::Overloaded,
+        Self::BadPhotoFrame,
+        Self::CaptureUnknown,
+        Self::CaptureExpired,
+        Self::CaptureNotCommitted,
+        Self::NonceWrong,
+        Self::DigestMismatch,
+        Self::PhotoTooLarge,
+    ];
+
     /// The WebSocket close code that follows, or none when the connection stays open.
     pub fn close_code(self) -> Option<u16> {
         use ErrorCode::*;
         match self {
             BadJson | BadMessage | ServerEvent | NotWelcomeYet | SeqGap | CtDecreased => Some(4400),
             TokenUnknown | TokenExpired | SessionMismatch | KeyMismatch | SignatureWrong => Some(4401),
+            OriginRefused => Some(4403),
             HelloTimeout => Some(4408),
             Superseded => Some(4409),
             SessionClosed => Some(4410),
@@ -585,6 +634,12 @@ mod tests {
         assert_eq!(refused(r#"{"type":"dance"}"#), (ErrorCode::UnknownType, Some("type".into())));
         assert_eq!(refused(r#"{"type":"pong","id":1}"#), bad("ct"));
         assert_eq!(refused(r#"{"type":"close","reason":"bored"}"#), bad("reason"));
+        let hello =
+            r#"{"type":"hello","session":"","token":"","key":"","signature":"","ct":1,"acknowledged":0,"device":"#;
+        for device in ["1", r#""1234567""#, r#""1234567\n""#, r#""设备设备设备""#] {
+            assert_eq!(refused(&format!("{hello}{device}}}")), bad("device"), "{device}");
+        }
+        assert!(ClientMessage::parse(&format!("{hello}null}}")).is_ok());
         assert_eq!(refused(r#"{"seq":0,"ct":1,"type":"page","data":{}}"#), bad("seq"));
         assert_eq!(refused(r#"{"seq":1.5,"ct":1,"type":"page","data":{}}"#), bad("seq"));
         assert_eq!(refused(r#"{"seq":1,"ct":9007199254740992,"type":"page","data":{}}"#), bad("ct"));
@@ -602,6 +657,7 @@ mod tests {
             signature: "x".into(),
             ct: 5,
             acknowledged: 0,
+            device: Some("0123-abc_".into()),
         };
         for control in [
             Control::Hello(hello),

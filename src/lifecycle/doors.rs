@@ -7,7 +7,7 @@ use futures_util::future::BoxFuture;
 use crate::actor::Services;
 use crate::api::doors::{FaceDoor, FaceRefusal, PhotoVault, VaultError};
 use crate::auth::keys::DataKey;
-use crate::store::evidence::EvidenceId;
+use crate::store::evidence::{EvidenceError, EvidenceId};
 use crate::vision::{Busy, EnrolError, Outcome, Template};
 
 /// When to come back to vision workers that have too much to do, ms.
@@ -59,11 +59,12 @@ impl PhotoVault for Photos {
         })
     }
 
-    fn remove(&self, evidence: String) -> BoxFuture<'_, ()> {
+    fn remove(&self, evidence: String) -> BoxFuture<'_, Result<(), VaultError>> {
         Box::pin(async move {
-            let Ok(id) = EvidenceId::parse(&evidence) else { return };
-            if let Err(error) = self.0.evidence.delete(&id).await {
-                tracing::warn!(%error, "a photo that nothing refers to could not be removed");
+            let id = EvidenceId::parse(&evidence).map_err(|error| VaultError(error.to_string()))?;
+            match self.0.evidence.delete(&id).await {
+                Ok(()) | Err(EvidenceError::Missing(_)) => Ok(()),
+                Err(error) => Err(VaultError(error.to_string())),
             }
         })
     }

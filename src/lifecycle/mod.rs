@@ -6,23 +6,40 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use tokio::net::TcpListener;
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, Semaphore, watch};
 use tokio::task::JoinHandle;
 
 mod doors;
+mod guards;
+mod health;
+mod listener;
+mod reporting;
+pub mod tls;
 
-use crate::actor::{Policies, Registry, Services};
-use crate::api::{self, ApiState};
-use crate::auth::api_key::ensure_operator_key;
+pub use guards::watch_machine_clock;
+
+use axum::extract::{ConnectInfo, MatchedPath, Request, State};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse as _, Response};
+
+use crate::actor::{Registry, Services};
+use crate::api::problem::Problem;
+use crate::api::{self, ApiState, forgetting};
+use crate::auth::api_key::ensure_operator_key_or;
 use crate::auth::keys::Keys;
-use crate::clock::{Clock, Entropy};
+use crate::clock::{Clock, Entropy, Stopwatch};
 use crate::cluster::Presence;
 use crate::config::Config;
 use crate::delivery::{Delivery, address_guard};
+use crate::findings::{self, Detectors, Inbox, Reporter};
+use crate::gateway::address::{Network, client_address};
+use crate::gateway::rates::Rates;
 use crate::gateway::{self, Gateway};
-use crate::policy::Policy;
-use crate::store::Store;
-use crate::store::evidence::Evidence;
+use crate::policy::{Policies, Policy};
+use crate::report::Reporting;
+use crate::store::evidence::{Evidence, PHOTOS_FOLDER};
+use crate::store::{Store, Writing};
+use crate::telemetry::{Exporter, Telemetry};
 use crate::vision::{VisionConfig, VisionPool};
 
 /// How long a stopping server waits for connections to say goodbye, ms.
@@ -61,6 +78,8 @@ impl StartError {
 pub struct Server {
     /// where it listens
     pub address: SocketAddr,
+    /// where Prometheus finds its metrics, if it does
+    pub metrics_address: Option<SocketAddr>,
     /// how clients reach it
     pub public_url: String,
     /// the operator's key, and the file that keeps it
@@ -73,8 +92,16 @@ pub struct Server {
     sessions: Registry,
     gateway: Arc<Gateway>,
     delivery: Delivery,
+    reporting: Option<Reporting>,
+    findings: Reporter,
+    detectors: Detectors,
     serving: JoinHandle<std::io::Result<()>>,
+    /// what runs beside it until the end: metrics, and the eye on the certificate
+    beside: Vec<JoinHandle<()>>,
+    store: Store,
     wall: Clock,
+    /// keeps every other process out of the data folder
+    _lock: std::fs::File,
 }
 
 impl Server {
@@ -85,38 +112,90 @@ impl Server {
     pub async fn start(setup: ServerConfig) -> Result<Self, StartError> {
         let folder = setup.config.data_folder.clone();
         private_folder(&folder).map_err(StartError::of(format!("data_folder {}", folder.display())))?;
+        let lock = guards::take(&folder, &setup.config.keys)
+            .map_err(StartError::of(format!("data_folder {}", folder.display())))?;
         let listen = setup.config.listen;
         let listener = TcpListener::bind(listen).await.map_err(StartError::of(format!("listen {listen}")))?;
         let address = listener.local_addr().map_err(StartError::of("listen"))?;
+        let metrics = bind_metrics(&setup.config).await?;
+        let certificate = load_certificate(&setup.config)?;
         let public_url = setup.config.public_url_of(address);
-        let services = start_services(&setup, &public_url)?;
+        let (services, inbox) = start_services(&setup, &public_url).await?;
+        let photos = doors::Photos(services.clone());
+        forgetting::resume(&services.store, &photos, services.wall.now_ms())
+            .await
+            .map_err(StartError::of("forgotten learners"))?;
         let (store, wall, entropy) = (&services.store, &services.wall, &services.entropy);
-        let operator_key =
-            ensure_operator_key(&folder, store, wall, entropy).await.map_err(StartError::of("operator key"))?;
+        let given = setup.config.keys.operator().map_err(StartError::of("keys.operator"))?;
+        let operator_key = ensure_operator_key_or(given.as_deref(), &folder, store, wall, entropy)
+            .await
+            .map_err(StartError::of("operator key"))?;
+        let detectors = Detectors::start(store.clone(), services.clock.clone(), wall.clone(), entropy.clone(), inbox);
+        let detectors = detectors.await.map_err(StartError::of("risk detectors"))?;
         let sessions = Registry::new(services.clone());
         let recovered = sessions.recover().await.map_err(StartError::of("open sessions"))?;
         let (webhook, deliver) = (setup.config.webhook.clone(), services.deliver.clone());
         let delivery =
             Delivery::start(store.clone(), services.keys.clone(), wall.clone(), entropy.clone(), webhook, deliver)
                 .map_err(StartError::of("webhooks"))?;
+        let reporting = reporting::start(&setup.config, &services).await?;
         let (stopping, stop_seen) = watch::channel(false);
         let lifetime_ms = setup.config.token_lifetime_ms;
-        let gateway = Gateway::new(services.clone(), sessions.clone(), lifetime_ms, stop_seen.clone());
-        let api = api_router(&setup.config, &services, &sessions, &public_url);
-        let routes = api.merge(gateway::router(gateway.clone()));
+        // Limits of rates take the clock that never jumps.
+        let (limits, telemetry) = (&setup.config.limits, services.telemetry.clone());
+        let rates = Arc::new(Rates::new(limits, services.clock.clone(), telemetry.clone()));
+        let gateway = Gateway::new(services.clone(), sessions.clone(), lifetime_ms, stop_seen.clone(), rates.clone());
+        let api = api_router(&setup.config, &services, &sessions, &public_url, rates);
+        let health = health::Health::new(services.clone(), stop_seen.clone());
+        let routes = api
+            .layer(middleware::from_fn_with_state(stop_seen.clone(), refuse_while_stopping))
+            .layer(middleware::from_fn_with_state(telemetry.clone(), measure))
+            .merge(gateway::router(gateway.clone()))
+            .merge(health::router(health.clone()))
+            .layer(middleware::from_fn_with_state(setup.config.trusted_proxies.clone().into(), note_address));
+        let exporter = Exporter::new(
+            &telemetry,
+            services.store.meters(),
+            services.vision.meters(),
+            delivery.meters(),
+            limits.connections_limit,
+            services.wall.now_ms(),
+        );
+        let mut beside = Vec::new();
+        let metrics_address = metrics.as_ref().map(|(_, address)| *address);
+        if let Some((metrics, _)) = metrics {
+            let scraped = health::Scraped { health, exporter, gateway: gateway.clone(), sessions: sessions.clone() };
+            let routes = health::metrics_router(scraped);
+            beside.push(tokio::spawn(async move {
+                if let Err(error) = axum::serve(metrics, routes).await {
+                    tracing::error!(%error, "metrics are no longer served");
+                }
+            }));
+        }
+        if let Some(certificate) = &certificate {
+            beside.push(tokio::spawn(certificate.clone().follow(services.wall.clone(), telemetry)));
+        }
+        let port = listener::Port::new(listener, certificate, services.clock.clone());
         let wall = services.wall.clone();
         Ok(Self {
             address,
+            metrics_address,
             public_url,
             operator_key: operator_key.expose().to_owned(),
-            operator_key_file: folder.join("operator.key"),
+            operator_key_file: setup.config.keys.operator_file.clone().unwrap_or_else(|| folder.join("operator.key")),
             recovered,
             stopping,
             sessions,
             gateway,
             delivery,
-            serving: tokio::spawn(serve(listener, routes, stop_seen)),
+            reporting,
+            findings: services.findings.clone(),
+            detectors,
+            serving: tokio::spawn(serve(port, routes, stop_seen)),
+            beside,
+            store: services.store.clone(),
             wall,
+            _lock: lock,
         })
     }
 
@@ -125,9 +204,33 @@ impl Server {
         self.sessions.count()
     }
 
+    /// Tells the risk detectors, and knows when what they were told is on record.
+    pub fn findings(&self) -> &Reporter {
+        &self.findings
+    }
+
     /// Webhook attempts that were recorded so far, as a signal.
     pub fn deliveries_recorded(&self) -> watch::Receiver<u64> {
         self.delivery.recorded()
+    }
+
+    /// Whether writes reach the disk, as a signal: what readiness must say.
+    pub fn writing(&self) -> watch::Receiver<Writing> {
+        self.store.writing()
+    }
+
+    /// Returns when this process can never write again, and must end so that another takes its place.
+    pub async fn failed(&self) {
+        let mut writing = self.store.writing();
+        if writing.wait_for(|writing| *writing == Writing::Dead).await.is_err() {
+            // The writer ended without a failure: the server is stopping.
+            std::future::pending().await
+        }
+    }
+
+    /// Attempts at reports that were recorded so far, as a signal; none while reporting is off.
+    pub fn reports_recorded(&self) -> Option<watch::Receiver<u64>> {
+        self.reporting.as_ref().map(Reporting::recorded)
     }
 
     /// Stops: clients are told to reconnect, sessions rest in the journal, deliveries under way end.
@@ -145,35 +248,55 @@ impl Server {
             () = self.wall.sleep_ms(GOODBYE_LIMIT_MS) => abort.abort(),
         }
         self.sessions.stop().await;
+        self.detectors.shutdown().await;
         self.delivery.shutdown().await;
+        if let Some(reporting) = self.reporting {
+            reporting.shutdown().await;
+        }
+        for task in self.beside {
+            task.abort();
+        }
     }
 }
 
 /// Keys, store, photos, models, packs: what sessions, gateway and API share.
-fn start_services(setup: &ServerConfig, public_url: &str) -> Result<Arc<Services>, StartError> {
+async fn start_services(setup: &ServerConfig, public_url: &str) -> Result<(Arc<Services>, Inbox), StartError> {
     let ServerConfig { config, clock, wall, entropy } = setup;
     let folder = &config.data_folder;
-    let keys = Keys::open_or_create(folder, entropy).map_err(StartError::of("keys"))?;
+    let keys = Keys::open(folder, &config.keys, entropy).map_err(StartError::of("keys"))?;
     let store = Store::open(folder).map_err(StartError::of("database"))?;
-    let evidence = Evidence::open(&folder.join("photos")).map_err(StartError::of("photos"))?;
+    guards::check_keys(folder, &keys).map_err(StartError::of("keys"))?;
+    let clock = guards::session_clock(clock, &store).await.map_err(StartError::of("database"))?;
+    let evidence = Evidence::open(&folder.join(PHOTOS_FOLDER)).map_err(StartError::of("photos"))?;
     evidence.remove_drafts().map_err(StartError::of("photos"))?;
-    Ok(Arc::new(Services {
+    let policies = known_policies(config, &store).await?;
+    let (findings, inbox) = findings::channel();
+    let services = Services {
         store,
         evidence,
         keys: Arc::new(keys),
         vision: start_vision(config)?,
         presence: Presence::default(),
-        policies: read_policies(config)?,
-        clock: clock.clone(),
+        findings,
+        policies,
+        clock,
         wall: wall.clone(),
         entropy: entropy.clone(),
         limits: config.limits.clone(),
         deliver: Arc::new(Notify::new()),
+        telemetry: Arc::new(Telemetry::new(api::operations())),
         source: public_url.to_owned(),
-    }))
+    };
+    Ok((Arc::new(services), inbox))
 }
 
-fn api_router(config: &Config, services: &Arc<Services>, sessions: &Registry, public_url: &str) -> axum::Router {
+fn api_router(
+    config: &Config,
+    services: &Arc<Services>,
+    sessions: &Registry,
+    public_url: &str,
+    rates: Arc<Rates>,
+) -> axum::Router {
     let webhook = config.webhook.clone();
     api::router(ApiState {
         store: services.store.clone(),
@@ -185,36 +308,82 @@ fn api_router(config: &Config, services: &Arc<Services>, sessions: &Registry, pu
         photos: Arc::new(doors::Photos(services.clone())),
         public_url: public_url.to_owned(),
         policies: services.policies.names(),
+        packs: Arc::new(services.policies.clone()),
         allow_http_webhooks: config.webhook.allow_http,
         webhook_guard: Arc::new(move |url| {
             address_guard::check_url(url.as_str(), &webhook).map(drop).map_err(|error| error.to_string())
         }),
+        sheets: Arc::new(Semaphore::new(api::ledger::SHEETS_LIMIT)),
         limits: api::Limits {
             json_bytes: config.limits.body_bytes_limit,
             photo_bytes: config.limits.photo_bytes_limit,
             token_ms: config.token_lifetime_ms,
             ..api::Limits::default()
         },
+        rates,
+        allow_localhost_origins: config.web.allow_localhost_origins,
     })
 }
 
-async fn serve(
-    listener: TcpListener,
-    routes: axum::Router,
-    mut stopping: watch::Receiver<bool>,
-) -> std::io::Result<()> {
-    use axum::serve::ListenerExt as _;
-    // Acknowledgements are small and awaited: they must not wait for more to send.
-    let listener = listener.tap_io(|stream| {
-        if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(%error, "a connection keeps its delay");
-        }
-    });
-    axum::serve(listener, routes)
+async fn serve(port: listener::Port, routes: axum::Router, mut stopping: watch::Receiver<bool>) -> std::io::Result<()> {
+    axum::serve(port, routes.into_make_service_with_connect_info::<listener::Peer>())
         .with_graceful_shutdown(async move {
             let _ = stopping.wait_for(|stopping| *stopping).await;
         })
         .await
+}
+
+async fn bind_metrics(config: &Config) -> Result<Option<(TcpListener, SocketAddr)>, StartError> {
+    let Some(listen) = config.metrics.listen else { return Ok(None) };
+    let failed = || format!("metrics.listen {listen}");
+    let listener = TcpListener::bind(listen).await.map_err(StartError::of(failed()))?;
+    let address = listener.local_addr().map_err(StartError::of(failed()))?;
+    if !address.ip().is_loopback() {
+        tracing::warn!(%address, "metrics are not on loopback: whoever reaches this address can read them");
+    }
+    Ok(Some((listener, address)))
+}
+
+fn load_certificate(config: &Config) -> Result<Option<tls::Certificate>, StartError> {
+    let (Some(certificate), Some(key)) = (&config.tls.certificate_file, &config.tls.key_file) else {
+        return Ok(None);
+    };
+    tls::Certificate::load(certificate, key).map(Some).map_err(StartError::of("tls"))
+}
+
+/// Notes whose address a request has, for limits and for whoever asks.
+async fn note_address(
+    State(trusted): State<Arc<[Network]>>,
+    ConnectInfo(listener::Peer(peer)): ConnectInfo<listener::Peer>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let address = client_address(request.headers(), peer.ip(), &trusted);
+    request.extensions_mut().insert(address);
+    next.run(request).await
+}
+
+/// Counts requests of the API, by the route and not by the path, which names things.
+async fn measure(State(telemetry): State<Arc<Telemetry>>, request: Request, next: Next) -> Response {
+    let method = request.method().clone();
+    let route = request.extensions().get::<MatchedPath>().cloned();
+    let answering = Stopwatch::start();
+    let response = next.run(request).await;
+    let route = route.as_ref().map_or("", MatchedPath::as_str);
+    telemetry.requests.count(method.as_str(), route, response.status().as_u16(), answering.elapsed());
+    response
+}
+
+/// A request on a connection that was open before: what it begins would not be ended here.
+async fn refuse_while_stopping(
+    State(stopping): State<watch::Receiver<bool>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    if *stopping.borrow() {
+        return Problem::too_busy("the server is stopping").into_response();
+    }
+    next.run(request).await
 }
 
 fn private_folder(folder: &std::path::Path) -> std::io::Result<()> {
@@ -232,7 +401,11 @@ fn start_vision(config: &Config) -> Result<VisionPool, StartError> {
     VisionPool::start(vision).map_err(StartError::of("face models"))
 }
 
-fn read_policies(config: &Config) -> Result<Policies, StartError> {
+/// The packs that are built in and those that are configured.
+///
+/// # Errors
+/// When a pack cannot be read, or a server cannot keep its schedule; the message names the file.
+pub fn read_policies(config: &Config) -> Result<Policies, StartError> {
     let read = |path: &PathBuf| {
         let what = || format!("policy {}", path.display());
         let text = std::fs::read_to_string(path).map_err(StartError::of(what()))?;
@@ -240,5 +413,19 @@ fn read_policies(config: &Config) -> Result<Policies, StartError> {
         policy.check_schedule().map_err(StartError::of(what()))?;
         Ok(policy)
     };
-    Ok(Policies::new(config.policies.iter().map(read).collect::<Result<_, _>>()?))
+    let configured = config.policies.iter().map(read).collect::<Result<_, _>>()?;
+    Policies::new(configured).map_err(StartError::of("policies"))
+}
+
+/// These, and those under which sessions were opened.
+async fn known_policies(config: &Config, store: &Store) -> Result<Policies, StartError> {
+    let mut policies = read_policies(config)?;
+    for (label, text) in store.policy_texts().await.map_err(StartError::of("kept policies"))? {
+        // One text that cannot be read must not keep the server from starting; its open sessions are logged as they
+        // cannot be taken up.
+        if let Err(error) = policies.keep(&label, &text) {
+            tracing::error!(label, %error, "a kept policy pack cannot be read");
+        }
+    }
+    Ok(policies)
 }

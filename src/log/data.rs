@@ -18,6 +18,20 @@ pub struct ClockReading {
 }
 read_record!(ClockReading, "data", { ct });
 
+/// `connection.opened` as it is written. What it says of address and device is for the record and for risk findings
+/// only, and is not read back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct ConnectionOpened<'a> {
+    /// The client's monotonic clock, ms.
+    pub ct: i64,
+    /// Keyed digest of the network address, 16 hex digits.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub address: Option<&'a str>,
+    /// Keyed digest of the device's own id, 16 hex digits.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub device: Option<&'a str>,
+}
+
 /// `capture.requested`
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct CaptureRequested<'a> {

@@ -18,8 +18,9 @@ mod words;
 pub mod write;
 
 pub use data::{
-    CaptureExpired, CaptureRequested, CaptureSubmitted, ClockReading, Consent, FaceChecked, Gap, Heartbeat, Page,
-    Playback, PresenceConflict, PromptAnswered, PromptIssued, PromptResolved, SessionClosed, Tamper, Windows,
+    CaptureExpired, CaptureRequested, CaptureSubmitted, ClockReading, ConnectionOpened, Consent, FaceChecked, Gap,
+    Heartbeat, Page, Playback, PresenceConflict, PromptAnswered, PromptIssued, PromptResolved, SessionClosed, Tamper,
+    Windows,
 };
 pub use digest::Digest;
 pub use event::{Body, Event, Origin};

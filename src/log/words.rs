@@ -164,6 +164,7 @@ words! {
         Timeout = "timeout",
         Superseded = "superseded",
         Revoked = "revoked",
+        Quota = "quota",
     }
 
     /// What the player reports.

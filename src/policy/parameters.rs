@@ -20,6 +20,11 @@ macro_rules! table {
             /// The names of all fields.
             pub const KEYS: &'static [&'static str] = &[$(stringify!($field),)*];
 
+            /// All fields by name, in the order of [`Self::KEYS`].
+            pub(super) fn values(&self) -> impl Iterator<Item = (&'static str, i64)> {
+                [$((stringify!($field), self.$field),)*].into_iter()
+            }
+
             /// The place of a key and what it may hold.
             pub(super) fn entry(&mut self, key: &str) -> Option<(&mut i64, RangeInclusive<i64>)> {
                 match key {
@@ -30,6 +35,8 @@ macro_rules! table {
         }
     };
 }
+
+pub(super) use table;
 
 /// A length of time that may also be none.
 const ANY_MS: RangeInclusive<i64> = 0..=MAX_INTEGER;

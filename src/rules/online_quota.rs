@@ -15,12 +15,16 @@ pub fn quota_ms(facts: &Facts, parameters: &Parameters) -> i64 {
     saturate((total_ms * i128::from(parameters.online_quota_milli)).div_euclid(1000))
 }
 
+/// What is left of the quota when `creditable_ms` of this session are spent too, ms; none when nothing limits it.
+pub fn left_ms(creditable_ms: i64, facts: &Facts, parameters: &Parameters) -> Option<i64> {
+    let spent_ms = facts.online_used_ms.saturating_add(creditable_ms);
+    let left_ms = || quota_ms(facts, parameters).saturating_sub(spent_ms).max(0);
+    (facts.delivery == Delivery::Blended).then(left_ms)
+}
+
 /// What of `creditable_ms` the quota still holds.
 pub fn within_quota_ms(creditable_ms: i64, facts: &Facts, parameters: &Parameters) -> i64 {
-    match facts.delivery {
-        Delivery::Blended => creditable_ms.min(quota_ms(facts, parameters).saturating_sub(facts.online_used_ms).max(0)),
-        Delivery::OnlineOnly => creditable_ms,
-    }
+    left_ms(0, facts, parameters).map_or(creditable_ms, |left_ms| creditable_ms.min(left_ms))
 }
 
 /// Judges the closing.
@@ -56,6 +60,10 @@ mod tests {
         assert!(judged(facts.clone(), HOUR_MS + 60_000).is_empty());
         assert_eq!(judged(facts.clone(), HOUR_MS + 60_001), ["online_quota"]);
         assert_eq!(within_quota_ms(HOUR_MS + 60_000, &facts, &Policy::default().parameters), HOUR_MS);
+        let parameters = &Policy::default().parameters;
+        assert_eq!(left_ms(HOUR_MS - 1, &facts, parameters), Some(1));
+        assert_eq!(left_ms(2 * HOUR_MS, &facts, parameters), Some(0));
+        assert_eq!(left_ms(0, &Facts { delivery: Delivery::OnlineOnly, ..facts.clone() }, parameters), None);
         assert!(judged(Facts { delivery: Delivery::OnlineOnly, ..facts }, 9 * HOUR_MS).is_empty());
     }
 

@@ -77,6 +77,8 @@ pub enum PauseReason {
     WrongAnswers,
     /// a face must be seen first
     Capture,
+    /// nothing that is watched now can be credited: the session ends
+    Quota,
 }
 
 /// Something to be done now.

@@ -37,7 +37,7 @@ use crate::log::{
     Playback, PlaybackEvent, SessionOpened,
 };
 use crate::policy::Policy;
-use crate::rules::{self, Findings, RuleStates};
+use crate::rules::{self, Findings, Rule, RuleStates};
 use crate::verdict::{Status, Verdict, Violation};
 
 /// One session, folded as far as its log has come.
@@ -426,6 +426,11 @@ impl Session {
     /// How many violations there are, without the ignored.
     pub fn violations_total(&self) -> u64 {
         self.state.violations.total(&self.policy)
+    }
+
+    /// The rules that were broken, without the ignored.
+    pub fn broken_rules(&self) -> impl Iterator<Item = Rule> + '_ {
+        self.state.violations.broken(&self.policy)
     }
 
     /// What the learner's next session in this project starts from.

@@ -59,6 +59,12 @@ impl Violations {
         counted.map(|&rule| self.counts[rule as usize]).sum()
     }
 
+    /// The rules that were broken, in the order of [`Rule::ALL`], without the ignored.
+    pub fn broken<'a>(&'a self, policy: &'a Policy) -> impl Iterator<Item = Rule> + 'a {
+        let broken = |rule: &Rule| self.counts[*rule as usize] > 0 && policy.action(*rule) != Action::Ignore;
+        Rule::ALL.iter().copied().filter(broken)
+    }
+
     /// Whether any has this consequence.
     pub fn any(&self, action: Action, policy: &Policy) -> bool {
         Rule::ALL.iter().any(|&rule| self.counts[rule as usize] > 0 && policy.action(rule) == action)

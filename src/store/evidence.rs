@@ -16,8 +16,10 @@ use crate::clock::Entropy;
 
 /// Longest identifier: four UUIDs.
 const ID_LENGTH_LIMIT: usize = 150;
+/// Where encrypted photos lie in the data folder.
+pub const PHOTOS_FOLDER: &str = "photos";
 /// Where files lie while they are written.
-const DRAFTS: &str = "drafts";
+pub const DRAFTS: &str = "drafts";
 
 /// Why a photo could not be kept or had.
 #[derive(Debug, thiserror::Error)]
@@ -160,10 +162,8 @@ impl Evidence {
         .await
     }
 
-    /// Spread over 4 096 folders by the digest of the identifier: ten million photos are 2 500 files a folder.
     fn path(&self, id: &EvidenceId) -> PathBuf {
-        let digest = hex::encode(digest::digest(&digest::SHA256, id.as_str().as_bytes()));
-        self.folder.join(&digest[..3]).join(id.as_str())
+        self.folder.join(relative_path(id))
     }
 
     fn write(&self, id: &EvidenceId, draft: &Path, sealed: &[u8]) -> Result<(), EvidenceError> {
@@ -178,6 +178,13 @@ impl Evidence {
         fs::rename(draft, &path).map_err(|source| EvidenceError::File { path: path.clone(), source })?;
         sync_parent(&path)
     }
+}
+
+/// Where a photo lies in its folder. Spread over 4 096 folders by the digest of the identifier: ten million photos are
+/// 2 500 files a folder.
+pub fn relative_path(id: &EvidenceId) -> PathBuf {
+    let digest = hex::encode(digest::digest(&digest::SHA256, id.as_str().as_bytes()));
+    Path::new(&digest[..3]).join(id.as_str())
 }
 
 async fn blocking<T: Send + 'static>(

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
 
-use super::{Store, StoreError};
+use super::{Store, StoreError, checksum};
 
 /// The short key of a session in the journal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -104,9 +104,13 @@ impl Tails {
         let mut tails = self.lock();
         let tail = tails.get_mut(&batch.session).ok_or(AppendError::NotOpen)?;
         tail.check(batch)?;
+        let (session, first_n, count) = (batch.session.0, batch.first_n as i64, batch.count as i64);
+        let checksum = checksum::of_lines(session, first_n, count, &batch.lines);
         transaction
-            .prepare_cached("INSERT INTO journal (session, first_n, count, lines) VALUES (?1, ?2, ?3, ?4)")?
-            .execute(params![batch.session.0, batch.first_n as i64, batch.count as i64, batch.lines])?;
+            .prepare_cached(
+                "INSERT INTO journal (session, first_n, count, lines, checksum) VALUES (?1, ?2, ?3, ?4, ?5)",
+            )?
+            .execute(params![session, first_n, count, batch.lines, checksum])?;
         tail.rows.push(transaction.last_insert_rowid());
         tail.next_n += batch.count;
         Ok(())
@@ -134,7 +138,7 @@ impl Tails {
             .ok_or(AppendError::NotOpen)?;
         let known = self.lock().get(&session).map(|tail| tail.rows.clone());
         let rows = known.map_or_else(|| rows_of(transaction, session), Ok)?;
-        let log = read_rows(transaction, &rows)?;
+        let log = read_rows(transaction, session, &rows)?;
         let next_n = log.iter().filter(|byte| **byte == b'\n').count() as u64 + 1;
         self.lock().insert(session, Tail { epoch, next_n, rows });
         Ok(Acquired { epoch, log })
@@ -186,6 +190,16 @@ pub struct Acquired {
     pub log: Vec<u8>,
 }
 
+/// The newest end or beginning among the sessions that were opened last: time goes on, so older ones tell nothing new.
+const RECENT_ENDS: &str = "SELECT max(max(opened_at, coalesce(closed_at, 0)))
+    FROM (SELECT opened_at, closed_at FROM session ORDER BY key DESC LIMIT 10000)";
+
+/// `at` of the last of these lines; none when it cannot be read, which is said where the session is taken up.
+pub(super) fn last_stamp(lines: &[u8]) -> Option<i64> {
+    let last = lines.split(|byte| *byte == b'\n').rfind(|line| !line.is_empty())?;
+    crate::log::parse_line(last).ok().map(|event| event.at)
+}
+
 fn rows_of(connection: &Connection, session: SessionKey) -> Result<Vec<i64>, rusqlite::Error> {
     connection
         .prepare_cached("SELECT id FROM journal WHERE session = ?1 ORDER BY id")?
@@ -193,20 +207,74 @@ fn rows_of(connection: &Connection, session: SessionKey) -> Result<Vec<i64>, rus
         .collect()
 }
 
-fn read_rows(connection: &Connection, rows: &[i64]) -> Result<Vec<u8>, rusqlite::Error> {
+/// The log in these rows, each of which must be what was once appended, and continue the one before.
+fn read_rows(connection: &Connection, session: SessionKey, rows: &[i64]) -> Result<Vec<u8>, StoreError> {
     let mut log = Vec::new();
-    let mut read = connection.prepare_cached("SELECT lines FROM journal WHERE id = ?1")?;
+    let mut next_n = 1;
+    let mut read =
+        connection.prepare_cached("SELECT session, first_n, count, lines, checksum FROM journal WHERE id = ?1")?;
     for id in rows {
         let take = |row: &rusqlite::Row| {
-            log.extend_from_slice(row.get_ref(0)?.as_blob()?);
-            Ok(())
+            let row = LiveRow {
+                session: row.get(0)?,
+                first_n: row.get(1)?,
+                count: row.get(2)?,
+                lines: row.get_ref(3)?.as_blob()?,
+                checksum: row.get(4)?,
+            };
+            let checked = row.check(session.0, next_n).map(|()| row.count);
+            log.extend_from_slice(row.lines);
+            Ok(checked)
         };
         // A row that is known but not there yet is in a transaction under way; nothing stands after it.
-        if read.query_row([id], take).optional()?.is_none() {
-            break;
-        }
+        let Some(checked) = read.query_row([id], take).optional()? else { break };
+        next_n += checked.map_err(|why| StoreError::Corrupt {
+            what: "journal",
+            why: format!("row {id} of session key {}: {why}", session.0),
+        })?;
     }
     Ok(log)
+}
+
+/// A row of the live journal as it was read.
+pub(super) struct LiveRow<'a> {
+    pub(super) session: i64,
+    pub(super) first_n: i64,
+    pub(super) count: i64,
+    pub(super) lines: &'a [u8],
+    pub(super) checksum: Option<i64>,
+}
+
+impl LiveRow<'_> {
+    /// What is wrong with it as the row of `session` that begins with line `next_n`.
+    pub(super) fn check(&self, session: i64, next_n: i64) -> Result<(), String> {
+        if !checksum::holds(self.checksum, checksum::of_lines(self.session, self.first_n, self.count, self.lines)) {
+            return Err("it is not what was written: its checksum differs".into());
+        }
+        if self.session != session {
+            return Err(format!("it belongs to session key {}", self.session));
+        }
+        if self.first_n != next_n {
+            return Err(format!("it begins with line {}, but line {next_n} is next", self.first_n));
+        }
+        let lines = self.lines.iter().filter(|byte| **byte == b'\n').count() as i64;
+        if lines != self.count {
+            return Err(format!("it holds {lines} lines and should hold {}", self.count));
+        }
+        Ok(())
+    }
+}
+
+/// Whether the pages that hold the logs of open sessions make sense. Closed sessions are not looked at: their logs and
+/// verdicts show damage when they are read.
+pub(super) fn check_pages(connection: &Connection) -> Result<(), StoreError> {
+    let damaged = |why: String| StoreError::Damaged(why);
+    let said = connection.query_row("PRAGMA quick_check('journal')", [], |row| row.get::<_, String>(0));
+    match said {
+        Ok(said) if said == "ok" => Ok(()),
+        Ok(said) => Err(damaged(said.lines().last().unwrap_or_default().to_owned())),
+        Err(error) => Err(damaged(error.to_string())),
+    }
 }
 
 fn compress(log: &[u8]) -> Result<Vec<u8>, StoreError> {
@@ -214,9 +282,20 @@ fn compress(log: &[u8]) -> Result<Vec<u8>, StoreError> {
     encoder.write_all(log).and_then(|()| encoder.finish()).map_err(|error| corrupt(&error))
 }
 
-fn decompress(lines: &[u8]) -> Result<Vec<u8>, StoreError> {
+/// The lines of a segment, decompressed while they are read.
+pub(super) fn decompressing(lines: &[u8]) -> impl std::io::Read + '_ {
+    flate2::read::GzDecoder::new(lines)
+}
+
+/// The log of a segment, if it still has the digest under which it was sealed.
+pub(super) fn open_segment(lines: &[u8], digest: &str) -> Result<Vec<u8>, StoreError> {
     let mut log = Vec::new();
-    flate2::read::GzDecoder::new(lines).read_to_end(&mut log).map_err(|error| corrupt(&error))?;
+    decompressing(lines).read_to_end(&mut log).map_err(|error| corrupt(&error))?;
+    let found = hex::encode(ring::digest::digest(&ring::digest::SHA256, &log));
+    if found != digest {
+        let why = format!("the log's digest is {found}, and was {digest} when it was sealed");
+        return Err(StoreError::Corrupt { what: "segment", why });
+    }
     Ok(log)
 }
 
@@ -246,6 +325,25 @@ impl Store {
     pub async fn acquire(&self, session: SessionKey) -> Result<Acquired, AppendError> {
         let tails = self.tails.clone();
         self.write(move |transaction| tails.acquire(transaction, session)).await
+    }
+
+    /// The latest time that a log or a session's end is stamped with, ms since the epoch; `None` while there is no
+    /// session. Whoever stamps what comes next must not be earlier.
+    ///
+    /// # Errors
+    /// When the store cannot read.
+    pub async fn latest_stamp(&self) -> Result<Option<i64>, StoreError> {
+        let last_rows: Vec<i64> = self.tails.lock().values().filter_map(|tail| tail.rows.last().copied()).collect();
+        self.read(move |connection| {
+            let mut latest: Option<i64> = connection.query_row(RECENT_ENDS, [], |row| row.get(0))?;
+            let mut read = connection.prepare_cached("SELECT lines FROM journal WHERE id = ?1")?;
+            for row in last_rows {
+                let lines: Option<Vec<u8>> = read.query_row([row], |row| row.get(0)).optional()?;
+                latest = latest.max(lines.as_deref().and_then(last_stamp));
+            }
+            Ok(latest)
+        })
+        .await
     }
 
     /// The whole log of a session, open or closed, as it stands.
@@ -281,16 +379,16 @@ impl Tails {
     fn read_log(&self, connection: &Connection, session: SessionKey) -> Result<Vec<u8>, StoreError> {
         // One snapshot for all that follows: the session may be sealed meanwhile.
         let connection = connection.unchecked_transaction()?;
-        let sealed: Option<Vec<u8>> = connection
-            .prepare_cached("SELECT lines FROM segment WHERE session = ?1")?
-            .query_row([session.0], |row| row.get(0))
+        let sealed: Option<(Vec<u8>, String)> = connection
+            .prepare_cached("SELECT lines, digest FROM segment WHERE session = ?1")?
+            .query_row([session.0], |row| Ok((row.get(0)?, row.get(1)?)))
             .optional()?;
-        if let Some(lines) = sealed {
-            return decompress(&lines);
+        if let Some((lines, digest)) = sealed {
+            return open_segment(&lines, &digest);
         }
         let known = self.lock().get(&session).map(|tail| tail.rows.clone());
         let rows = known.map_or_else(|| rows_of(&connection, session), Ok)?;
-        Ok(read_rows(&connection, &rows)?)
+        read_rows(&connection, session, &rows)
     }
 }
 
@@ -344,6 +442,37 @@ mod tests {
         let acquired = store.acquire(SessionKey(1)).await.unwrap();
         assert_eq!(acquired.log, b"one\ntwo\n");
         store.append(batch(acquired.epoch, 3, b"three\n")).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_row_that_changed_on_disk_is_not_believed() {
+        for damage in ["lines = x'74776f780a'", "session = 2", "first_n = 3", "count = 2"] {
+            let (_folder, store) = open_session().await;
+            store.append(batch(0, 2, b"two!\n")).await.unwrap();
+            fixture::execute(&store, &format!("UPDATE journal SET {damage} WHERE first_n = 2")).await;
+            let read = store.read_log(SessionKey(1)).await;
+            assert!(matches!(&read, Err(StoreError::Corrupt { what: "journal", .. })), "{damage}: {read:?}");
+            let taken = store.acquire(SessionKey(1)).await;
+            assert!(matches!(taken, Err(AppendError::Store(StoreError::Corrupt { .. }))), "{damage}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_row_from_before_checksums_is_read_and_must_still_fit() {
+        let (_folder, store) = open_session().await;
+        fixture::execute(&store, "UPDATE journal SET checksum = NULL").await;
+        assert_eq!(store.read_log(SessionKey(1)).await.unwrap(), b"one\n");
+        fixture::execute(&store, "UPDATE journal SET count = 2").await;
+        assert!(store.read_log(SessionKey(1)).await.is_err());
+    }
+
+    #[test]
+    fn a_sealed_log_must_have_its_digest() {
+        let sealed = compress(b"one\n").unwrap();
+        let digest = hex::encode(ring::digest::digest(&ring::digest::SHA256, b"one\n"));
+        assert_eq!(open_segment(&sealed, &digest).unwrap(), b"one\n");
+        assert!(open_segment(&compress(b"two\n").unwrap(), &digest).is_err());
+        assert!(open_segment(&sealed[..sealed.len() - 9], &digest).is_err());
     }
 
     #[tokio::test]

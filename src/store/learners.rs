@@ -1,7 +1,7 @@
 //! Learners: one person across platforms, under a random identifier.
 //!
 //! The link from a person to the identifier is a row of its own, so that it can be forgotten. A platform sees those
-//! learners only whom it has named itself. Photos are in `enrolled_photos.rs`.
+//! learners only whom it has named itself. Photos are in `enrolled_photos.rs`, names and numbers in `persons.rs`.
 
 use rusqlite::{Connection, OptionalExtension as _, params};
 use serde::Serialize;
@@ -22,6 +22,10 @@ pub struct NamedLearner {
     pub new_id: String,
     /// the data key for that identifier, sealed
     pub new_data_key: Vec<u8>,
+    /// name and ID number, sealed with that data key
+    pub new_person: Vec<u8>,
+    /// whom this identity was found to be; `None`: nobody yet
+    pub known: Option<String>,
     /// ms since the Unix epoch
     pub now_ms: i64,
 }
@@ -42,13 +46,14 @@ pub struct LearnerRecord {
 
 impl Store {
     /// The learner that a platform names, and whether this platform names them for the first time. Whoever is
-    /// unknown everywhere becomes a learner.
+    /// unknown everywhere becomes a learner. `None`: the person is no longer (or not yet) whom they were known to be,
+    /// and nothing was stored.
     ///
     /// # Errors
     /// When the store could not write.
-    pub async fn name_learner(&self, named: NamedLearner) -> Result<(LearnerRecord, bool), StoreError> {
+    pub async fn name_learner(&self, named: NamedLearner) -> Result<Option<(LearnerRecord, bool)>, StoreError> {
         self.write(move |transaction| {
-            let learner = learner_of(transaction, &named)?;
+            let Some(learner) = learner_of(transaction, &named)? else { return Ok(None) };
             let before = find(transaction, &named.platform, &learner)?;
             transaction.execute(
                 "INSERT INTO platform_learner (platform, learner, external_reference, created_at)
@@ -60,7 +65,7 @@ impl Store {
                 what: "learner",
                 why: "an identity without a learner".to_owned(),
             })?;
-            Ok((record, before.is_none()))
+            Ok(Some((record, before.is_none())))
         })
         .await
     }
@@ -91,23 +96,26 @@ impl Store {
     }
 }
 
-fn learner_of(connection: &Connection, named: &NamedLearner) -> Result<String, StoreError> {
+fn learner_of(connection: &Connection, named: &NamedLearner) -> Result<Option<String>, StoreError> {
     let known: Option<String> = connection
         .prepare_cached("SELECT learner FROM learner_identity WHERE identity = ?1")?
         .query_row([named.identity], |row| row.get(0))
         .optional()?;
-    if let Some(learner) = known {
-        return Ok(learner);
+    if known != named.known {
+        return Ok(None);
+    }
+    if known.is_some() {
+        return Ok(known);
     }
     connection.execute(
-        "INSERT INTO learner (id, data_key, created_at) VALUES (?1, ?2, ?3)",
-        params![named.new_id, named.new_data_key, named.now_ms],
+        "INSERT INTO learner (id, data_key, sealed_person, created_at) VALUES (?1, ?2, ?3, ?4)",
+        params![named.new_id, named.new_data_key, named.new_person, named.now_ms],
     )?;
     connection.execute(
         "INSERT INTO learner_identity (identity, learner) VALUES (?1, ?2)",
         params![named.identity, named.new_id],
     )?;
-    Ok(named.new_id.clone())
+    Ok(Some(named.new_id.clone()))
 }
 
 fn find(connection: &Connection, platform: &str, learner: &str) -> Result<Option<LearnerRecord>, StoreError> {

@@ -9,25 +9,38 @@ use std::sync::Arc;
 use rusqlite::{Connection, Transaction};
 
 pub mod api_keys;
+pub mod archive;
+pub mod checksum;
 mod embedded;
 pub mod enrolled_photos;
 pub mod enrolments;
 pub mod evidence;
-mod facts;
+pub mod findings;
 #[cfg(test)]
 pub(crate) mod fixture;
+pub mod forgetting;
+pub mod inspect;
 mod journal;
 pub mod learners;
+pub mod ledger;
+#[cfg(test)]
+pub(crate) mod ledger_tests;
+pub mod ledger_totals;
+pub mod makeups;
 pub mod outbox;
 pub mod page;
+pub mod persons;
 pub mod platforms;
+mod policy_texts;
 pub mod populate;
 pub mod projects;
+pub mod reports;
 pub mod session_records;
 pub mod sessions;
 pub mod tokens;
 pub mod words;
 
+pub use embedded::{StoreMeters, Writing};
 pub use journal::{Acquired, AppendError, Batch, SessionKey};
 
 /// Why the store could not do what it was asked.
@@ -42,6 +55,9 @@ pub enum StoreError {
     /// The transaction that held the write failed: a full disk, say.
     #[error("the write could not be made durable: {0}")]
     Commit(Arc<rusqlite::Error>),
+    /// Another write of the same transaction lost it: nothing of this one has happened.
+    #[error("the transaction was lost: nothing was written")]
+    RolledBack,
     /// A statement failed.
     #[error("the database refused: {0}")]
     Database(Arc<rusqlite::Error>),
@@ -53,9 +69,22 @@ pub enum StoreError {
         /// steps that this binary knows
         known: usize,
     },
+    /// The data folder was written by an earlier invigil, and is only to be read.
+    #[error(
+        "the database has schema {found}; this invigil reads {known}: start the server once to bring it up to date"
+    )]
+    OlderSchema {
+        /// steps that the database has taken
+        found: usize,
+        /// steps that this binary knows
+        known: usize,
+    },
     /// The writer's thread could not be started, or a file could not be made.
     #[error("cannot start: {0}")]
     Start(Arc<std::io::Error>),
+    /// The database's file is damaged where the logs of open sessions lie.
+    #[error("the journal of open sessions is damaged ({0}): restore a backup, or see `invigil doctor --deep`")]
+    Damaged(String),
     /// What was read is not what was once written.
     #[error("the stored {what} cannot be read: {why}")]
     Corrupt {
@@ -66,17 +95,43 @@ pub enum StoreError {
     },
 }
 
+impl StoreError {
+    /// Whether the disk is the reason, or the number of those who wait: the same may succeed later.
+    pub fn is_passing(&self) -> bool {
+        use rusqlite::ErrorCode::{CannotOpen, DatabaseBusy, DatabaseLocked, DiskFull, ReadOnly, SystemIoFailure};
+        match self {
+            Self::Busy | Self::Stopped | Self::Commit(_) | Self::RolledBack => true,
+            Self::Database(error) => matches!(
+                error.sqlite_error_code(),
+                Some(DiskFull | ReadOnly | SystemIoFailure | DatabaseBusy | DatabaseLocked | CannotOpen)
+            ),
+            Self::NewerSchema { .. }
+            | Self::OlderSchema { .. }
+            | Self::Start(_)
+            | Self::Corrupt { .. }
+            | Self::Damaged(_) => false,
+        }
+    }
+}
+
 impl From<rusqlite::Error> for StoreError {
     fn from(error: rusqlite::Error) -> Self {
         Self::Database(Arc::new(error))
     }
 }
 
+/// The database, in the data folder.
+pub const DATABASE_FILE: &str = "invigil.sqlite";
+
+/// Held by the process that uses the data folder.
+pub const LOCK_FILE: &str = "invigil.lock";
+
 /// The store of one data folder. Cheap to clone.
 #[derive(Clone)]
 pub struct Store {
     database: embedded::Database,
     tails: journal::Tails,
+    folder: Arc<Path>,
 }
 
 impl Store {
@@ -85,11 +140,35 @@ impl Store {
     /// # Errors
     /// When the database cannot be opened, or is newer than this binary.
     pub fn open(folder: &Path) -> Result<Self, StoreError> {
-        let path = folder.join("invigil.sqlite");
+        let path = folder.join(DATABASE_FILE);
         private_file(&path).map_err(|error| StoreError::Start(Arc::new(error)))?;
         let database = embedded::Database::open(&path)?;
-        let tails = journal::Tails::scan(&embedded::connect_to_read(&path)?)?;
-        Ok(Self { database, tails })
+        let connection = embedded::connect_to_read(&path)?;
+        journal::check_pages(&connection)?;
+        let tails = journal::Tails::scan(&connection)?;
+        Ok(Self { database, tails, folder: folder.into() })
+    }
+
+    /// Whether writes reach the disk, as a signal.
+    pub fn writing(&self) -> tokio::sync::watch::Receiver<Writing> {
+        self.database.writing()
+    }
+
+    /// What the writer measures of itself.
+    pub fn meters(&self) -> &StoreMeters {
+        self.database.meters()
+    }
+
+    /// Whether a write reaches the disk now: writes a page that means nothing new.
+    ///
+    /// # Errors
+    /// When it could not be made durable.
+    pub async fn check_writable(&self) -> Result<(), StoreError> {
+        self.write(|transaction| {
+            let step: i64 = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
+            Ok(transaction.pragma_update(None, "user_version", step)?)
+        })
+        .await
     }
 
     /// Runs `change` in the next transaction of the single writer; durable when it returns. For the files of this
@@ -119,6 +198,41 @@ impl Store {
     {
         self.database.read(query).await
     }
+}
+
+/// Takes the data folder for this process; for as long as the file is held, no other can. A process that dies lets go.
+///
+/// # Errors
+/// When another process holds it, or it cannot be written.
+pub fn folder_lock(folder: &Path) -> std::io::Result<std::fs::File> {
+    use std::io::{Error, ErrorKind};
+    let path = folder.join(LOCK_FILE);
+    private_file(&path).map_err(|error| {
+        Error::new(error.kind(), format!("cannot be written ({error}): the server needs a folder that it can write to"))
+    })?;
+    let file = std::fs::File::open(&path)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(std::fs::TryLockError::WouldBlock) => {
+            Err(Error::new(ErrorKind::WouldBlock, "another invigil is using it: stop that one first"))
+        }
+        Err(std::fs::TryLockError::Error(error)) => Err(error),
+    }
+}
+
+/// Whether a log can be read and folded; if not, which line is wrong and why. No matter by which pack: what a log may
+/// hold does not depend on it.
+///
+/// # Errors
+/// The line and what is wrong with it.
+pub fn sound_log(log: &[u8]) -> Result<(), String> {
+    let mut session = crate::session::Session::new(Arc::new(crate::policy::Policy::default()));
+    for (index, line) in log.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).enumerate() {
+        let failed = |why: &dyn std::fmt::Display| format!("line {}: {why}", index + 1);
+        let event = crate::log::parse_line(line).map_err(|error| failed(&error))?;
+        session.apply(&event).map_err(|error| failed(&format_args!("{}: {}", error.field, error.problem)))?;
+    }
+    Ok(())
 }
 
 /// Makes the database's file readable by its owner alone before anything is in it; SQLite gives its companions the same

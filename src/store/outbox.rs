@@ -6,7 +6,7 @@
 
 use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, params};
 
-use super::{Store, StoreError};
+use super::{Store, StoreError, checksum};
 
 /// Longest reason kept of a failure, in characters: enough to find the cause, whatever a receiver answers.
 const ERROR_CHARS_LIMIT: usize = 500;
@@ -45,6 +45,8 @@ pub struct DueDelivery {
     pub url: String,
     /// The platform's webhook secret, as sealed.
     pub sealed_secret: Vec<u8>,
+    /// Whether the body is what was once queued; one that is not must never be sent.
+    pub intact: bool,
 }
 
 /// Where a delivery stands.
@@ -79,12 +81,19 @@ pub struct DeliveryStatus {
 pub fn enqueue(transaction: &Transaction, delivery: &NewDelivery) -> Result<bool, StoreError> {
     let queued = transaction
         .prepare_cached(
-            "INSERT INTO outbox (event, platform, ordering, body, next_attempt_at, created_at)
-             SELECT ?1, id, ?3, ?4, ?5, ?5 FROM platform
+            "INSERT INTO outbox (event, platform, ordering, body, next_attempt_at, created_at, checksum)
+             SELECT ?1, id, ?3, ?4, ?5, ?5, ?6 FROM platform
              WHERE id = ?2 AND webhook_url IS NOT NULL AND webhook_secret IS NOT NULL AND webhook_disabled IS NULL
              ON CONFLICT (event) DO NOTHING",
         )?
-        .execute(params![delivery.event, delivery.platform, delivery.ordering, delivery.body, delivery.now_ms])?;
+        .execute(params![
+            delivery.event,
+            delivery.platform,
+            delivery.ordering,
+            delivery.body,
+            delivery.now_ms,
+            checksum::of_delivery(&delivery.event, &delivery.body)
+        ])?;
     Ok(queued > 0)
 }
 
@@ -103,7 +112,8 @@ macro_rules! heads_of_platform {
 }
 
 const DUE: &str = concat!(
-    "SELECT d.id, d.event, d.platform, d.body, d.attempts, d.first_attempt_at, p.webhook_url, p.webhook_secret
+    "SELECT d.id, d.event, d.platform, d.body, d.attempts, d.first_attempt_at, p.webhook_url, p.webhook_secret,
+         d.checksum
      FROM platform AS p JOIN outbox AS d ON d.id IN (",
     heads_of_platform!("head.id", "head.next_attempt_at <= ?1"),
     " ORDER BY head.next_attempt_at, head.id LIMIT ?2)
@@ -147,6 +157,18 @@ impl Store {
     pub async fn next_due_at(&self, now_ms: i64) -> Result<Option<i64>, StoreError> {
         self.read(move |connection| Ok(connection.prepare_cached(NEXT_DUE)?.query_row([now_ms], |row| row.get(0))?))
             .await
+    }
+
+    /// How many deliveries wait.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn pending_deliveries(&self) -> Result<i64, StoreError> {
+        self.read(|connection| {
+            let mut count = connection.prepare_cached("SELECT count(*) FROM outbox WHERE state = 'pending'")?;
+            Ok(count.query_row([], |row| row.get(0))?)
+        })
+        .await
     }
 
     /// The receiver took the delivery.
@@ -245,11 +267,13 @@ impl Store {
 }
 
 fn due_delivery(row: &Row) -> rusqlite::Result<DueDelivery> {
+    let (event, body): (String, String) = (row.get(1)?, row.get(3)?);
     Ok(DueDelivery {
         id: row.get(0)?,
-        event: row.get(1)?,
         platform: row.get(2)?,
-        body: row.get(3)?,
+        intact: checksum::holds(row.get(8)?, checksum::of_delivery(&event, &body)),
+        event,
+        body,
         attempts: row.get(4)?,
         first_attempt_at_ms: row.get(5)?,
         url: row.get(6)?,

@@ -1,14 +1,14 @@
 //! Projects and their ordered lessons.
 //!
-//! A project does not change once it is made: what was approved is what is taught. Only approvals change, and those
-//! are the operator's.
+//! A project does not change once it is made: what was approved is what is taught. Only approvals and the day of the
+//! assessment change, and those are the office's.
 
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::page::{Page, PageRequest};
-use super::words::{Delivery, LessonKind};
+use super::words::{Certificate, Delivery, LessonKind};
 use super::{Store, StoreError};
 
 /// A project without its lessons.
@@ -27,10 +27,49 @@ pub struct ProjectRecord {
     pub delivery: Delivery,
     /// identifier of the policy pack that judges its sessions
     pub policy: String,
-    /// whether the operator approved it
+    /// what its application says
+    #[serde(flatten)]
+    pub plan: PlanRecord,
+    /// whether the office approved it
     pub approved: bool,
+    /// the document of the last decision, whether it gave the approval or took it back
+    pub approval_document: Option<String>,
+    /// identifier of the API key that decided last
+    pub approved_by: Option<String>,
+    /// when, ms since the Unix epoch
+    pub approved_at: Option<i64>,
+    /// the day on which its learners were assessed, YYYY-MM-DD; null: not yet
+    pub assessed_on: Option<String>,
     /// ms since the Unix epoch
     pub created_at: i64,
+}
+
+/// What a project's application says; null: it does not say.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = Plan)]
+pub struct PlanRecord {
+    /// GB/T 2260 code of its county, city or province
+    pub region: Option<String>,
+    /// occupation (职业/工种)
+    pub occupation: Option<String>,
+    /// level, 1 (senior technician) to 5 (beginner); 0: none
+    pub level: i64,
+    /// the certificate at its end
+    pub certificate: Certificate,
+    /// whether it is paid for by the state
+    pub subsidised: bool,
+    /// class hours that are held online
+    pub online_hours: Option<i64>,
+    /// class hours of practice
+    pub practice_hours: Option<i64>,
+    /// length of a class hour, ms
+    pub class_hour_ms: Option<i64>,
+    /// learners of each class; null: as many as the policy pack allows
+    pub class_size: Option<i64>,
+    /// teachers of each class
+    pub teachers: Option<i64>,
+    /// benches (工位) of each class
+    pub benches: Option<i64>,
 }
 
 /// A lesson. Its questions are not shown: only how many there are.
@@ -47,8 +86,14 @@ pub struct LessonRecord {
     pub duration_ms: i64,
     /// what it is
     pub kind: LessonKind,
-    /// whether the operator approved its content
+    /// whether the office approved its content
     pub content_approved: bool,
+    /// number of the approval
+    pub approval_number: Option<String>,
+    /// day of the approval, YYYY-MM-DD
+    pub approval_date: Option<String>,
+    /// the office that gave it
+    pub approval_office: Option<String>,
     /// how many questions there are for prompts
     pub questions: i64,
 }
@@ -79,6 +124,30 @@ pub struct NewLesson {
     pub questions: Vec<StoredQuestion>,
 }
 
+/// The approval of a lesson's content.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LessonApproval {
+    /// its number
+    pub number: String,
+    /// its day, YYYY-MM-DD
+    pub date: String,
+    /// the office that gave it
+    pub office: String,
+}
+
+/// A decision about a project's application.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProjectDecision {
+    /// whether it is approved
+    pub approved: bool,
+    /// the document that says so
+    pub document: Option<String>,
+    /// identifier of the API key that decided
+    pub decided_by: String,
+    /// ms since the Unix epoch
+    pub decided_at: i64,
+}
+
 /// Where a lesson belongs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LessonPlace {
@@ -88,7 +157,9 @@ pub struct LessonPlace {
     pub platform: String,
 }
 
-const PROJECT_COLUMNS: &str = "id, platform, name, total_hours, delivery, policy, approved, created_at";
+const PROJECT_COLUMNS: &str = "id, platform, name, total_hours, delivery, policy, approved, created_at,
+    nullif(region, ''), nullif(occupation, ''), level, certificate, subsidised, online_hours, practice_hours,
+    class_hour_ms, class_size, teachers, benches, approval_document, approved_by, approved_at, assessed_on";
 
 impl Store {
     /// Adds a project with its lessons, none of it approved.
@@ -101,19 +172,7 @@ impl Store {
         lessons: Vec<NewLesson>,
     ) -> Result<(ProjectRecord, Vec<LessonRecord>), StoreError> {
         self.write(move |transaction| {
-            transaction.execute(
-                "INSERT INTO project (id, platform, name, total_hours, delivery, policy, approved, created_at)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, 0, ?7)",
-                params![
-                    project.id,
-                    project.platform,
-                    project.name,
-                    project.total_hours,
-                    project.delivery,
-                    project.policy,
-                    project.created_at
-                ],
-            )?;
+            insert(transaction, &project)?;
             for (lesson, position) in lessons.iter().zip(1..) {
                 add_lesson(transaction, &project.id, position, lesson)?;
             }
@@ -176,24 +235,50 @@ impl Store {
     ///
     /// # Errors
     /// When the store could not write.
-    pub async fn set_project_approval(&self, id: &str, approved: bool) -> Result<bool, StoreError> {
+    pub async fn decide_project(&self, id: &str, decision: ProjectDecision) -> Result<bool, StoreError> {
         let id = id.to_owned();
         self.write(move |transaction| {
-            let found = transaction.execute("UPDATE project SET approved = ?2 WHERE id = ?1", params![id, approved])?;
+            let found = transaction.execute(
+                "UPDATE project SET approved = ?2, approval_document = ?3, approved_by = ?4, approved_at = ?5
+                 WHERE id = ?1",
+                params![id, decision.approved, decision.document, decision.decided_by, decision.decided_at],
+            )?;
             Ok(found > 0)
         })
         .await
     }
 
-    /// Approves a lesson's content, or takes its approval back. False when there is no such lesson.
+    /// Sets the day (YYYY-MM-DD) on which a project's learners were assessed; `None` takes it back. False when there
+    /// is no such project.
     ///
     /// # Errors
     /// When the store could not write.
-    pub async fn set_lesson_approval(&self, id: &str, approved: bool) -> Result<bool, StoreError> {
+    pub async fn set_assessment(&self, id: &str, assessed_on: Option<String>) -> Result<bool, StoreError> {
         let id = id.to_owned();
         self.write(move |transaction| {
             let found =
-                transaction.execute("UPDATE lesson SET content_approved = ?2 WHERE id = ?1", params![id, approved])?;
+                transaction.execute("UPDATE project SET assessed_on = ?2 WHERE id = ?1", params![id, assessed_on])?;
+            Ok(found > 0)
+        })
+        .await
+    }
+
+    /// Approves a lesson's content; `None` takes the approval back. False when there is no such lesson.
+    ///
+    /// # Errors
+    /// When the store could not write.
+    pub async fn set_lesson_approval(&self, id: &str, approval: Option<LessonApproval>) -> Result<bool, StoreError> {
+        let id = id.to_owned();
+        self.write(move |transaction| {
+            let approved = approval.is_some();
+            let (number, date, office) = approval
+                .map(|given| (given.number, given.date, given.office))
+                .map_or((None, None, None), |given| (Some(given.0), Some(given.1), Some(given.2)));
+            let found = transaction.execute(
+                "UPDATE lesson SET content_approved = ?2, approval_number = ?3, approval_date = ?4,
+                     approval_office = ?5 WHERE id = ?1",
+                params![id, approved, number, date, office],
+            )?;
             Ok(found > 0)
         })
         .await
@@ -236,6 +321,38 @@ impl Store {
     }
 }
 
+fn insert(connection: &Connection, project: &ProjectRecord) -> Result<(), rusqlite::Error> {
+    let plan = &project.plan;
+    connection
+        .prepare_cached(
+            "INSERT INTO project (id, platform, name, total_hours, delivery, policy, approved, created_at, region,
+                 occupation, level, certificate, subsidised, online_hours, practice_hours, class_hour_ms, class_size,
+                 teachers, benches)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, 0, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)",
+        )?
+        .execute(params![
+            project.id,
+            project.platform,
+            project.name,
+            project.total_hours,
+            project.delivery,
+            project.policy,
+            project.created_at,
+            plan.region.as_deref().unwrap_or(""),
+            plan.occupation.as_deref().unwrap_or(""),
+            plan.level,
+            plan.certificate,
+            plan.subsidised,
+            plan.online_hours,
+            plan.practice_hours,
+            plan.class_hour_ms,
+            plan.class_size,
+            plan.teachers,
+            plan.benches,
+        ])
+        .map(drop)
+}
+
 fn add_lesson(connection: &Connection, project: &str, position: i64, lesson: &NewLesson) -> Result<(), StoreError> {
     let questions = serde_json::to_string(&lesson.questions)
         .map_err(|error| StoreError::Corrupt { what: "questions", why: error.to_string() })?;
@@ -256,7 +373,8 @@ fn find(connection: &Connection, id: &str) -> Result<Option<(ProjectRecord, Vec<
     let Some(project) = project else { return Ok(None) };
     let lessons = connection
         .prepare_cached(
-            "SELECT id, position, title, duration_ms, kind, content_approved, json_array_length(questions)
+            "SELECT id, position, title, duration_ms, kind, content_approved, json_array_length(questions),
+                    approval_number, approval_date, approval_office
              FROM lesson WHERE project = ?1 ORDER BY position",
         )?
         .query_map([id], lesson_record)?
@@ -274,6 +392,23 @@ fn project_record(row: &Row<'_>) -> rusqlite::Result<ProjectRecord> {
         policy: row.get(5)?,
         approved: row.get(6)?,
         created_at: row.get(7)?,
+        plan: PlanRecord {
+            region: row.get(8)?,
+            occupation: row.get(9)?,
+            level: row.get(10)?,
+            certificate: row.get(11)?,
+            subsidised: row.get(12)?,
+            online_hours: row.get(13)?,
+            practice_hours: row.get(14)?,
+            class_hour_ms: row.get(15)?,
+            class_size: row.get(16)?,
+            teachers: row.get(17)?,
+            benches: row.get(18)?,
+        },
+        approval_document: row.get(19)?,
+        approved_by: row.get(20)?,
+        approved_at: row.get(21)?,
+        assessed_on: row.get(22)?,
     })
 }
 
@@ -286,5 +421,8 @@ fn lesson_record(row: &Row<'_>) -> rusqlite::Result<LessonRecord> {
         kind: row.get(4)?,
         content_approved: row.get(5)?,
         questions: row.get(6)?,
+        approval_number: row.get(7)?,
+        approval_date: row.get(8)?,
+        approval_office: row.get(9)?,
     })
 }

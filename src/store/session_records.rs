@@ -5,7 +5,7 @@
 use rusqlite::{OptionalExtension as _, Row, ToSql, params};
 
 use super::page::{Page, PageRequest};
-use super::{Store, StoreError};
+use super::{Store, StoreError, checksum};
 
 /// A session as the records have it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -95,14 +95,17 @@ impl Store {
     pub async fn verdict_body(&self, session: &str) -> Result<Option<String>, StoreError> {
         let session = session.to_owned();
         self.read(move |connection| {
-            let body = connection
+            let found = connection
                 .prepare_cached(
-                    "SELECT verdict.body FROM verdict JOIN session ON session.key = verdict.session
+                    "SELECT verdict.session, verdict.version, verdict.body, verdict.checksum
+                     FROM verdict JOIN session ON session.key = verdict.session
                      WHERE session.id = ?1 ORDER BY verdict.version DESC LIMIT 1",
                 )?
-                .query_row(params![session], |row| row.get(0))
+                .query_row(params![session], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))
                 .optional()?;
-            Ok(body)
+            found
+                .map(|(session, version, body, checksum)| checksum::intact_verdict(session, version, body, checksum))
+                .transpose()
         })
         .await
     }

@@ -1,12 +1,37 @@
 //! Sessions: opened with their facts, owned by one owner at a time, closed together with verdict and outbox row.
 
-use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
+use std::sync::Arc;
 
-use super::facts::{History, Past};
+use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
+use serde::Serialize;
+
 use super::journal::{AppendError, Batch, SessionKey};
+use super::makeups;
 use super::outbox::{self, NewDelivery};
-use super::{Store, StoreError};
+use super::platforms::{STATUS_COLUMNS, status_in_force};
+use super::{Store, StoreError, checksum, policy_texts};
 use crate::log::{self, Carried, Delivery, EventType, Facts, LessonKind, PlatformStatus, SessionOpened};
+use crate::policy::Policy;
+use crate::rules::{Rule, online_quota};
+use crate::verdict::History;
+
+/// The policy pack by which a session is judged from its opening to its end, and ever after.
+#[derive(Clone, Debug)]
+pub struct PackInForce {
+    /// what the log calls it
+    pub label: String,
+    /// the whole pack: kept, so that a later configuration without it strands no session and no verdict
+    pub text: String,
+    /// the same, read
+    pub policy: Arc<Policy>,
+}
+
+impl PackInForce {
+    /// A pack that is in force.
+    pub fn of(policy: &Arc<Policy>) -> Self {
+        Self { label: policy.label(), text: policy.text.clone(), policy: policy.clone() }
+    }
+}
 
 /// A session to be opened.
 #[derive(Clone, Debug)]
@@ -21,6 +46,10 @@ pub struct NewSession {
     pub project: String,
     /// the lesson
     pub lesson: String,
+    /// the pack that is in force
+    pub policy: PackInForce,
+    /// the make-up approval under which it is held
+    pub makeup: Option<String>,
     /// the schedule's seed, sealed
     pub sealed_seed: Vec<u8>,
     /// sessions that one learner may have open
@@ -38,6 +67,22 @@ pub struct Opened {
     pub opened: SessionOpened,
 }
 
+/// The data of the first log line: what the fold reads, and what is for the record only.
+#[derive(Serialize)]
+struct FirstLine<'a> {
+    #[serde(flatten)]
+    opened: &'a SessionOpened,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    makeup: Option<MakeupMark<'a>>,
+}
+
+/// The make-up approval under which a session is held.
+#[derive(Serialize)]
+struct MakeupMark<'a> {
+    id: &'a str,
+    reference: &'a str,
+}
+
 /// Why a session was not opened; nothing is stored then.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum OpenError {
@@ -50,9 +95,15 @@ pub enum OpenError {
     /// The learner has no enrolled photo.
     #[error("the learner has no enrolment photo")]
     NoPhoto,
-    /// The project's policy pack is not known here.
-    #[error("no policy pack is called {0}")]
-    UnknownPolicy(String),
+    /// The make-up is not one of this learner, project and lesson.
+    #[error("this learner has no such make-up of this lesson")]
+    NotTheMakeup,
+    /// Nothing that is watched now could still be credited.
+    #[error("the online hours of this project are used up")]
+    QuotaSpent {
+        /// the clause of the quota
+        clause: String,
+    },
     /// The learner has as many sessions open as one may.
     #[error("the learner has {0} sessions open already")]
     TooManyOpen(usize),
@@ -99,21 +150,21 @@ pub struct Closing {
 }
 
 impl Store {
-    /// Opens a session: its facts, its record and its first log line in one transaction. `policy_name` gives the
-    /// identifier and version of a pack.
+    /// Opens a session: its facts, its record, its pack and its first log line in one transaction.
     ///
     /// # Errors
     /// See [`OpenError`].
-    pub async fn open_session(
-        &self,
-        new: NewSession,
-        policy_name: impl Fn(&str) -> Option<String> + Send + 'static,
-    ) -> Result<Opened, OpenError> {
+    pub async fn open_session(&self, new: NewSession) -> Result<Opened, OpenError> {
         let tails = self.tails.clone();
         self.write(move |transaction| {
-            let opened = opening(transaction, &new, policy_name)?;
+            let opened = opening(transaction, &new)?;
+            let reference = makeup_reference(transaction, &new)?;
+            policy_texts::keep(transaction, &new.policy)?;
             let key = insert(transaction, &new)?;
-            let mut line = log::write::server_line(1, new.now_ms, EventType::SessionOpened, &opened);
+            let makeup = new.makeup.as_deref().zip(reference.as_deref());
+            let makeup = makeup.map(|(id, reference)| MakeupMark { id, reference });
+            let first = FirstLine { opened: &opened, makeup };
+            let mut line = log::write::server_line(1, new.now_ms, EventType::SessionOpened, &first);
             line.push('\n');
             tails.enter(key);
             let batch = Batch { session: key, epoch: 0, first_n: 1, count: 1, lines: line.into_bytes() };
@@ -285,52 +336,68 @@ fn client_key(connection: &Connection, session: SessionKey) -> Result<Option<Vec
 fn insert(transaction: &Transaction, new: &NewSession) -> Result<SessionKey, rusqlite::Error> {
     transaction
         .prepare_cached(
-            "INSERT INTO session (id, platform, learner, project, lesson, seed, opened_at)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+            "INSERT INTO session (id, platform, learner, project, lesson, makeup, seed, opened_at)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
         )?
-        .execute(params![new.id, new.platform, new.learner, new.project, new.lesson, new.sealed_seed, new.now_ms])?;
+        .execute(params![
+            new.id,
+            new.platform,
+            new.learner,
+            new.project,
+            new.lesson,
+            new.makeup,
+            new.sealed_seed,
+            new.now_ms
+        ])?;
     Ok(SessionKey(transaction.last_insert_rowid()))
 }
 
 fn record_verdict(transaction: &Transaction, closing: &Closing) -> Result<(), rusqlite::Error> {
     let session = closing.batch.session.0;
+    let checksum = checksum::of_verdict(session, 1, &closing.verdict);
     transaction
-        .prepare_cached("INSERT INTO verdict (session, version, status, body, created_at) VALUES (?1, 1, ?2, ?3, ?4)")?
-        .execute(params![session, closing.status, closing.verdict, closing.now_ms])?;
+        .prepare_cached(
+            "INSERT INTO verdict (session, version, status, body, created_at, checksum)
+             VALUES (?1, 1, ?2, ?3, ?4, ?5)",
+        )?
+        .execute(params![session, closing.status, closing.verdict, closing.now_ms, checksum])?;
     transaction
         .prepare_cached("UPDATE session SET closed_at = ?2 WHERE key = ?1")?
         .execute(params![session, closing.now_ms])?;
     Ok(())
 }
 
+fn makeup_reference(connection: &Connection, new: &NewSession) -> Result<Option<String>, OpenError> {
+    let Some(makeup) = &new.makeup else { return Ok(None) };
+    let of = (new.learner.as_str(), new.project.as_str(), new.lesson.as_str());
+    makeups::reference(connection, makeup, of)?.map(Some).ok_or(OpenError::NotTheMakeup)
+}
+
 /// What the first log line will say.
-fn opening(
-    connection: &Connection,
-    new: &NewSession,
-    policy_name: impl Fn(&str) -> Option<String>,
-) -> Result<SessionOpened, OpenError> {
+fn opening(connection: &Connection, new: &NewSession) -> Result<SessionOpened, OpenError> {
     refuse_too_many(connection, new)?;
     let lesson = lesson_of(connection, new)?.ok_or(OpenError::UnknownLesson)?;
     let prior_online_ms = prior_online_ms(connection, new)?.ok_or(OpenError::NotEnrolled)?;
     if !has_photo(connection, &new.learner)? {
         return Err(OpenError::NoPhoto);
     }
-    let policy = policy_name(&lesson.policy).ok_or_else(|| OpenError::UnknownPolicy(lesson.policy.clone()))?;
-    let history = History::of(
-        &past_of(connection, new)?,
-        &new.lesson,
-        &prior_lessons(connection, new, lesson.position)?,
-        prior_online_ms,
-    );
+    let history = history_of(connection, new, prior_online_ms)?;
+    let prior = prior_lessons(connection, new, lesson.position)?;
+    let facts = history.facts(&new.lesson, &prior, lesson.facts);
+    let policy = &new.policy.policy;
+    if online_quota::left_ms(0, &facts, &policy.parameters) == Some(0) {
+        let clause = policy.clause(Rule::OnlineQuota);
+        return Err(OpenError::QuotaSpent { clause: format!("{}：{}", clause.source, clause.text) });
+    }
     Ok(SessionOpened {
         session: new.id.clone(),
         platform: new.platform.clone(),
         learner: new.learner.clone(),
         project: new.project.clone(),
         lesson: new.lesson.clone(),
-        policy,
+        policy: new.policy.label.clone(),
         duration_ms: lesson.duration_ms,
-        facts: history.into_facts(lesson.facts),
+        facts,
     })
 }
 
@@ -349,7 +416,6 @@ fn refuse_too_many(connection: &Connection, new: &NewSession) -> Result<(), Open
 }
 
 struct LessonRow {
-    policy: String,
     position: i64,
     duration_ms: i64,
     /// those facts that do not come from earlier sessions
@@ -358,24 +424,25 @@ struct LessonRow {
 
 fn lesson_of(connection: &Connection, new: &NewSession) -> Result<Option<LessonRow>, StoreError> {
     let row = |row: &rusqlite::Row| {
-        let word: (String, String, String) = (row.get(3)?, row.get(4)?, row.get(5)?);
-        let rest = (row.get(6)?, row.get(7)?, row.get(8)?);
-        Ok(((row.get(0)?, row.get(1)?, row.get(2)?), word, rest))
+        let word: (PlatformStatus, String, String) =
+            (status_in_force(row, 0, new.now_ms)?.into(), row.get(3)?, row.get(4)?);
+        let rest = (row.get(5)?, row.get(6)?, row.get(7)?);
+        Ok(((row.get(8)?, row.get(9)?), word, rest))
     };
     let found = connection
-        .prepare_cached(
-            "SELECT project.policy, lesson.position, lesson.duration_ms, platform.status, lesson.kind, project.delivery,
-                    project.approved, lesson.content_approved, project.total_hours
+        .prepare_cached(&format!(
+            "SELECT {STATUS_COLUMNS}, lesson.kind, project.delivery, project.approved, lesson.content_approved,
+                    project.total_hours, lesson.position, lesson.duration_ms
              FROM lesson JOIN project ON project.id = lesson.project JOIN platform ON platform.id = project.platform
-             WHERE lesson.id = ?1 AND project.id = ?2 AND platform.id = ?3",
-        )?
+             WHERE lesson.id = ?1 AND project.id = ?2 AND platform.id = ?3"
+        ))?
         .query_row([&new.lesson, &new.project, &new.platform], row)
         .optional()?;
-    let Some(((policy, position, duration_ms), (status, kind, delivery), rest)) = found else { return Ok(None) };
+    let Some(((position, duration_ms), (platform_status, kind, delivery), rest)) = found else { return Ok(None) };
     let (project_approved, content_approved, total_hours) = rest;
     let corrupt = |why: String| StoreError::Corrupt { what: "lesson", why };
     let facts = Facts {
-        platform_status: PlatformStatus::from_word(&status).ok_or_else(|| corrupt(status))?,
+        platform_status,
         project_approved,
         content_approved,
         prior_lessons_complete: false,
@@ -387,7 +454,7 @@ fn lesson_of(connection: &Connection, new: &NewSession) -> Result<Option<LessonR
         furthest_before_ms: None,
         carried: Carried::default(),
     };
-    Ok(Some(LessonRow { policy, position, duration_ms, facts }))
+    Ok(Some(LessonRow { position, duration_ms, facts }))
 }
 
 fn prior_online_ms(connection: &Connection, new: &NewSession) -> Result<Option<i64>, rusqlite::Error> {
@@ -412,21 +479,22 @@ fn prior_lessons(connection: &Connection, new: &NewSession, position: i64) -> Re
         .collect()
 }
 
-/// The learner's closed sessions in the project with their latest verdicts, in the order of opening.
-fn past_of(connection: &Connection, new: &NewSession) -> Result<Vec<Past>, StoreError> {
+/// The learner's closed sessions in the project by their latest verdicts, in the order of opening.
+fn history_of(connection: &Connection, new: &NewSession, prior_online_ms: i64) -> Result<History, StoreError> {
     let mut statement = connection.prepare_cached(
-        "SELECT session.lesson, verdict.body FROM session JOIN verdict ON verdict.session = session.key
+        "SELECT session.lesson, verdict.body, session.key, verdict.version, verdict.checksum FROM session JOIN verdict ON verdict.session = session.key
          WHERE session.learner = ?1 AND session.project = ?2
            AND verdict.version = (SELECT max(version) FROM verdict AS later WHERE later.session = session.key)
          ORDER BY session.key",
     )?;
     let mut rows = statement.query([&new.learner, &new.project])?;
-    let mut past = Vec::new();
+    let mut history = History::new(prior_online_ms);
     while let Some(row) = rows.next()? {
-        let body: String = row.get(1)?;
+        let lesson: String = row.get(0)?;
+        let body = checksum::intact_verdict(row.get(2)?, row.get(3)?, row.get(1)?, row.get(4)?)?;
         let verdict = serde_json::from_str(&body)
             .map_err(|error| StoreError::Corrupt { what: "verdict", why: error.to_string() })?;
-        past.push(Past { lesson: row.get(0)?, verdict });
+        history.add(&lesson, &verdict);
     }
-    Ok(past)
+    Ok(history)
 }

@@ -49,6 +49,17 @@ words! {
     }
 }
 
+impl From<PlatformStatus> for crate::log::PlatformStatus {
+    fn from(status: PlatformStatus) -> Self {
+        match status {
+            PlatformStatus::Active => Self::Active,
+            PlatformStatus::Suspended => Self::Suspended,
+            PlatformStatus::Unregistered => Self::Unregistered,
+            PlatformStatus::Banned => Self::Banned,
+        }
+    }
+}
+
 words! {
     /// How a project is held.
     Delivery {
@@ -69,6 +80,44 @@ words! {
     }
 }
 
+words! {
+    /// The certificate at the end of a project.
+    Certificate {
+        /// 职业资格证书
+        Qualification = "qualification",
+        /// 职业技能等级证书
+        SkillLevel = "skill_level",
+        /// 专项职业能力证书
+        SpecialAbility = "special_ability",
+        /// 培训合格证书
+        Completion = "completion",
+    }
+}
+
+words! {
+    /// What whoever shows an API key may do.
+    KeyRole {
+        /// runs the installation: all that a supervisor may, platforms and keys
+        Operator = "operator",
+        /// decides about platforms, projects, lessons and make-ups, and sees names
+        Supervisor = "supervisor",
+        /// reads everything but names, and decides nothing
+        Auditor = "auditor",
+        /// a platform's back end: what is its own
+        Platform = "platform",
+    }
+}
+
+words! {
+    /// How much of a person is shown.
+    PersonForm {
+        /// the whole name and number
+        Full = "full",
+        /// enough of them to be recognised by whoever knows them
+        Masked = "masked",
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -78,6 +127,8 @@ mod tests {
         for (word, json) in [
             (PlatformStatus::Unregistered.as_str(), serde_json::to_string(&PlatformStatus::Unregistered)),
             (Delivery::OnlineOnly.as_str(), serde_json::to_string(&Delivery::OnlineOnly)),
+            (Certificate::SpecialAbility.as_str(), serde_json::to_string(&Certificate::SpecialAbility)),
+            (KeyRole::Supervisor.as_str(), serde_json::to_string(&KeyRole::Supervisor)),
             (LessonKind::Practice.as_str(), serde_json::to_string(&LessonKind::Practice)),
         ] {
             assert_eq!(json.unwrap(), format!("\"{word}\""));

@@ -3,7 +3,11 @@
 //! A verdict's bytes are part of the contract: fields in this order, the same log and policy giving the same text, so
 //! that it can be signed, stored and derived again years later.
 
+mod history;
+
 use serde::{Deserialize, Serialize};
+
+pub use history::History;
 
 use crate::log::Carried;
 use crate::policy::{Action, Clause, Policy};

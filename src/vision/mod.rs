@@ -27,6 +27,6 @@ pub use decode::{PHOTO_LIMIT_BYTES, PHOTO_LIMIT_PIXELS, Photo, PhotoError, decod
 pub use detect::FaceBox;
 pub use digest::Digest;
 pub use manifest::{DEFAULT_FOLDER, Manifest, ModelDigests, VerifyError, verify};
-pub use pool::{Busy, VisionConfig, VisionPool};
+pub use pool::{Busy, VisionConfig, VisionMeters, VisionPool};
 pub use runtime::{Models, VisionError};
 pub use template::{Template, TemplateError};

@@ -13,6 +13,8 @@ use tokio::sync::oneshot;
 
 use super::manifest::{DEFAULT_FOLDER, ModelDigests};
 use super::{Check, Checker, Digest, EnrolError, Models, Outcome, Reason, Template, VisionError};
+use crate::clock::Stopwatch;
+use crate::telemetry::instruments::{Counter, Gauge, Histogram};
 
 /// How a pool is set up.
 #[derive(Clone, Debug)]
@@ -53,12 +55,33 @@ enum Job {
     Panic,
 }
 
+/// What the pool measures of itself.
+#[derive(Clone, Debug)]
+pub struct VisionMeters {
+    /// photos that wait for a worker
+    pub queue_depth: Gauge,
+    /// from a photo's arrival in the queue to its answer
+    pub check: Histogram,
+    /// photos for which there was no room
+    pub refused: Counter,
+    /// workers that have no models, because they could not be loaded again after a failure
+    pub failed_workers: Gauge,
+}
+
+impl Default for VisionMeters {
+    fn default() -> Self {
+        let (queue_depth, failed_workers) = (Gauge::default(), Gauge::default());
+        Self { queue_depth, check: Histogram::of_seconds(), refused: Counter::default(), failed_workers }
+    }
+}
+
 /// The pool. Dropping it lets each worker finish its photo, and waits for that.
 pub struct VisionPool {
     jobs: Option<SyncSender<Job>>,
     workers: Vec<JoinHandle<()>>,
     digests: ModelDigests,
     capacity: usize,
+    meters: VisionMeters,
 }
 
 impl VisionPool {
@@ -71,10 +94,12 @@ impl VisionPool {
         let digests = models.digests();
         let (queue, workers) = (config.queue.max(1), config.workers.max(1));
         let (jobs, waiting) = mpsc::sync_channel(queue);
-        let mut pool = Self { jobs: Some(jobs), workers: Vec::new(), digests, capacity: queue };
+        let mut pool =
+            Self { jobs: Some(jobs), workers: Vec::new(), digests, capacity: queue, meters: VisionMeters::default() };
         let waiting = Arc::new(Mutex::new(waiting));
         for number in 0..workers {
-            let worker = Worker { checker: Some(Checker::new(&models)?), models: config.models.clone(), digests };
+            let (checker, meters) = (Some(Checker::new(&models)?), pool.meters.clone());
+            let worker = Worker { checker, models: config.models.clone(), digests, meters, failed: false };
             let waiting = Arc::clone(&waiting);
             let thread = thread::Builder::new().name(format!("vision-{number}"));
             pool.workers.push(thread.spawn(move || worker.run(&waiting))?);
@@ -85,6 +110,17 @@ impl VisionPool {
     /// What the models and the runtime are, by digest.
     pub fn digests(&self) -> ModelDigests {
         self.digests
+    }
+
+    /// What the pool measures of itself.
+    pub fn meters(&self) -> &VisionMeters {
+        &self.meters
+    }
+
+    /// Whether a worker with models is left.
+    pub fn works(&self) -> bool {
+        let alive = self.workers.iter().filter(|worker| !worker.is_finished()).count();
+        self.meters.failed_workers.get() < alive as i64
     }
 
     /// How many photos can be under way without one being refused.
@@ -99,8 +135,11 @@ impl VisionPool {
     pub async fn check(&self, photo: Arc<[u8]>, enrolled: Template) -> Result<Check, Busy> {
         let (reply, answer) = oneshot::channel();
         let lost = failed_check(&photo, &enrolled, self.digests);
+        let checking = Stopwatch::start();
         self.send(Job::Check { photo, enrolled: Box::new(enrolled), reply })?;
-        Ok(answer.await.unwrap_or(lost))
+        let check = answer.await.unwrap_or(lost);
+        self.meters.check.observe(checking.elapsed());
+        Ok(check)
     }
 
     /// Makes a template of the one face in a photo.
@@ -116,7 +155,12 @@ impl VisionPool {
     fn send(&self, job: Job) -> Result<(), Busy> {
         let jobs = self.jobs.as_ref().ok_or(Busy)?;
         // Disconnected means that no worker is left, which cannot be as long as they catch their panics.
-        jobs.try_send(job).map_err(|_| Busy)
+        self.meters.queue_depth.inc();
+        jobs.try_send(job).map_err(|_| {
+            self.meters.queue_depth.dec();
+            self.meters.refused.inc();
+            Busy
+        })
     }
 
     #[cfg(test)]
@@ -155,11 +199,15 @@ struct Worker {
     checker: Option<Checker>,
     models: PathBuf,
     digests: ModelDigests,
+    meters: VisionMeters,
+    /// the models could not be loaded again
+    failed: bool,
 }
 
 impl Worker {
     fn run(mut self, waiting: &Mutex<Receiver<Job>>) {
         while let Some(job) = next(waiting) {
+            self.meters.queue_depth.dec();
             // Only what survives a panic is used after it: the checker is dropped.
             if panic::catch_unwind(AssertUnwindSafe(|| self.work(job))).is_err() {
                 tracing::error!("a vision worker panicked; it gets fresh models");
@@ -194,9 +242,21 @@ impl Worker {
     fn checker(&mut self) -> Result<&mut Checker, VisionError> {
         let checker = match self.checker.take() {
             Some(checker) => checker,
-            None => Checker::new(&Models::load(&self.models)?)?,
+            None => {
+                let loaded = Models::load(&self.models).and_then(|models| Checker::new(&models));
+                self.say_failed(loaded.is_err());
+                loaded?
+            }
         };
         Ok(self.checker.insert(checker))
+    }
+
+    /// Counts this worker among those without models, or no longer.
+    fn say_failed(&mut self, failed: bool) {
+        if failed != self.failed {
+            self.failed = failed;
+            self.meters.failed_workers.inc_by(if failed { 1 } else { -1 });
+        }
     }
 
     fn after(&mut self, failed: bool) {

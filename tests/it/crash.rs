@@ -177,7 +177,7 @@ async fn check_all(course: &Course, kept: &[Kept], policy: &Policy) {
 }
 
 /// Returns the session's log.
-async fn check_one(course: &Course, session: &str, known: Option<&Kept>, policy: &Policy) -> Vec<Value> {
+pub(crate) async fn check_one(course: &Course, session: &str, known: Option<&Kept>, policy: &Policy) -> Vec<Value> {
     let log = course.platform.text(&format!("/sessions/{session}/log")).await;
     let stored = course.platform.text(&format!("/sessions/{session}/verdict")).await;
     assert_eq!(stored, replayed(&log, policy.clone()), "{session}: the verdict is not that of its log");

@@ -1,9 +1,24 @@
 //! Whole parts of the server from outside, in one binary: one module a subject, and nothing else here.
+mod backtest;
+mod backup;
 mod crash;
+mod deploy;
 mod durability;
+mod faults;
 mod harness;
+mod ledger;
+mod limits;
+mod log_secrets;
+mod metrics;
+mod migration;
+mod policies;
 mod python_client;
+mod quota;
 mod refusals;
 mod replay;
+mod report;
+mod risk;
 mod session;
+mod stop;
+mod tls;
 mod webhook;

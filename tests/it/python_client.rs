@@ -9,7 +9,7 @@ use invigil::clock::Clock;
 use invigil::policy::Policy;
 use serde_json::{Value, json};
 
-use crate::harness::{Course, Stage, frame, models, replayed, text};
+use crate::harness::{Course, Stage, application, frame, models, replayed};
 
 const SPEED: u32 = 10;
 const QUESTION: &str = "检修线路之前首先应当做什么？";
@@ -66,15 +66,10 @@ async fn course(stage: &Stage) -> Course {
     let question =
         json!({"text": QUESTION, "options": ["切断电源并验电", "戴好帽子", "打开窗户", "通知邻居"], "right": 0});
     let lesson = json!({"title": "安全用电", "kind": "theory", "duration_ms": 400_000, "questions": [question]});
-    let project = json!({
-        "name": "电工（五级）", "total_hours": 40, "delivery": "blended", "policy": "soon", "lessons": [lesson],
-    });
-    let project = course.platform.post("/projects", project).await;
-    let (id, lesson) = (text(&project, "id"), text(&project["lessons"][0], "id"));
-    for path in [format!("/projects/{id}/approval"), format!("/lessons/{lesson}/approval")] {
-        stage.operator.put(&path, json!({"approved": true})).await;
-    }
-    Course { project: id, lessons: vec![lesson], ..course }
+    let mut application = application(&[400_000], "soon");
+    application["lessons"] = json!([lesson]);
+    let (id, lessons) = stage.operator.approved(&course.platform, application).await;
+    Course { project: id, lessons, ..course }
 }
 
 fn photos() -> Vec<String> {

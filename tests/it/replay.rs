@@ -4,6 +4,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
+use invigil::policy::{Policies, Policy};
 use serde_json::Value;
 
 fn examples() -> PathBuf {
@@ -62,8 +63,28 @@ fn another_pack_judges_otherwise_and_says_so() {
     let log = examples().join("14.jsonl");
     let output = invigil(&["replay", "--policy", pack.to_str().unwrap(), log.to_str().unwrap()], b"");
     let verdict: Value = serde_json::from_slice(&output.stdout).unwrap();
-    assert_eq!((&verdict["policy"], &verdict["status"]), (&"mild@2".into(), &"valid".into()));
+    let label = Policy::from_toml(&std::fs::read_to_string(&pack).unwrap()).unwrap().label();
+    assert!(label.starts_with("mild@2+"), "{label}");
+    assert_eq!((&verdict["policy"], &verdict["status"]), (&label.into(), &"valid".into()));
     assert_eq!(verdict["violations_total"], 0);
+}
+
+#[test]
+fn a_log_is_judged_by_the_pack_that_it_names() {
+    let log = std::fs::read_to_string(examples().join("14.jsonl")).unwrap();
+    let day = jiff::civil::date(2024, 1, 1);
+    let label = Policies::new(Vec::new()).unwrap().find("henan-2022", day).unwrap().label();
+    let named = log.replacen("\"policy\":\"default\"", &format!("\"policy\":\"{label}\""), 1);
+    assert_ne!(named, log);
+    for (log, policy, status) in [(&log, "default", "invalid"), (&named, label.as_str(), "review")] {
+        let output = invigil(&["replay", "-"], log.as_bytes());
+        let verdict: Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!((&verdict["policy"], &verdict["status"]), (&policy.into(), &status.into()));
+    }
+    let output = invigil(&["replay", "--policy", "fujian-2024", "-"], named.as_bytes());
+    let verdict: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert!(verdict["policy"].as_str().unwrap().starts_with("fujian-2024@1+"), "{verdict}");
+    assert_eq!(verdict["status"], "invalid");
 }
 
 #[test]

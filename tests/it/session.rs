@@ -8,7 +8,7 @@ use crate::harness::wire::{Heard, Wire, at, play};
 use crate::harness::{Course, Opened, Stage, frame, replayed};
 
 /// Watches until `until_ms` with a heartbeat every five seconds, answering whatever is asked.
-struct Watcher {
+pub struct Watcher {
     wire: Wire,
     ct: i64,
     pos_ms: i64,
@@ -16,7 +16,7 @@ struct Watcher {
 }
 
 impl Watcher {
-    async fn enter(stage: &Stage, opened: &Opened, key: &ClientKey) -> Self {
+    pub async fn enter(stage: &Stage, opened: &Opened, key: &ClientKey) -> Self {
         let (wire, _) = Wire::enter(&stage.stream_url(), opened, key, 0).await;
         let mut number = 1;
         let photos = Box::new(move || {
@@ -26,7 +26,7 @@ impl Watcher {
         Self { wire, ct: 0, pos_ms: 0, photos }
     }
 
-    async fn play(&mut self) {
+    pub async fn play(&mut self) {
         self.wire.kept(self.ct, "playback", play(self.pos_ms)).await;
     }
 
@@ -60,7 +60,7 @@ impl Watcher {
         }
     }
 
-    async fn watch(&mut self, stage: &Stage, until_ms: i64) {
+    pub async fn watch(&mut self, stage: &Stage, until_ms: i64) {
         while self.pos_ms < until_ms {
             self.step(stage, 5_000.min(until_ms - self.pos_ms)).await;
         }
@@ -78,7 +78,7 @@ impl Watcher {
         }
     }
 
-    async fn end(mut self, reason: &str) -> Value {
+    pub async fn end(mut self, reason: &str) -> Value {
         let (ct, pos_ms) = (self.ct, self.pos_ms);
         let ended = json!({"event": "ended", "playing": false, "pos_ms": pos_ms, "rate": 1.0});
         self.wire.kept(ct, "playback", ended).await;
@@ -98,7 +98,7 @@ fn right_answer(prompt: &Value) -> String {
     if prompt["kind"] == "choice" { "right".into() } else { "0".into() }
 }
 
-async fn ready(durations_ms: &[i64]) -> (Stage, Course, String) {
+pub async fn ready(durations_ms: &[i64]) -> (Stage, Course, String) {
     let stage = Stage::start().await;
     let course = stage.course(durations_ms).await;
     let learner = course.learner(frame("webcam_man", 1)).await;

@@ -4,6 +4,7 @@ pub mod echo;
 pub mod ingest;
 pub mod photos;
 pub mod replay;
+pub mod risk;
 
 use std::process::ExitCode;
 
@@ -29,6 +30,8 @@ enum What {
     Echo(echo::EchoArgs),
     /// Whole photo checks a second, beside OpenCV's from Python
     Photos(photos::PhotosBenchArgs),
+    /// How often the risk detectors suspect honest learners, and what they cost
+    Risk(risk::RiskBench),
 }
 
 impl Bench {
@@ -41,6 +44,7 @@ impl Bench {
             What::Soak(soak) => super::reported(soak.run()),
             What::Echo(echo) => super::reported(echo.run()),
             What::Photos(photos) => super::reported(photos.run()),
+            What::Risk(risk) => super::reported(risk.run()),
         }
     }
 }

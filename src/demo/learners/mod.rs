@@ -51,6 +51,8 @@ pub struct Deserves {
     pub rules: &'static [&'static str],
     /// rules that may be found broken besides
     pub besides: &'static [&'static str],
+    /// what each of them is credited, ms; none: whatever completes the lesson, when they are valid
+    pub credited_ms: Option<i64>,
 }
 
 /// Sessions of a learner that are judged by what the learner deserves.
@@ -63,10 +65,10 @@ pub enum Which {
 }
 
 impl Deserves {
-    const VALID: Self = Self { sessions: Which::All, status: "valid", rules: &[], besides: &[] };
+    const VALID: Self = Self { sessions: Which::All, status: "valid", rules: &[], besides: &[], credited_ms: None };
 
     const fn invalid(rules: &'static [&'static str]) -> Self {
-        Self { sessions: Which::All, status: "invalid", rules, besides: &[] }
+        Self { sessions: Which::All, status: "invalid", rules, besides: &[], credited_ms: None }
     }
 
     const fn besides(self, besides: &'static [&'static str]) -> Self {
@@ -232,13 +234,13 @@ pub fn everybody() -> Vec<Learner> {
         ),
         Learner {
             places: &[Place::Small],
-            prior_online_ms: 840_000,
+            prior_online_ms: 2_760_000,
             ..learner(
-                "over quota",
-                "learns online past the 40 %",
+                "at the quota",
+                "is stopped when the 40 % are spent",
                 "webcam_man",
-                |seat| Box::pin(order::past_the_quota(seat)),
-                Deserves::invalid(&["online_quota"]),
+                |seat| Box::pin(order::to_the_quota(seat)),
+                Deserves { credited_ms: Some(120_000), ..Deserves::VALID },
             )
         },
     ]

@@ -13,9 +13,9 @@ pub(super) async fn second_lesson_first(seat: Seat) -> Result<(), Over> {
     desk.leave(LeaveReason::Left).await
 }
 
-/// Has two minutes left of what may be learned online, and watches the whole lesson.
-pub(super) async fn past_the_quota(seat: Seat) -> Result<(), Over> {
-    let mut desk = seat.begin(Place::Small, seat.restless_habits()).await?;
+/// Has two minutes left of what may be learned online, and would watch the whole lesson: the server ends it.
+pub(super) async fn to_the_quota(seat: Seat) -> Result<(), Over> {
+    let mut desk = seat.begin(Place::Small, seat.honest_habits()).await?;
     desk.play().await?;
     desk.watch_to_end().await?;
     desk.leave(LeaveReason::Completed).await

@@ -3,6 +3,7 @@
 //! Real sockets, a real database, real models; only the time is the test's. The server as a process of its own is in
 //! [`process`].
 
+pub mod disk;
 pub mod process;
 pub mod pupil;
 pub mod trace;
@@ -13,7 +14,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use invigil::clock::{Clock, Entropy};
 use invigil::config::{Config, Webhook};
-use invigil::lifecycle::{Server, ServerConfig};
+use invigil::lifecycle::{Server, ServerConfig, StartError};
 use invigil::log::{Digest, parse_line};
 use invigil::policy::Policy;
 use invigil::session::Session;
@@ -111,9 +112,22 @@ impl Stage {
     /// A server with these clocks; `edit` may change its configuration, and write into its folder.
     pub async fn start_with(clock: Clock, wall: Clock, edit: impl FnOnce(&Path, &mut Config)) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let server = serve(folder.path(), &clock, &wall, |config| edit(folder.path(), config)).await;
+        let server = serve(folder.path(), &clock, &wall, |config| edit(folder.path(), config)).await.unwrap();
         let operator = Api::new(&server.public_url, &server.operator_key);
         Self { folder, clock, wall, server: Some(server), operator }
+    }
+
+    /// A server in a folder that is not new.
+    pub async fn start_in(folder: TempDir, clock: Clock, wall: Clock) -> Self {
+        let server = serve(folder.path(), &clock, &wall, |_| ()).await.unwrap();
+        let operator = Api::new(&server.public_url, &server.operator_key);
+        Self { folder, clock, wall, server: Some(server), operator }
+    }
+
+    /// Why a server does not start in this folder.
+    pub async fn refused(folder: &Path) -> String {
+        let clock = Clock::manual(START_MS);
+        serve(folder, &clock, &clock, |_| ()).await.err().expect("it must not start").to_string()
     }
 
     /// Both clocks move together.
@@ -124,8 +138,14 @@ impl Stage {
 
     /// Stops the server and starts another in its folder, at another address.
     pub async fn restart(&mut self) {
+        self.restart_with(|_, _| ()).await;
+    }
+
+    /// The same, and the other is configured otherwise.
+    pub async fn restart_with(&mut self, edit: impl FnOnce(&Path, &mut Config)) {
         self.server.take().unwrap().stop().await;
-        let server = serve(self.folder.path(), &self.clock, &self.wall, |_| ()).await;
+        let folder = self.folder.path();
+        let server = serve(folder, &self.clock, &self.wall, |config| edit(folder, config)).await.unwrap();
         self.operator = Api::new(&server.public_url, &server.operator_key);
         self.server = Some(server);
     }
@@ -140,13 +160,21 @@ impl Stage {
         self.operator.course(durations_ms, "default").await
     }
 
-    /// One more approved project of this platform.
+    /// One more approved project of this platform. Who takes part pays for it: nobody may have two subsidised trainings
+    /// at once.
     pub async fn project(&self, platform: &Api, durations_ms: &[i64]) -> (String, Vec<String>) {
-        self.operator.project(platform, durations_ms, "default").await
+        let mut application = application(durations_ms, "default");
+        application["subsidised"] = json!(false);
+        self.operator.approved(platform, application).await
     }
 }
 
-async fn serve(folder: &Path, clock: &Clock, wall: &Clock, edit: impl FnOnce(&mut Config)) -> Server {
+async fn serve(
+    folder: &Path,
+    clock: &Clock,
+    wall: &Clock,
+    edit: impl FnOnce(&mut Config),
+) -> Result<Server, StartError> {
     let mut config = Config {
         listen: "127.0.0.1:0".parse().unwrap(),
         data_folder: folder.to_owned(),
@@ -157,7 +185,7 @@ async fn serve(folder: &Path, clock: &Clock, wall: &Clock, edit: impl FnOnce(&mu
     config.vision.workers = 1;
     edit(&mut config);
     let (clock, wall) = (clock.clone(), wall.clone());
-    Server::start(ServerConfig { config, clock, wall, entropy: Entropy::system() }).await.unwrap()
+    Server::start(ServerConfig { config, clock, wall, entropy: Entropy::system() }).await
 }
 
 impl Course {
@@ -197,6 +225,11 @@ impl Api {
         Self { http: Client::new(), base: format!("{public_url}/api/v1"), key: key.to_owned(), up: None }
     }
 
+    /// The same server for another caller.
+    pub fn with_key(&self, key: &str) -> Self {
+        Self { key: key.to_owned(), ..self.clone() }
+    }
+
     /// The same for a server that dies and comes back.
     pub fn patient(self, up: watch::Receiver<bool>) -> Self {
         Self { up: Some(up), ..self }
@@ -214,22 +247,20 @@ impl Api {
 
     /// One more project of `platform`, approved by this operator.
     pub async fn project(&self, platform: &Self, durations_ms: &[i64], policy: &str) -> (String, Vec<String>) {
-        let lessons: Vec<Value> = durations_ms
-            .iter()
-            .map(|duration_ms| {
-                json!({"title": "安全用电", "kind": "theory", "duration_ms": duration_ms, "questions":
-                    [{"text": "1 + 1 = ?", "options": ["right", "wrong a", "wrong b", "wrong c"], "right": 0}]})
-            })
-            .collect();
-        let project = json!({"name": "电工（五级）", "total_hours": 40, "delivery": "blended", "policy": policy,
-            "lessons": lessons});
-        let project = platform.post("/projects", project).await;
+        self.approved(platform, application(durations_ms, policy)).await
+    }
+
+    /// A project of `platform` as it applies for it, approved with all its lessons by this operator.
+    pub async fn approved(&self, platform: &Self, application: Value) -> (String, Vec<String>) {
+        let project = platform.post("/projects", application).await;
         let id = text(&project, "id");
-        self.put(&format!("/projects/{id}/approval"), json!({"approved": true})).await;
+        let approval = json!({"approved": true, "document": "开班批复1号"});
+        self.put(&format!("/projects/{id}/approval"), approval).await;
         let lessons: Vec<String> =
             project["lessons"].as_array().unwrap().iter().map(|lesson| text(lesson, "id")).collect();
         for lesson in &lessons {
-            self.put(&format!("/lessons/{lesson}/approval"), json!({"approved": true})).await;
+            let approval = json!({"approved": true, "number": "审1号", "date": "2026-01-05", "office": "省技能办"});
+            self.put(&format!("/lessons/{lesson}/approval"), approval).await;
         }
         (id, lessons)
     }
@@ -287,6 +318,20 @@ impl Api {
         let request = self.http.put(url).bearer_auth(&self.key).header("content-type", "image/jpeg");
         request.body(photo).send().await.unwrap()
     }
+}
+
+/// What a platform applies for: a subsidised project of 40 hours with as many lessons as durations.
+pub fn application(durations_ms: &[i64], policy: &str) -> Value {
+    let lesson = |duration_ms: &i64| {
+        json!({"title": "安全用电", "kind": "theory", "duration_ms": duration_ms, "questions":
+            [{"text": "1 + 1 = ?", "options": ["right", "wrong a", "wrong b", "wrong c"], "right": 0}]})
+    };
+    json!({
+        "name": "电工（五级）", "total_hours": 40, "delivery": "blended", "policy": policy, "region": "411300",
+        "occupation": "电工", "level": 5, "certificate": "skill_level", "online_hours": 16, "practice_hours": 24,
+        "class_hour_ms": 2_400_000, "teachers": 4, "benches": 4,
+        "lessons": durations_ms.iter().map(lesson).collect::<Vec<Value>>(),
+    })
 }
 
 pub fn text(value: &Value, field: &str) -> String {

@@ -9,7 +9,7 @@ use std::thread::JoinHandle;
 
 use invigil::policy::Policy;
 use serde_json::Value;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 use super::{Api, models, quick_pack};
 
@@ -29,12 +29,16 @@ pub struct Process {
     child: Child,
     /// where it listens
     pub address: SocketAddr,
+    /// where its metrics are, if they are served
+    pub metrics: Option<SocketAddr>,
     log: Log,
 }
 
 /// What a server writes to its standard error, line by line, and who reads it.
 struct Log {
     lines: Arc<Mutex<Vec<String>>>,
+    /// changes with every line
+    grown: watch::Receiver<()>,
     reader: Option<JoinHandle<()>>,
 }
 
@@ -49,6 +53,11 @@ impl Home {
 
     pub fn path(&self) -> &Path {
         self.folder.path()
+    }
+
+    /// The server's data folder.
+    pub fn data(&self) -> PathBuf {
+        self.folder.path().join("data")
     }
 
     /// The pack `QUICK`, as the server reads it.
@@ -85,19 +94,61 @@ impl Process {
         let lines = Arc::new(Mutex::new(Vec::new()));
         let (serving, served) = oneshot::channel();
         let stderr = BufReader::new(child.stderr.take().unwrap());
+        let (grows, grown) = watch::channel(());
         let reader = std::thread::spawn({
             let lines = lines.clone();
-            move || read_log(stderr, &lines, serving)
+            move || read_log(stderr, &lines, serving, &grows)
         });
-        let log = Log { lines, reader: Some(reader) };
+        let log = Log { lines, grown, reader: Some(reader) };
         match served.await {
-            Ok(address) => Ok(Self { child, address, log }),
+            Ok((address, metrics)) => Ok(Self { child, address, metrics, log }),
             Err(_) => {
                 let _ = child.kill();
                 let _ = child.wait();
                 Err(log.all().join("\n"))
             }
         }
+    }
+
+    /// Returns once the server has said something with `words` in it, `times` times in all.
+    pub fn said(&self, words: &'static str, times: usize) -> impl Future<Output = ()> + 'static {
+        let (lines, mut grown) = (self.log.lines.clone(), self.log.grown.clone());
+        async move {
+            let said = |_: &()| lines.lock().unwrap().iter().filter(|line| line.contains(words)).count() >= times;
+            grown.wait_for(said).await.unwrap_or_else(|_| panic!("the server ended without saying {words:?}"));
+        }
+    }
+
+    /// Everything that it has said so far.
+    pub fn log(&self) -> Vec<String> {
+        self.log.lines.lock().unwrap().clone()
+    }
+
+    /// Sends it SIGTERM.
+    pub fn terminate(&self) {
+        let sent = Command::new("kill").arg("-TERM").arg(self.child.id().to_string()).status().unwrap();
+        assert!(sent.success());
+    }
+
+    /// Returns once it has written a line with this message.
+    pub async fn says(&mut self, message: &str) {
+        let lines = self.log.lines.clone();
+        let said =
+            |_: &()| {
+                lines.lock().unwrap().iter().any(|line| {
+                    serde_json::from_str::<Value>(line).is_ok_and(|line| line["fields"]["message"] == message)
+                })
+            };
+        self.log.grown.wait_for(said).await.unwrap_or_else(|_| panic!("it ended without {message:?}"));
+    }
+
+    /// Waits until it has ended by itself. Returns whether it was content, and everything that it wrote.
+    pub async fn ended(mut self) -> (bool, Vec<String>) {
+        // The end of its output is the end of the process.
+        while self.log.grown.changed().await.is_ok() {}
+        let status = self.child.wait().unwrap();
+        let log = Log { lines: self.log.lines.clone(), grown: self.log.grown.clone(), reader: self.log.reader.take() };
+        (status.success(), log.all())
     }
 
     /// Ends it by SIGKILL. Returns the errors that it had complained of.
@@ -115,7 +166,7 @@ impl Process {
 
     fn errors(&mut self) -> Vec<String> {
         self.child.wait().unwrap();
-        let log = Log { lines: self.log.lines.clone(), reader: self.log.reader.take() };
+        let log = Log { lines: self.log.lines.clone(), grown: self.log.grown.clone(), reader: self.log.reader.take() };
         log.all().into_iter().filter(|line| line.contains(r#""level":"ERROR""#)).collect()
     }
 
@@ -147,7 +198,12 @@ impl Log {
     }
 }
 
-fn read_log(stderr: impl BufRead, lines: &Mutex<Vec<String>>, serving: oneshot::Sender<SocketAddr>) {
+fn read_log(
+    stderr: impl BufRead,
+    lines: &Mutex<Vec<String>>,
+    serving: oneshot::Sender<(SocketAddr, Option<SocketAddr>)>,
+    grows: &watch::Sender<()>,
+) {
     let mut serving = Some(serving);
     for line in stderr.lines().map_while(Result::ok) {
         let said: Value = serde_json::from_str(&line).unwrap_or_default();
@@ -155,8 +211,10 @@ fn read_log(stderr: impl BufRead, lines: &Mutex<Vec<String>>, serving: oneshot::
             && let Some(serving) = serving.take()
         {
             let address = said["fields"]["address"].as_str().unwrap().parse().unwrap();
-            let _ = serving.send(address);
+            let metrics = said["fields"]["metrics"].as_str().map(|metrics| metrics.parse().unwrap());
+            let _ = serving.send((address, metrics));
         }
         lines.lock().unwrap().push(line);
+        grows.send_replace(());
     }
 }

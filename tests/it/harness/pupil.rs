@@ -98,7 +98,8 @@ impl Pupil {
         heard: Arc<Notify>,
     ) -> Self {
         let Opened { session, token } = opened;
-        let credentials = Credentials { session: session.clone(), token, key: ClientKey::generate().unwrap().into() };
+        let key = ClientKey::generate().unwrap().into();
+        let credentials = Credentials { session: session.clone(), token, key, device: None };
         let clock = Clock::system();
         let client = Client::connect(url, credentials, clock.clone(), entropy);
         Self {

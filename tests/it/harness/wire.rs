@@ -5,8 +5,8 @@ use invigil::client::ClientKey;
 use ring::digest::{SHA256, digest};
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
-use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
+use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 
 use super::Opened;
@@ -29,13 +29,21 @@ pub struct Wire {
 impl Wire {
     /// Connects and reads the challenge.
     pub async fn connect(url: &str) -> (Self, String) {
+        Self::try_connect(url, &[]).await.unwrap()
+    }
+
+    /// Connects with more headers, and reads the challenge; or what the server says instead.
+    pub async fn try_connect(url: &str, headers: &[(&'static str, &str)]) -> Result<(Self, String), Error> {
         let mut request = url.into_client_request().unwrap();
         request.headers_mut().insert("sec-websocket-protocol", "invigil.v1".parse().unwrap());
-        let (socket, _) = tokio_tungstenite::connect_async(request).await.unwrap();
+        for (name, value) in headers {
+            request.headers_mut().insert(*name, value.parse().unwrap());
+        }
+        let (socket, _) = tokio_tungstenite::connect_async(request).await?;
         let mut wire = Self { socket, seen: Vec::new(), seq: 0 };
         let challenge = wire.expect("challenge").await;
         let nonce = challenge["nonce"].as_str().unwrap().to_owned();
-        (wire, nonce)
+        Ok((wire, nonce))
     }
 
     /// A hello that is in order.

@@ -69,7 +69,8 @@ impl Ground {
         let config = format!(
             "listen = \"127.0.0.1:0\"\ndata_folder = {data:?}\nmodels_folder = {models:?}\npolicies = [{pack:?}]\n\
              token_lifetime_ms = 86400000\nvision.workers = 1\nlimits.events_per_second = 10000\n\
-             limits.events_burst = 1000000\n"
+             limits.events_burst = 1000000\nlimits.requests_per_second = 0\nlimits.openings_per_minute = 0\n\
+             limits.address_requests_per_second = 0\nlimits.handshakes_per_second = 0\n"
         );
         std::fs::write(folder.path().join("invigil.toml"), config)?;
         let (entropy, key) = (Entropy::system(), ApiKey::generate(&Entropy::system()));

@@ -470,6 +470,7 @@ impl Opening {
                     signature: key.sign_hello(&nonce, &ticket.session, &ticket.token)?,
                     ct,
                     acknowledged: 0,
+                    device: None,
                 }),
                 ServerMessage::Ping { id } => Control::Pong { id, ct },
                 ServerMessage::Welcome(welcome) => return Ok(welcome),

@@ -1,0 +1,63 @@
+//! `invigil ledger`: the ledger of a data folder, without a server or beside a running one.
+
+mod check;
+mod export;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Subcommand};
+
+use crate::config::{Config, Overrides};
+use crate::store::archive::Archive;
+
+/// The ledger of a data folder.
+#[derive(Debug, Args)]
+pub struct LedgerArgs {
+    #[command(subcommand)]
+    command: LedgerCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum LedgerCommand {
+    /// Derive every verdict again from its sealed log, and compare verdicts and totals
+    Check(check::Check),
+    /// Write the ledger as a sheet (CSV), as GET /ledger.csv does
+    Export(export::Export),
+}
+
+/// Which data folder, and by which packs.
+#[derive(Debug, Args)]
+struct Place {
+    /// Data folder of the server; by default the configured one
+    #[arg(long, value_name = "FOLDER")]
+    data: Option<PathBuf>,
+    /// Configuration of the server: its data folder and policy packs
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+impl LedgerArgs {
+    /// Runs the command.
+    ///
+    /// # Errors
+    /// When the folder cannot be read.
+    pub fn run(self) -> anyhow::Result<ExitCode> {
+        match self.command {
+            LedgerCommand::Check(check) => check.run(),
+            LedgerCommand::Export(export) => export.run(),
+        }
+    }
+}
+
+impl Place {
+    fn config(&self) -> anyhow::Result<Config> {
+        let overrides = Overrides { data_folder: self.data.clone(), ..Overrides::default() };
+        Ok(Config::load(self.config.as_deref(), &overrides)?)
+    }
+}
+
+fn open(config: &Config) -> anyhow::Result<Archive> {
+    use anyhow::Context as _;
+    Archive::open(&config.data_folder).with_context(|| config.data_folder.display().to_string())
+}

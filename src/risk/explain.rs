@@ -1,0 +1,119 @@
+//! What a finding says to people, in Chinese and in English: made from its code and its numbers.
+
+use serde_json::{Map, Value};
+
+use super::Code;
+
+/// Where it says that there should be warnings.
+pub const CLAUSE_SOURCE: &str = "福建八条措施 七";
+/// What it says.
+pub const CLAUSE_TEXT: &str = "设置风控预警功能，为参训人员身份识别、培训项目筛查比对、远程实时监管等提供技术支撑";
+
+/// A finding in words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Explanation {
+    /// in Chinese
+    pub zh: String,
+    /// in English
+    pub en: String,
+}
+
+/// What a finding of this code with these numbers says.
+pub fn explain(code: Code, evidence: &Map<String, Value>) -> Explanation {
+    let (zh, en) = texts(code);
+    Explanation { zh: fill(zh, evidence), en: fill(en, evidence) }
+}
+
+fn texts(code: Code) -> (&'static str, &'static str) {
+    match code {
+        Code::DeviceLearners => (
+            "同一设备在{days}天内有{learners}名学员使用（阈值{thresholds.learners}名）。家庭或机房共用设备也会如此，请核实。",
+            "{learners} learners used one device within {days} days (threshold {thresholds.learners}). A family or a \
+             computer room may do so too: ask.",
+        ),
+        Code::DeviceAtOnce => (
+            "{learners}名学员在同一设备上同时播放课程，共{minutes}分钟（阈值{thresholds.minutes}分钟）。",
+            "{learners} learners were playing on one device at the same time, for {minutes} minutes (threshold \
+             {thresholds.minutes}).",
+        ),
+        Code::AddressLearners => (
+            "同一网络地址在{days}天内有{learners}名学员（阈值{thresholds.learners}名）。培训机构或运营商共用出口地址也会如此，仅供参考。",
+            "{learners} learners came from one network address within {days} days (threshold {thresholds.learners}). A \
+             training centre or a carrier shares one address too: a hint only.",
+        ),
+        Code::AnswersRegular => (
+            "最近{answers}次弹窗作答用时几乎相同：平均{mean_ms}毫秒，变异系数{variation_milli}‰（低于{thresholds.variation_milli}‰）。人作答的快慢通常相差几倍于此。",
+            "The latest {answers} prompts were answered in nearly the same time: {mean_ms} ms on average, coefficient \
+             of variation {variation_milli}‰ (below {thresholds.variation_milli}‰). People vary several times as much.",
+        ),
+        Code::AnswersFast => (
+            "最近{answers}次弹窗中有{fast}次在{thresholds.fast_ms}毫秒内答对，来不及读题。",
+            "{fast} of the latest {answers} prompts were answered rightly within {thresholds.fast_ms} ms: too soon to \
+             have been read.",
+        ),
+        Code::HeartbeatsRegular => (
+            "连续{intervals}次心跳间隔精确相同（{interval_ms}毫秒），该学员已有{sessions}次学习如此。真实页面的计时器会有毫秒级误差。",
+            "{intervals} heartbeats in a row came at exactly one interval ({interval_ms} ms), in {sessions} session(s) of \
+             this learner. A page's timer is off by milliseconds.",
+        ),
+        Code::PositionLocked => (
+            "连续{intervals}次心跳中播放位置与客户端时钟逐毫秒一致，该学员已有{sessions}次学习如此。真实播放器会有毫秒级误差。",
+            "Over {intervals} heartbeats in a row the position followed the client's clock to the millisecond, in \
+             {sessions} session(s) of this learner. A real player is off by milliseconds.",
+        ),
+        Code::HeartbeatsCopied => (
+            "两名学员的心跳间隔有{blocks}段（每段64次）逐毫秒相同，说明是回放同一段录制的数据。",
+            "The heartbeats of two learners have {blocks} block(s) of 64 intervals in common to the millisecond: a \
+             recording is being replayed.",
+        ),
+        Code::StartsTogether => (
+            "两名学员在共同学习的{days_both}天中有{days}天在{thresholds.window_ms}毫秒内同时开始学习（阈值{thresholds.days}天）。",
+            "Two learners started within {thresholds.window_ms} ms of each other on {days} of the {days_both} days on \
+             which both learn (threshold {thresholds.days}).",
+        ),
+        Code::StartsEven => (
+            "连续{starts}名学员以均匀间隔开始学习：平均{spacing_ms}毫秒，变异系数{variation_milli}‰（低于{thresholds.variation_milli}‰），像是程序逐个启动。",
+            "{starts} learners in a row started at an even pace: every {spacing_ms} ms, coefficient of variation \
+             {variation_milli}‰ (below {thresholds.variation_milli}‰), as a program starts them.",
+        ),
+        Code::PlayingTwice => (
+            "同一学员在两次学习中同时播放{overlap_s}秒（阈值{thresholds.overlap_ms}毫秒）。",
+            "One learner was playing in two sessions at the same time, for {overlap_s} s (threshold \
+             {thresholds.overlap_ms} ms).",
+        ),
+        Code::RateHigh => (
+            "该平台{days}天内{learner_days}个学员日中有{faulty}个出现无效学习（{rate_percent}%），高于其他{peers}家平台的{peers_rate_percent}%（相差{standard_errors}个标准误）。",
+            "{faulty} of this platform's {learner_days} learner-days in {days} days hold an invalid session \
+             ({rate_percent} %), more than the {peers_rate_percent} % of {peers} other platforms \
+             ({standard_errors} standard errors apart).",
+        ),
+        Code::RateLow => (
+            "该平台{days}天内{learner_days}个学员日中有{faulty}个出现无效学习（{rate_percent}%），低于其他{peers}家平台的{peers_rate_percent}%（相差{standard_errors}个标准误）。",
+            "{faulty} of this platform's {learner_days} learner-days in {days} days hold an invalid session \
+             ({rate_percent} %), fewer than the {peers_rate_percent} % of {peers} other platforms \
+             ({standard_errors} standard errors apart).",
+        ),
+    }
+}
+
+/// Puts numbers into their places: `{name}`, or `{thresholds.name}`. One that is missing shows as `?`.
+fn fill(text: &str, evidence: &Map<String, Value>) -> String {
+    let mut filled = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once('{') {
+        let (name, after) = after.split_once('}').unwrap_or((after, ""));
+        filled.push_str(before);
+        let value = match name.split_once('.') {
+            Some((group, name)) => evidence.get(group).and_then(|group| group.get(name)),
+            None => evidence.get(name),
+        };
+        match value {
+            Some(Value::String(text)) => filled.push_str(text),
+            Some(value) => filled.push_str(&value.to_string()),
+            None => filled.push('?'),
+        }
+        rest = after;
+    }
+    filled.push_str(rest);
+    filled
+}
