@@ -32,8 +32,8 @@ models-clean: ## remove what `make models` has fetched
 bench-opencv:
 	@$(PYTHON) models/prepare.py --benchmark
 
-bench: models bench-opencv ## measure this machine: replay beside bare parsing, photo checks beside OpenCV
-	$(CARGO) run --locked --release -- bench replay
+bench: models bench-opencv ## measure this machine: events beside bare servers, replay beside parsing, photos beside OpenCV
+	scripts/performance.sh
 	$(CARGO) run --locked --release -- bench photos
 
 lint: ## check format, lints, licences and tidiness

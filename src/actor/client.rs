@@ -2,22 +2,21 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL;
-use tokio::sync::oneshot;
 
 use super::live::{After, Connection, Live};
-use super::mailbox::{Arrival, ConnectionId, IncomingEvent, IncomingPhoto, Outlet};
+use super::mailbox::{Arrival, ConnectionId, IncomingPhoto, Outlet};
 use crate::clock::Stopwatch;
-use crate::gateway::wire::{ErrorCode, ErrorMessage, ServerMessage, Welcome};
+use crate::gateway::wire::{ClientEvent, ErrorCode, ErrorMessage, ServerMessage, Welcome};
 use crate::log::{self, ClockReading, ConnectionOpened, EventType, PromptOutcome, PromptResolved, Source};
 use crate::schedule::question::Challenge;
 
 impl Live {
     /// A client takes the place of any other.
-    pub(super) fn attach(&mut self, id: ConnectionId, outlet: Outlet, arrival: Arrival, attached: oneshot::Sender<()>) {
+    pub(super) fn attach(&mut self, id: ConnectionId, outlet: Outlet, arrival: Arrival) {
         let Arrival { ct, at, address, device } = arrival;
         let at = self.stamp(at);
         // What was still to be said was meant for the older connection.
-        self.after.retain(|after| matches!(after, After::Check { .. } | After::Attached(_)));
+        self.after.retain(|after| matches!(after, After::Check { .. }));
         if let Some(older) = self.connection.take() {
             self.services.telemetry.stream_errors.count("superseded");
             older.outlet.refuse(refusal(ErrorCode::Superseded, None, "a newer connection of this session"));
@@ -31,7 +30,6 @@ impl Live {
         let sign = self.signs.connected(address, device);
         self.told.push((at, sign));
         self.connection = Some(Connection { id, outlet, welcomed: false, refused: false, last_ct: None });
-        self.after.push(After::Attached(attached));
     }
 
     pub(super) fn detached(&mut self, id: ConnectionId, at: i64) {
@@ -95,27 +93,29 @@ impl Live {
         self.connection.as_ref().is_some_and(|connection| connection.id == id && !connection.refused)
     }
 
-    /// Takes events in order; the first that cannot be taken ends the connection, what came before it counts.
-    pub(super) fn events(&mut self, id: ConnectionId, events: Vec<IncomingEvent>, at: i64, arrived: Stopwatch) {
+    /// Takes an event in order; the one that cannot be taken ends the connection, what came before it counts.
+    /// `acknowledges`: the first of its turn, and when it arrived.
+    pub(super) fn client_event(
+        &mut self,
+        id: ConnectionId,
+        event: &ClientEvent,
+        at: i64,
+        acknowledges: Option<Stopwatch>,
+    ) {
         if !self.is_current(id) {
             return;
         }
         let at = self.stamp(at);
         self.last_heard_at = at;
-        self.after.push(After::Acknowledge(arrived));
+        self.after.extend(acknowledges.map(After::Acknowledge));
         let seq_before = self.fold.last_seq();
-        for event in events {
-            if let Err(error) = self.event(&event, at) {
-                self.refuse(error);
-                if !self.is_current(id) {
-                    break;
-                }
-            }
+        if let Err(error) = self.event(event, at) {
+            self.refuse(error);
         }
         self.services.telemetry.events.inc_by(self.fold.last_seq() - seq_before);
     }
 
-    fn event(&mut self, event: &IncomingEvent, at: i64) -> Result<(), ErrorMessage> {
+    fn event(&mut self, event: &ClientEvent, at: i64) -> Result<(), ErrorMessage> {
         if event.seq <= self.fold.last_seq() {
             return Ok(());
         }

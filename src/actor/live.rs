@@ -33,8 +33,6 @@ pub(super) enum After {
     Acknowledge(Stopwatch),
     /// Tell the client what is wrong and end its connection.
     Refuse(ErrorMessage),
-    /// The connection is in the log.
-    Attached(oneshot::Sender<()>),
     /// Keep a photo and have it checked.
     Check { capture: String, sha256: String, photo: Bytes },
 }
@@ -94,6 +92,8 @@ pub(super) struct Live {
     pub(super) conflicts_told_to: i64,
     /// what the log of a session that is taken up again says was played: others have to hear of it
     pub(super) played_before: Vec<Played>,
+    /// what was played in this turn, up to now
+    pub(super) played_in_turn: Option<Played>,
     pub(super) connection: Option<Connection>,
     pub(super) told_pause: Option<PauseReason>,
     /// the client has just said that the learner is there
@@ -106,6 +106,8 @@ pub(super) struct Live {
     pub(super) batch: Vec<u8>,
     pub(super) batch_first_n: u64,
     pub(super) after: Vec<After>,
+    /// until when the session's own task sleeps, if nobody wakes it
+    pub(super) sleeps_until: i64,
 }
 
 /// What a session starts from.
@@ -170,6 +172,7 @@ impl Live {
             watch_seen_ms: 0,
             conflicts_told_to: i64::MIN,
             played_before: Vec::new(),
+            played_in_turn: None,
             connection: None,
             told_pause: None,
             ready: false,
@@ -181,6 +184,7 @@ impl Live {
             batch: Vec::new(),
             batch_first_n: 1,
             after: Vec::new(),
+            sleeps_until: i64::MAX,
         };
         for line in log.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
             let before = live.fold.last_observation();
@@ -229,9 +233,29 @@ impl Live {
         self.batch.push(b'\n');
         self.warn_of_violations();
         if let Some(played) = self.played_since(before) {
-            self.meet_others(played);
+            self.play_on(played);
         }
         Ok(())
+    }
+
+    /// Stretches that follow each other in one turn are one for the others.
+    fn play_on(&mut self, played: Played) {
+        let merged = match self.played_in_turn.take() {
+            Some(earlier) if earlier.to_at == played.from_at => Played { from_at: earlier.from_at, ..played },
+            Some(earlier) => {
+                self.meet_others(earlier);
+                played
+            }
+            None => played,
+        };
+        self.played_in_turn = Some(merged);
+    }
+
+    /// The others hear of what was played in this turn.
+    pub(super) fn tell_played(&mut self) {
+        if let Some(played) = self.played_in_turn.take() {
+            self.meet_others(played);
+        }
     }
 
     fn fold_line(&mut self, line: &[u8]) -> Result<(), LineError> {
@@ -303,12 +327,11 @@ impl Live {
     }
 
     pub(super) fn meet_others(&mut self, played: Played) {
-        let services = self.services.clone();
         let Some(opened) = self.fold.opened() else { return };
-        let (learner, platform) = (opened.learner.clone(), opened.platform.clone());
-        let told = services.presence.played(&learner, &self.id, &platform, played);
+        let presence = &self.services.presence;
+        let told = presence.played(&opened.learner, &self.id, &opened.platform, played);
+        let overlapping_ms = presence.overlapping_ms(&opened.learner, &self.id);
         self.spread(told);
-        let overlapping_ms = services.presence.overlapping_ms(&learner, &self.id);
         if let Some(since_ms) = overlapping_ms
             && !self.warned_of_overlap
         {
@@ -367,9 +390,6 @@ impl Live {
                     if let Some(connection) = &self.connection {
                         connection.outlet.refuse(error);
                     }
-                }
-                After::Attached(attached) => {
-                    let _ = attached.send(());
                 }
                 After::Check { capture, sha256, photo } => self.start_check(capture, sha256, Some(photo)),
             }

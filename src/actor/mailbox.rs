@@ -1,23 +1,25 @@
 //! What can be said to a live session, and how.
 //!
-//! Everything that happens to a session goes through its mailbox, one message after the other. The mailbox is bounded:
-//! who finds it full waits (a connection, which then reads no further) or is told to come back.
+//! The client's connection takes the session in hand ([`Turn`]), one at a time; everybody else leaves a message. The
+//! mailbox is bounded: who finds it full waits. A connection that waits for its turn reads no further.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Poll, Waker};
 
 use axum::body::Bytes;
 use axum::extract::ws::Utf8Bytes;
-use serde_json::value::RawValue;
 use tokio::sync::{mpsc, oneshot};
 
 use super::photos::Checked;
+use super::run::{Seat, Turn};
 use crate::clock::Stopwatch;
 use crate::gateway::bucket::Bucket;
 use crate::gateway::wire::{ErrorMessage, LeaveReason, ServerMessage};
 use crate::log::CloseReason;
 
 /// Messages that may wait for one session.
-pub(super) const MAILBOX_LIMIT: usize = 256;
+pub(super) const MAILBOX_LIMIT: usize = 64;
 /// Messages that may wait for one client; one that reads so slowly is dropped and may come back.
 pub const OUTBOUND_LIMIT: usize = 256;
 
@@ -36,25 +38,55 @@ pub enum Outbound {
 }
 
 /// The session's end of a connection.
-#[derive(Clone, Debug)]
-pub struct Outlet(pub(super) mpsc::Sender<Outbound>);
+#[derive(Debug)]
+pub struct Outlet(Arc<Mutex<Line>>);
+
+/// The connection's end: what it is to send.
+#[derive(Debug)]
+pub struct OutboundQueue(Arc<Mutex<Line>>);
+
+/// What is between the two. Idle connections are many, so it holds nothing while nothing waits.
+#[derive(Debug)]
+struct Line {
+    waiting: VecDeque<Outbound>,
+    /// the session still holds its end, and the connection its own
+    open: bool,
+    /// the connection sleeps until something comes
+    reader: Option<Waker>,
+}
+
+fn lock(line: &Mutex<Line>) -> MutexGuard<'_, Line> {
+    line.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+}
 
 impl Outlet {
     /// An outlet and the end that the connection reads.
-    pub fn new() -> (Self, mpsc::Receiver<Outbound>) {
-        let (sender, receiver) = mpsc::channel(OUTBOUND_LIMIT);
-        (Self(sender), receiver)
+    pub fn new() -> (Self, OutboundQueue) {
+        let line = Arc::new(Mutex::new(Line { waiting: VecDeque::new(), open: true, reader: None }));
+        (Self(line.clone()), OutboundQueue(line))
     }
 
     /// Whether the message could be queued.
     pub(super) fn send(&self, message: &ServerMessage) -> bool {
-        self.0.try_send(Outbound::Text(message.to_text().into())).is_ok()
+        self.push(Outbound::Text(message.to_text().into()))
     }
 
-    /// Whether the acknowledgement could be queued.
+    /// Acknowledges everything up to `seq`; the events arrived when the stopwatch started. Whether that could be queued.
     pub(super) fn acknowledge(&self, seq: u64, arrived: Stopwatch) -> bool {
-        let text = ServerMessage::Ack { seq }.to_text().into();
-        self.0.try_send(Outbound::Acknowledgement(text, arrived)).is_ok()
+        // Nearly all that is ever sent: composed without a serialiser, and a test holds it to the other form.
+        self.push(Outbound::Acknowledgement(format!(r#"{{"type":"ack","seq":{seq}}}"#).into(), arrived))
+    }
+
+    fn push(&self, outbound: Outbound) -> bool {
+        let mut line = lock(&self.0);
+        if !line.open || line.waiting.len() >= OUTBOUND_LIMIT {
+            return false;
+        }
+        line.waiting.push_back(outbound);
+        let reader = line.reader.take();
+        drop(line);
+        reader.into_iter().for_each(Waker::wake);
+        true
     }
 
     /// Tells the client what is wrong, and closes where the protocol says so. Whether the connection stays.
@@ -63,7 +95,7 @@ impl Outlet {
         let sent = self.send(&ServerMessage::Error(error));
         match close {
             Some(code) => {
-                let _ = self.0.try_send(Outbound::Close(code));
+                self.close(code);
                 false
             }
             None => sent,
@@ -72,21 +104,64 @@ impl Outlet {
 
     /// Asks the connection to close.
     pub(super) fn close(&self, code: u16) {
-        let _ = self.0.try_send(Outbound::Close(code));
+        self.push(Outbound::Close(code));
     }
 }
 
-/// An event as a client sent it.
-#[derive(Debug)]
-pub struct IncomingEvent {
-    /// the client's number
-    pub seq: u64,
-    /// the client's clock, ms
-    pub ct: i64,
-    /// the event's type
-    pub kind: String,
-    /// its data, byte for byte
-    pub data: Box<RawValue>,
+impl Drop for Outlet {
+    fn drop(&mut self) {
+        let mut line = lock(&self.0);
+        line.open = false;
+        let reader = line.reader.take();
+        drop(line);
+        reader.into_iter().for_each(Waker::wake);
+    }
+}
+
+impl OutboundQueue {
+    /// The next message, once there is one; `None` when the session has let go of the connection and all is read.
+    pub async fn next(&mut self) -> Option<Outbound> {
+        std::future::poll_fn(|context| {
+            let mut line = lock(&self.0);
+            if let Some(outbound) = line.pop() {
+                return Poll::Ready(Some(outbound));
+            }
+            if !line.open {
+                return Poll::Ready(None);
+            }
+            if !line.reader.as_ref().is_some_and(|reader| reader.will_wake(context.waker())) {
+                line.reader = Some(context.waker().clone());
+            }
+            Poll::Pending
+        })
+        .await
+    }
+
+    /// The next message, if there is one.
+    pub fn try_next(&mut self) -> Option<Outbound> {
+        lock(&self.0).pop()
+    }
+
+    /// The connection is awake, and will look by itself before it sleeps again.
+    pub fn attend(&mut self) {
+        lock(&self.0).reader = None;
+    }
+}
+
+impl Drop for OutboundQueue {
+    fn drop(&mut self) {
+        lock(&self.0).open = false;
+    }
+}
+
+impl Line {
+    fn pop(&mut self) -> Option<Outbound> {
+        let next = self.waiting.pop_front();
+        if self.waiting.is_empty() && self.waiting.capacity() > 4 {
+            self.waiting = VecDeque::new();
+        }
+        next
+    }
 }
 
 /// How a client arrived.
@@ -113,29 +188,13 @@ pub struct IncomingPhoto {
     pub bytes: Bytes,
 }
 
-/// A message to a live session. `at` is the server time at which it arrived, in ms since the epoch.
+/// A message to a live session from anybody but its client. What the client says comes in a [`Turn`].
 #[derive(Debug)]
 pub(super) enum Message {
-    /// A client has shown its token and its key; it takes the place of any other.
-    Attach { connection: ConnectionId, outlet: Outlet, arrival: Arrival, attached: oneshot::Sender<()> },
-    /// A ping came back in less than a second.
-    Synced { connection: ConnectionId, ct: i64, at: i64 },
-    /// The handshake is over: the client may begin.
-    Welcome { connection: ConnectionId },
-    /// Events, in the order of their arrival; the stopwatch started with it.
-    Events { connection: ConnectionId, events: Vec<IncomingEvent>, at: i64, arrived: Stopwatch },
-    /// A photo.
-    Photo { connection: ConnectionId, photo: IncomingPhoto, at: i64 },
-    /// The learner says that they are there.
-    Ready { connection: ConnectionId },
-    /// The learner ends the session.
-    Leave { connection: ConnectionId, reason: LeaveReason, at: i64 },
-    /// The connection is gone.
-    Detached { connection: ConnectionId, at: i64 },
     /// A photo is encrypted on disk.
     PhotoKept { capture: String },
     /// The vision workers have answered.
-    Checked(Checked),
+    Checked(Box<Checked>),
     /// Two sessions of this learner played at once: presence has kept what this one is to be told.
     Overlaps,
     /// The platform, or a newer session, ends this one. The answer comes once the verdict is on record.
@@ -148,6 +207,7 @@ pub(super) enum Message {
 #[derive(Clone, Debug)]
 pub struct Handle {
     pub(super) mailbox: mpsc::Sender<Message>,
+    pub(super) seat: Arc<Seat>,
     /// what the session may still send, over all its connections
     pub(super) events: Arc<Mutex<Bucket>>,
 }
@@ -158,8 +218,12 @@ pub struct Handle {
 pub struct Gone;
 
 impl Handle {
-    async fn tell(&self, message: Message) -> Result<(), Gone> {
-        self.mailbox.send(message).await.map_err(|_| Gone)
+    /// Takes the session in hand, as soon as nobody else has it.
+    ///
+    /// # Errors
+    /// [`Gone`], as for all of these.
+    pub async fn turn(&self) -> Result<Turn, Gone> {
+        Turn::take(self.seat.clone()).await
     }
 
     /// Takes leave for one event.
@@ -175,49 +239,84 @@ impl Handle {
     /// # Errors
     /// [`Gone`], as for all of these.
     pub async fn attach(&self, connection: ConnectionId, outlet: Outlet, arrival: Arrival) -> Result<(), Gone> {
-        let (attached, answer) = oneshot::channel();
-        self.tell(Message::Attach { connection, outlet, arrival, attached }).await?;
-        answer.await.map_err(|_| Gone)
+        let mut turn = self.turn().await?;
+        turn.live().attach(connection, outlet, arrival);
+        turn.end().await
     }
 
     /// A ping came back fast enough to believe the client's clock.
     pub async fn synced(&self, connection: ConnectionId, ct: i64, at: i64) -> Result<(), Gone> {
-        self.tell(Message::Synced { connection, ct, at }).await
+        let mut turn = self.turn().await?;
+        turn.live().synced(connection, ct, at);
+        turn.end().await
     }
 
     /// The client may begin: it is sent the welcome and what is open.
     pub async fn welcome(&self, connection: ConnectionId) -> Result<(), Gone> {
-        self.tell(Message::Welcome { connection }).await
-    }
-
-    /// Events in the order of their arrival; `arrived` was started then.
-    pub async fn events(
-        &self,
-        connection: ConnectionId,
-        events: Vec<IncomingEvent>,
-        at: i64,
-        arrived: Stopwatch,
-    ) -> Result<(), Gone> {
-        self.tell(Message::Events { connection, events, at, arrived }).await
+        let mut turn = self.turn().await?;
+        turn.live().welcome(connection);
+        turn.end().await
     }
 
     /// A photo.
     pub async fn photo(&self, connection: ConnectionId, photo: IncomingPhoto, at: i64) -> Result<(), Gone> {
-        self.tell(Message::Photo { connection, photo, at }).await
+        let mut turn = self.turn().await?;
+        turn.live().photo(connection, photo, at);
+        turn.end().await
     }
 
     /// The learner says that they are there.
     pub async fn ready(&self, connection: ConnectionId) -> Result<(), Gone> {
-        self.tell(Message::Ready { connection }).await
+        let mut turn = self.turn().await?;
+        let live = turn.live();
+        live.ready = live.is_current(connection);
+        turn.end().await
     }
 
     /// The learner ends the session.
     pub async fn leave(&self, connection: ConnectionId, reason: LeaveReason, at: i64) -> Result<(), Gone> {
-        self.tell(Message::Leave { connection, reason, at }).await
+        let mut turn = self.turn().await?;
+        if turn.live().is_current(connection) {
+            turn.live().leave(reason, at);
+        }
+        turn.end().await
     }
 
     /// The connection is gone.
     pub async fn detached(&self, connection: ConnectionId, at: i64) -> Result<(), Gone> {
-        self.tell(Message::Detached { connection, at }).await
+        let mut turn = self.turn().await?;
+        turn.live().detached(connection, at);
+        turn.end().await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_is_queued_is_read_in_order_until_the_session_lets_go() {
+        let (outlet, mut queue) = Outlet::new();
+        let reader = tokio::spawn(async move {
+            let mut texts = Vec::new();
+            while let Some(Outbound::Text(text) | Outbound::Acknowledgement(text, _)) = queue.next().await {
+                texts.push(text.to_string());
+            }
+            texts
+        });
+        assert!(outlet.acknowledge(7, Stopwatch::start()) && outlet.send(&ServerMessage::Play));
+        drop(outlet);
+        let acknowledgement = ServerMessage::Ack { seq: 7 }.to_text();
+        assert_eq!(reader.await.unwrap(), [acknowledgement, ServerMessage::Play.to_text()]);
+    }
+
+    #[test]
+    fn a_client_that_does_not_read_fills_its_queue() {
+        let (outlet, mut queue) = Outlet::new();
+        assert!((0..OUTBOUND_LIMIT as u64).all(|seq| outlet.acknowledge(seq, Stopwatch::start())));
+        assert!(!outlet.acknowledge(0, Stopwatch::start()));
+        assert!(queue.try_next().is_some() && outlet.acknowledge(0, Stopwatch::start()));
+        drop(queue);
+        assert!(!outlet.acknowledge(0, Stopwatch::start()), "nobody is there to read it");
     }
 }

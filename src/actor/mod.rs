@@ -1,9 +1,9 @@
-//! One owner per live session: mailbox, door, effects, timers.
+//! One owner at a time of each live session: turns, mailbox, door, effects, timers.
 //!
 //! | file | what |
 //! | --- | --- |
 //! | `mailbox` | what can be said to a session |
-//! | `run` | the loop |
+//! | `run` | who has the session in hand, and what ends each turn |
 //! | `live` | the state, and the one door through which events enter |
 //! | `client`, `photos`, `asking`, `closing` | what follows from a message, a photo, the time, the end |
 //! | `registry` | which sessions are live, and how they begin |
@@ -20,6 +20,7 @@ mod registry;
 mod run;
 mod services;
 
-pub use mailbox::{Arrival, ConnectionId, Gone, Handle, IncomingEvent, IncomingPhoto, Outbound, Outlet};
+pub use mailbox::{Arrival, ConnectionId, Gone, Handle, IncomingPhoto, Outbound, OutboundQueue, Outlet};
 pub use registry::{Registry, StartError};
+pub use run::Turn;
 pub use services::Services;

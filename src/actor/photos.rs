@@ -43,12 +43,12 @@ impl Live {
                 None => read_back(&services, &face_key, session, &capture).await,
             };
             let Some(photo) = photo else {
-                tell(Message::Checked(Checked { capture, kept: None, check: None })).await;
+                tell(Message::Checked(Box::new(Checked { capture, kept: None, check: None }))).await;
                 return;
             };
             tell(Message::PhotoKept { capture: capture.clone() }).await;
             let check = check(&services, &photo, template).await;
-            tell(Message::Checked(Checked { capture, kept: Some(sha256), check })).await;
+            tell(Message::Checked(Box::new(Checked { capture, kept: Some(sha256), check }))).await;
         });
     }
 

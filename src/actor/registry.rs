@@ -12,6 +12,7 @@ use tokio::task::JoinHandle;
 
 use super::live::{Face, Live, Start};
 use super::mailbox::{Handle, MAILBOX_LIMIT, Message};
+use super::run::Seat;
 use super::services::Services;
 use crate::api::doors::{CloseReason, CloseRefusal, OpenRefusal, OpenSession, OpenedSession, SessionDoor};
 use crate::auth::keys::DataKey;
@@ -129,15 +130,17 @@ impl Registry {
             return Ok(handle);
         }
         let (mailbox, messages) = mpsc::channel(MAILBOX_LIMIT);
-        let live = self.start(key, mailbox.downgrade()).await?;
-        let (limits, now_ms) = (&self.0.services.limits, self.0.services.clock.now_ms());
-        let events = Bucket::full(Rate::per_second(limits.events_per_second, limits.events_burst), now_ms);
-        let handle = Handle { mailbox, events: Arc::new(Mutex::new(events)) };
+        let mut live = self.start(key, mailbox.downgrade()).await?;
+        live.resume().await;
+        let (limits, clock) = (&self.0.services.limits, self.0.services.clock.clone());
+        let events = Bucket::full(Rate::per_second(limits.events_per_second, limits.events_burst), clock.now_ms());
+        let seat = Seat::new(live);
+        let handle = Handle { mailbox, seat: seat.clone(), events: Arc::new(Mutex::new(events)) };
         let (id, registry) = (session.to_owned(), self.clone());
         let task = tokio::spawn(async move {
-            let journal_refused = live.run(messages).await;
+            let lost = seat.keep(clock, messages).await;
             registry.remove(&id);
-            if journal_refused {
+            if lost {
                 registry.take_up_again(id, key).await;
             }
         });

@@ -1,36 +1,191 @@
-//! The loop of a live session: take what waits, keep the schedule, make it durable, tell.
+//! Who has a live session in hand, and what ends each turn: keep the schedule, make it durable, tell.
+//!
+//! A session is one state behind one lock, so whatever happens to it happens in turns that never interleave. Its
+//! client's connection takes turns by itself, because handing every event to another task and its acknowledgement back
+//! would cost more than the event. The session's own task takes a turn when there is mail, or when time brings something.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::sync::mpsc::Receiver;
+use tokio::sync::{Mutex, Notify, OwnedMutexGuard};
 
 use super::live::Live;
-use super::mailbox::Message;
-use crate::clock::Clock;
+use super::mailbox::{ConnectionId, Gone, Message};
+use crate::clock::{Clock, Stopwatch};
+use crate::gateway::wire::ClientEvent;
 use crate::store::AppendError;
 
 /// Messages that are taken together, so that they share a commit.
 const MESSAGES_LIMIT: usize = 64;
 
-impl Live {
-    /// Lives until the session is closed, the server stops, or the journal refuses. True: the journal refused; the
-    /// log on disk is whole, and the session must be taken up from it again.
-    pub(super) async fn run(mut self, mut mailbox: Receiver<Message>) -> bool {
-        self.resume().await;
-        let lived = self.live(&mut mailbox).await;
-        match &lived {
-            // The writer has said that the disk refuses: thousands of sessions need not repeat it.
-            Err(AppendError::Store(error)) if error.is_passing() => {
-                tracing::debug!(session = self.id, %error, "a session waits for the disk");
-            }
-            Err(error) => {
-                tracing::error!(session = self.id, %error, "a session lost its journal and is taken up again");
-            }
-            Ok(()) => {}
-        }
-        lived.is_err()
+/// Where a live session is: in nobody's hand, or in one's. Empty once it has ended.
+pub(super) struct Seat {
+    live: Arc<Mutex<Option<Live>>>,
+    /// the journal refused: the log on disk is whole, and the session must be taken up from it again
+    lost: AtomicBool,
+    /// a turn has left something for the session's own task: an end, or something to wake for earlier
+    left: Notify,
+}
+
+impl std::fmt::Debug for Seat {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("Seat")
+    }
+}
+
+/// What follows from a turn.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stand {
+    Lives,
+    Ended,
+}
+
+/// A session in hand. One that is dropped before its end (its task was cancelled, or panicked) has left a state and a
+/// batch that nobody can vouch for: the session is taken up again from its journal.
+pub struct Turn {
+    live: OwnedMutexGuard<Option<Live>>,
+    seat: Arc<Seat>,
+    /// events were taken, and are acknowledged in the end
+    acknowledges: bool,
+    over: bool,
+}
+
+impl Turn {
+    pub(super) async fn take(seat: Arc<Seat>) -> Result<Self, Gone> {
+        let live = seat.live.clone().lock_owned().await;
+        if live.is_none() { Err(Gone) } else { Ok(Self { live, seat, acknowledges: false, over: false }) }
     }
 
-    /// What a restart has left: a connection that is no more, a photo that was kept but not checked.
-    async fn resume(&mut self) {
+    pub(super) fn live(&mut self) -> &mut Live {
+        self.live.as_mut().expect("a turn is only taken of a session that lives, and ends when it does")
+    }
+
+    /// The next event of the client, which arrived at `at`, when the stopwatch started. The first that cannot be taken
+    /// ends the connection; what came before it counts, and what comes after does not.
+    pub fn event(&mut self, connection: ConnectionId, event: &ClientEvent, at: i64, arrived: Stopwatch) {
+        let first = !std::mem::replace(&mut self.acknowledges, true);
+        self.live().client_event(connection, event, at, first.then_some(arrived));
+    }
+
+    /// Makes durable what happened in this turn, and tells. On disk when it returns.
+    ///
+    /// # Errors
+    /// [`Gone`] when the journal refused.
+    pub async fn end(mut self) -> Result<(), Gone> {
+        match self.settle().await {
+            Ok(Stand::Lives) => {
+                if self.live().must_wake_earlier() {
+                    self.seat.left.notify_one();
+                }
+                Ok(())
+            }
+            Ok(Stand::Ended) => {
+                self.seat.left.notify_one();
+                Ok(())
+            }
+            Err(gone) => {
+                self.seat.left.notify_one();
+                Err(gone)
+            }
+        }
+    }
+
+    async fn settle(&mut self) -> Result<Stand, Gone> {
+        let settled = self.live().settle_turn().await;
+        self.over = true;
+        match settled {
+            Ok(Stand::Lives) => Ok(Stand::Lives),
+            Ok(Stand::Ended) => {
+                *self.live = None;
+                Ok(Stand::Ended)
+            }
+            Err(error) => {
+                self.lose(&error);
+                Err(Gone)
+            }
+        }
+    }
+
+    /// The server stops: the session rests in the journal.
+    async fn rest(mut self) {
+        let settled = self.live().settle().await;
+        self.over = true;
+        match settled {
+            Ok(()) => *self.live = None,
+            Err(error) => self.lose(&error),
+        }
+    }
+
+    fn lose(&mut self, error: &AppendError) {
+        let session = self.live.take().map(|live| live.id);
+        match error {
+            // The writer has said that the disk refuses: thousands of sessions need not repeat it.
+            AppendError::Store(error) if error.is_passing() => {
+                tracing::debug!(session, %error, "a session waits for the disk");
+            }
+            error => tracing::error!(session, %error, "a session lost its journal and is taken up again"),
+        }
+        self.seat.lost.store(true, Ordering::Release);
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        if !self.over {
+            let session = self.live.take().map(|live| live.id);
+            tracing::warn!(session, "a session was let go of in the middle of a turn and is taken up again");
+            self.seat.lost.store(true, Ordering::Release);
+            self.seat.left.notify_one();
+        }
+    }
+}
+
+impl Seat {
+    pub(super) fn new(live: Live) -> Arc<Self> {
+        let live = Arc::new(Mutex::new(Some(live)));
+        Arc::new(Self { live, lost: AtomicBool::new(false), left: Notify::new() })
+    }
+
+    /// Keeps the session until it is closed, the server stops, or the journal refuses. True: it must be taken up again.
+    pub(super) async fn keep(self: Arc<Self>, clock: Clock, mut mailbox: Receiver<Message>) -> bool {
+        let mut first = None;
+        while let Some(wake_at) = self.own_turn(first.take(), &mut mailbox).await {
+            tokio::select! {
+                // What has arrived comes before what time brings: it may be the answer that was in time.
+                biased;
+                message = mailbox.recv() => match message {
+                    Some(message) => first = Some(message),
+                    None => break,
+                },
+                () = self.left.notified() => {}
+                () = clock.sleep_until_ms(wake_at) => {}
+            }
+        }
+        self.lost.load(Ordering::Acquire)
+    }
+
+    /// Takes the mail and what time has brought. When to come again; `None`: never.
+    async fn own_turn(self: &Arc<Self>, first: Option<Message>, mailbox: &mut Receiver<Message>) -> Option<i64> {
+        let mut turn = Turn::take(self.clone()).await.ok()?;
+        let mail = first.into_iter().chain(std::iter::from_fn(|| mailbox.try_recv().ok())).take(MESSAGES_LIMIT);
+        for message in mail {
+            if !turn.live().take(message) {
+                turn.rest().await;
+                return None;
+            }
+        }
+        match turn.settle().await {
+            Ok(Stand::Lives) => Some(turn.live().sleep_until()),
+            Ok(Stand::Ended) | Err(Gone) => None,
+        }
+    }
+}
+
+impl Live {
+    /// What a restart has left: a connection that is no more, a photo that was kept but not checked. Before anything
+    /// else happens to the session.
+    pub(super) async fn resume(&mut self) {
         if self.schedule.connected() {
             self.record_disconnect(self.now());
         }
@@ -47,62 +202,45 @@ impl Live {
         }
     }
 
-    async fn live(&mut self, mailbox: &mut Receiver<Message>) -> Result<(), AppendError> {
-        loop {
-            self.keep_schedule();
-            self.leave_if_silent();
-            if self.may_close() {
-                return self.close().await;
-            }
+    /// The end of every turn.
+    async fn settle_turn(&mut self) -> Result<Stand, AppendError> {
+        self.tell_played();
+        self.keep_schedule();
+        self.leave_if_silent();
+        let stand = if self.may_close() {
+            // Boxed: it happens once, and would take room in every turn.
+            Box::pin(self.close()).await?;
+            Stand::Ended
+        } else {
             self.settle().await?;
-            let wake_at = self.wake_at();
-            let first = tokio::select! {
-                // What has arrived comes before what time brings: it may be the answer that was in time.
-                biased;
-                message = mailbox.recv() => message,
-                () = sleep_until(&self.services.clock, wake_at) => continue,
-            };
-            let Some(first) = first else { return Ok(()) };
-            if !self.take(first) {
-                return self.settle().await;
-            }
-            for _ in 1..MESSAGES_LIMIT {
-                let Ok(message) = mailbox.try_recv() else { break };
-                if !self.take(message) {
-                    return self.settle().await;
-                }
-            }
-        }
+            Stand::Lives
+        };
+        Ok(stand)
+    }
+
+    /// When the session's own task must look again, which it is about to sleep until.
+    fn sleep_until(&mut self) -> i64 {
+        self.sleeps_until = self.wake_at().unwrap_or(i64::MAX);
+        self.sleeps_until
+    }
+
+    /// Whether there is something to wake for before the session's own task does. It sleeps on over what is put off.
+    fn must_wake_earlier(&mut self) -> bool {
+        let wake_at = self.wake_at().unwrap_or(i64::MAX);
+        let earlier = wake_at < self.sleeps_until;
+        self.sleeps_until = self.sleeps_until.min(wake_at);
+        earlier
     }
 
     /// Takes one message. False: the server stops.
     fn take(&mut self, message: Message) -> bool {
         match message {
-            Message::Attach { connection, outlet, arrival, attached } => {
-                self.attach(connection, outlet, arrival, attached);
-            }
-            Message::Synced { connection, ct, at } => self.synced(connection, ct, at),
-            Message::Welcome { connection } => self.welcome(connection),
-            Message::Events { connection, events, at, arrived } => self.events(connection, events, at, arrived),
-            Message::Photo { connection, photo, at } => self.photo(connection, photo, at),
-            Message::Ready { connection } => self.ready = self.is_current(connection),
-            Message::Leave { connection, reason, at } if self.is_current(connection) => self.leave(reason, at),
-            Message::Leave { .. } => {}
-            Message::Detached { connection, at } => self.detached(connection, at),
             Message::PhotoKept { capture } => self.photo_kept(capture),
-            Message::Checked(checked) => self.checked(checked),
+            Message::Checked(checked) => self.checked(*checked),
             Message::Overlaps => self.take_overlaps(),
             Message::Close { reason, closed } => self.begin_leaving(reason, closed),
             Message::Stop => return false,
         }
         true
-    }
-}
-
-/// Sleeps until then; for ever when there is nothing to wake for.
-async fn sleep_until(clock: &Clock, wake_at: Option<i64>) {
-    match wake_at {
-        Some(wake_at) => clock.sleep_until_ms(wake_at).await,
-        None => std::future::pending().await,
     }
 }

@@ -80,7 +80,10 @@ impl Presence {
     /// Session `session` of `learner` was playing in `played`. What has ended by that is told to both sessions.
     pub fn played(&self, learner: &str, session: &str, platform: &str, played: Played) -> Told {
         let mut learners = self.lock();
-        let learner = learners.entry(learner.to_owned()).or_default();
+        if !learners.contains_key(learner) {
+            learners.insert(learner.to_owned(), Learner::default());
+        }
+        let Some(learner) = learners.get_mut(learner) else { return Told::default() };
         learner.forget_before(played.to_at - REMEMBERED_MS);
         learner.extend(session, platform, played);
         let ended = learner.meet(session, played);

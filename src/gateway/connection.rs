@@ -4,13 +4,14 @@
 //! and acknowledges once for many.
 
 use std::ops::ControlFlow;
+use std::pin::Pin;
 use std::sync::Arc;
 
 use axum::extract::ws::{CloseFrame, Message, WebSocket};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL;
 use futures_util::{FutureExt as _, SinkExt as _};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 use tokio_tungstenite::tungstenite;
 
 use super::Gateway;
@@ -19,7 +20,9 @@ use super::handshake::{Admitted, admit, refusal, unavailable};
 use super::wire::{
     ClientMessage, Control, ErrorCode, ErrorMessage, Hello, PhotoHeader, ServerMessage, TEXT_LIMIT_BYTES, close,
 };
-use crate::actor::{Arrival, ConnectionId, Handle, IncomingEvent, IncomingPhoto, Outbound, Outlet, StartError};
+use crate::actor::{
+    Arrival, ConnectionId, Gone, Handle, IncomingPhoto, Outbound, OutboundQueue, Outlet, StartError, Turn,
+};
 use crate::auth::token::LearnerToken;
 use crate::clock::{Clock, Stopwatch};
 use crate::telemetry::Telemetry;
@@ -59,9 +62,10 @@ pub(super) async fn serve(
 ) {
     let (wall, telemetry) = (gateway.services.wall.clone(), gateway.services.telemetry.clone());
     let mut socket = Socket { socket, wall, telemetry };
-    match begin(&mut socket, &gateway, client, origin.as_deref()).await {
+    // Boxed, here and below: what happens once in a while must not take room in every idle connection.
+    match Box::pin(begin(&mut socket, &gateway, client, origin.as_deref())).await {
         Ok(connection) => connection.run(&mut socket).await,
-        Err(Some(error)) => socket.refuse(error).await,
+        Err(Some(error)) => Box::pin(socket.refuse(error)).await,
         Err(None) => return,
     }
     tokio::select! {
@@ -135,7 +139,7 @@ struct Connection {
     gateway: Arc<Gateway>,
     id: ConnectionId,
     session: Handle,
-    outbound: mpsc::Receiver<Outbound>,
+    outbound: OutboundQueue,
     session_id: String,
     token_expires_at: i64,
     last_heard_at: i64,
@@ -157,7 +161,7 @@ impl Connection {
         gateway: Arc<Gateway>,
         id: ConnectionId,
         session: Handle,
-        outbound: mpsc::Receiver<Outbound>,
+        outbound: OutboundQueue,
         admitted: Admitted,
     ) -> Self {
         let now_ms = gateway.services.clock.now_ms();
@@ -177,16 +181,16 @@ impl Connection {
 
     async fn run(mut self, socket: &mut Socket) {
         if let Err(Some(error)) = self.stream(socket).await
-            && self.send_the_rest(socket).await.is_continue()
+            && Box::pin(self.send_the_rest(socket)).await.is_continue()
         {
-            socket.refuse(error).await;
+            Box::pin(socket.refuse(error)).await;
         }
-        let _ = self.session.detached(self.id, self.gateway.services.clock.now_ms()).await;
+        let _ = Box::pin(self.session.detached(self.id, self.gateway.services.clock.now_ms())).await;
     }
 
     /// What the session had still to say comes before the connection's own last word, and may replace it.
     async fn send_the_rest(&mut self, socket: &mut Socket) -> ControlFlow<()> {
-        while let Ok(outbound) = self.outbound.try_recv() {
+        while let Some(outbound) = self.outbound.try_next() {
             match self.send_outbound(socket, outbound).await {
                 Ok(ControlFlow::Continue(())) => {}
                 Ok(ControlFlow::Break(())) | Err(_) => return ControlFlow::Break(()),
@@ -199,21 +203,36 @@ impl Connection {
     async fn stream(&mut self, socket: &mut Socket) -> Result<(), End> {
         self.send_ping(socket).await?;
         let mut stopping = self.gateway.stopping.clone();
+        let mut stopped = std::pin::pin!(turned_true(&mut stopping));
+        let services = &self.gateway.services;
+        let mut wake = Alarm::new(services.clock.clone(), self.next_wake_at());
+        let mut renew = Alarm::new(services.wall.clone(), self.renew_at());
         loop {
-            let (wake_at, renew_at) = (self.next_wake_at(), self.renew_at());
-            let (clock, wall) = (self.gateway.services.clock.clone(), self.gateway.services.wall.clone());
+            wake.no_later_than(self.next_wake_at());
             tokio::select! {
-                frame = socket.next() => self.take_frames(socket, frame?).await?,
-                outbound = self.outbound.recv() => {
+                frame = socket.next() => {
+                    if self.take_frames(socket, frame?).await?.is_break() {
+                        return Ok(());
+                    }
+                }
+                outbound = self.outbound.next() => {
                     let Some(first) = outbound else { return Err(Some(unavailable(&"the session let go of it"))) };
                     if self.send_outbound(socket, first).await?.is_break() {
                         return Ok(());
                     }
                 }
-                () = clock.sleep_until_ms(wake_at) => self.wake(socket).await?,
+                () = wake.ring() => {
+                    if wake.clock.now_ms() >= self.next_wake_at() {
+                        Box::pin(self.wake(socket)).await?;
+                    }
+                    wake.set(self.next_wake_at());
+                }
                 // Before the welcome a client does not expect anything but pings.
-                () = wall.sleep_until_ms(renew_at), if self.welcomed => self.renew(socket).await?,
-                () = turned_true(&mut stopping) => return self.go_away(socket).await,
+                () = renew.ring(), if self.welcomed => {
+                    Box::pin(self.renew(socket)).await?;
+                    renew.set(self.renew_at());
+                }
+                () = &mut stopped => return Box::pin(self.go_away(socket)).await,
             }
         }
     }
@@ -264,38 +283,44 @@ impl Connection {
         self.heard(self.session.welcome(self.id).await)
     }
 
-    fn heard(&self, told: Result<(), crate::actor::Gone>) -> Result<(), End> {
+    fn heard(&self, told: Result<(), Gone>) -> Result<(), End> {
         // It has ended, and said so on its way out (see `send_the_rest`); or it lost its journal, and will be back.
         told.map_err(|gone| Some(unavailable(&gone)))
     }
 
-    /// Takes `first` and every frame that is there already; events go to the session together.
-    async fn take_frames(&mut self, socket: &mut Socket, first: Message) -> Result<(), End> {
+    /// Takes `first` and every frame that is there already; events go to the session in one turn, and what it has to
+    /// say is sent.
+    async fn take_frames(&mut self, socket: &mut Socket, first: Message) -> Result<ControlFlow<()>, End> {
         let at = self.gateway.services.clock.now_ms();
         self.last_heard_at = at;
         self.arrived = Stopwatch::start();
-        let mut events = Vec::new();
-        let mut result = self.take_frame(socket, first, at, &mut events).await;
+        self.outbound.attend();
+        let mut turn = None;
+        let mut result = self.take_frame(socket, first, at, &mut turn).await;
         for _ in 1..FRAMES_LIMIT {
             if result.is_err() {
                 break;
             }
             let Some(frame) = socket.next().now_or_never() else { break };
             result = match frame {
-                Ok(frame) => self.take_frame(socket, frame, at, &mut events).await,
+                Ok(frame) => self.take_frame(socket, frame, at, &mut turn).await,
                 Err(end) => Err(end),
             };
         }
         // What came before a bad frame counts.
-        self.flush(&mut events, at).await?;
-        result
+        self.end_turn(&mut turn).await?;
+        result?;
+        match self.outbound.try_next() {
+            Some(first) => self.send_outbound(socket, first).await,
+            None => Ok(ControlFlow::Continue(())),
+        }
     }
 
-    async fn flush(&self, events: &mut Vec<IncomingEvent>, at: i64) -> Result<(), End> {
-        if events.is_empty() {
-            return Ok(());
+    async fn end_turn(&self, turn: &mut Option<Turn>) -> Result<(), End> {
+        match turn.take() {
+            Some(turn) => self.heard(turn.end().await),
+            None => Ok(()),
         }
-        self.heard(self.session.events(self.id, std::mem::take(events), at, self.arrived).await)
     }
 
     async fn take_frame(
@@ -303,7 +328,7 @@ impl Connection {
         socket: &mut Socket,
         frame: Message,
         at: i64,
-        events: &mut Vec<IncomingEvent>,
+        turn: &mut Option<Turn>,
     ) -> Result<(), End> {
         match frame {
             Message::Text(text) => match ClientMessage::parse(limited(&text)?) {
@@ -312,23 +337,30 @@ impl Connection {
                     if event.data.get().len() > EVENT_DATA_LIMIT_BYTES {
                         return Err(Some(refusal(ErrorCode::BadMessage, Some("data"), "longer than 4 KiB")));
                     }
-                    let (kind, data) = (event.kind.into_owned(), event.data.to_owned());
-                    events.push(IncomingEvent { seq: event.seq, ct: event.ct, kind, data });
+                    let turn = match turn {
+                        Some(turn) => turn,
+                        None => turn.insert(self.session.turn().await.map_err(|gone| Some(unavailable(&gone)))?),
+                    };
+                    turn.event(self.id, &event, at, self.arrived);
                     Ok(())
                 }
                 Ok(ClientMessage::Control(control)) => {
-                    self.flush(events, at).await?;
-                    self.take_control(socket, control, at).await
+                    self.end_turn(turn).await?;
+                    Box::pin(self.take_control(socket, control, at)).await
                 }
-                Err(error) if error.code.close_code().is_none() => socket.complain(error.into()).await,
+                Err(error) if error.code.close_code().is_none() => {
+                    // Nobody keeps a session in hand while a slow client reads.
+                    self.end_turn(turn).await?;
+                    Box::pin(socket.complain(error.into())).await
+                }
                 Err(error) => Err(Some(error.into())),
             },
             Message::Binary(bytes) if bytes.len() > self.gateway.services.limits.message_bytes_limit => {
                 Err(Some(refusal(ErrorCode::TooLarge, None, "a message may have 4 MiB")))
             }
             Message::Binary(bytes) => {
-                self.flush(events, at).await?;
-                self.take_photo(socket, bytes, at).await
+                self.end_turn(turn).await?;
+                Box::pin(self.take_photo(socket, bytes, at)).await
             }
             Message::Close(_) => Err(None),
             Message::Ping(_) | Message::Pong(_) => Ok(()),
@@ -388,13 +420,13 @@ impl Connection {
                     socket.feed(Message::Text(text)).await?;
                 }
                 Some(Outbound::Close(code)) => {
-                    socket.close(code).await;
+                    Box::pin(socket.close(code)).await;
                     return Ok(ControlFlow::Break(()));
                 }
                 None => break,
             }
             if taken < FRAMES_LIMIT {
-                next = self.outbound.try_recv().ok();
+                next = self.outbound.try_next();
             }
         }
         socket.flush().await?;
@@ -428,9 +460,44 @@ impl Connection {
     }
 }
 
+/// Wakes at a moment that is mostly put off before it comes. It sleeps on over that, and is set again when it has woken
+/// too early: a timer that is moved with every event costs more than the event.
+struct Alarm {
+    clock: Clock,
+    at: i64,
+    sleep: Pin<Box<dyn Future<Output = ()> + Send>>,
+}
+
+impl Alarm {
+    fn new(clock: Clock, at: i64) -> Self {
+        Self { sleep: Box::pin(sleep_until(clock.clone(), at)), clock, at }
+    }
+
+    fn set(&mut self, at: i64) {
+        *self = Self::new(self.clock.clone(), at);
+    }
+
+    fn no_later_than(&mut self, at: i64) {
+        if at < self.at {
+            self.set(at);
+        }
+    }
+
+    /// Once it has rung it must be set again.
+    async fn ring(&mut self) {
+        self.sleep.as_mut().await;
+    }
+}
+
+async fn sleep_until(clock: Clock, at: i64) {
+    clock.sleep_until_ms(at).await;
+}
+
 /// A client that does not read is gone, whatever its socket claims.
 async fn in_time<E>(wall: &Clock, written: impl Future<Output = Result<(), E>>) -> Result<(), End> {
     tokio::select! {
+        // What is written at once, as nearly all is, needs no timer.
+        biased;
         written = written => written.map_err(|_| None),
         () = wall.sleep_ms(WRITE_LIMIT_MS) => Err(None),
     }

@@ -26,7 +26,7 @@ use address::ClientAddress;
 use rates::Rates;
 
 /// Read and write buffers of a connection, in bytes: with the library's defaults an idle one costs 134 kB.
-const BUFFER_BYTES: usize = 4 * 1024;
+pub(crate) const BUFFER_BYTES: usize = 4 * 1024;
 
 /// What every connection needs.
 pub struct Gateway {
@@ -105,7 +105,7 @@ async fn upgrade(
     };
     upgrade
         .read_buffer_size(BUFFER_BYTES)
-        .write_buffer_size(0)
+        .write_buffer_size(BUFFER_BYTES)
         .max_write_buffer_size(wire::BINARY_LIMIT_BYTES)
         // A message a little too large is read to its end and refused in words; one beyond twice the limit is cut off.
         .max_message_size(2 * gateway.services.limits.message_bytes_limit)

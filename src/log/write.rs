@@ -3,6 +3,8 @@
 //! A line is composed once, when the event is accepted, and never again: what is stored, digested and sent is this
 //! very text. The functions return it without the line feed.
 
+use std::fmt::Write as _;
+
 use serde::Serialize;
 
 use super::words::EventType;
@@ -24,8 +26,16 @@ pub fn empty_server_line(n: u64, at: i64, event_type: EventType) -> String {
 /// A line for a client's event. `data` is kept as it arrived; it must be valid JSON ([`super::parse_client_event`]).
 /// Line breaks, which JSON has only between its tokens, become spaces: a line is a line.
 pub fn client_line(n: u64, at: i64, seq: u64, ct: i64, type_name: &str, data: &str) -> String {
-    let type_name = serde_json::Value::from(type_name);
-    let mut line = format!(r#"{{"n":{n},"at":{at},"src":"client","seq":{seq},"ct":{ct},"type":{type_name},"data":"#);
+    let mut line = String::with_capacity(data.len() + type_name.len() + 128);
+    let head = write!(line, r#"{{"n":{n},"at":{at},"src":"client","seq":{seq},"ct":{ct},"type":"#);
+    // Nearly every name is one of ours, which has nothing to escape.
+    let named = if type_name.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'.' | b'_')) {
+        write!(line, "\"{type_name}\"")
+    } else {
+        write!(line, "{}", serde_json::Value::from(type_name))
+    };
+    head.and(named).expect("a string takes whatever is written to it");
+    line.push_str(",\"data\":");
     if data.contains(['\n', '\r']) {
         line.extend(data.chars().map(|c| if matches!(c, '\n' | '\r') { ' ' } else { c }));
     } else {

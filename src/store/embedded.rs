@@ -4,9 +4,9 @@
 //! waits when the writer comes round shares one transaction, so that a hundred sessions cost one `fsync`. What the
 //! rows mean is not this file's business.
 
+use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
@@ -20,6 +20,11 @@ use crate::telemetry::instruments::{Counter, Gauge, Histogram};
 const QUEUE_LIMIT: usize = 8_192;
 /// Writes that share a transaction: enough to spread one `fsync` thin, few enough to keep it short.
 const GROUP_LIMIT: usize = 512;
+/// Under load a transaction begins no sooner than this after the one before: what arrives meanwhile shares it. A write
+/// that comes alone does not wait. Waking the writer for each of a thousand writes would cost more than writing them.
+const GROUP_EVERY: Duration = Duration::from_millis(4);
+/// Pages (4 KiB each) that the write-ahead log grows to before they are copied into the database.
+const CHECKPOINT_PAGES: u32 = 4_000;
 /// Connections that read at the same time.
 const READERS: usize = 4;
 
@@ -63,15 +68,136 @@ pub enum Writing {
     Dead,
 }
 
-/// Says that the writer is dead, whichever way its thread ends.
-struct LastWill(watch::Sender<Writing>);
+/// Says that the writer is dead when its thread fails. However the thread ends, who waits hears of it, and nobody waits
+/// in vain afterwards.
+struct LastWill {
+    state: watch::Sender<Writing>,
+    queue: Arc<Queue>,
+    meters: StoreMeters,
+}
 
 impl Drop for LastWill {
     fn drop(&mut self) {
         if std::thread::panicking() {
             tracing::error!("the writer of the database has failed: this process must end and be started again");
-            self.0.send_replace(Writing::Dead);
+            self.state.send_replace(Writing::Dead);
         }
+        let unanswered = self.queue.close();
+        self.meters.queue_depth.dec_by(unanswered.len() as i64);
+    }
+}
+
+/// The way to the writer's thread, which ends when the last holder lets go.
+struct Writer(Arc<Queue>);
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        let mut state = self.0.lock();
+        state.closed = true;
+        self.0.arrived.notify_one();
+    }
+}
+
+/// What waits for the writer.
+#[derive(Default)]
+struct Queue {
+    state: Mutex<QueueState>,
+    /// the writer sleeps until a job arrives, and only then is woken
+    arrived: Condvar,
+    /// nobody ever signals this: the writer sleeps a while on it
+    pause: Condvar,
+}
+
+#[derive(Default)]
+struct QueueState {
+    jobs: VecDeque<Job>,
+    asleep: bool,
+    /// no further job can come, or none can be done
+    closed: bool,
+}
+
+/// What the writer does next.
+enum Next {
+    /// these, in one transaction
+    Group(Vec<Change>),
+    /// this, in none
+    Alone(Box<dyn FnOnce(&mut Connection) + Send>),
+    /// nothing has come: see whether the disk still refuses
+    Probe,
+    /// the queue is closed and empty
+    End,
+}
+
+impl Queue {
+    fn lock(&self) -> MutexGuard<'_, QueueState> {
+        self.state.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    fn push(&self, job: Job) -> Result<(), StoreError> {
+        let mut state = self.lock();
+        if state.closed {
+            return Err(StoreError::Stopped);
+        }
+        if state.jobs.len() >= QUEUE_LIMIT {
+            return Err(StoreError::Busy);
+        }
+        state.jobs.push_back(job);
+        if std::mem::take(&mut state.asleep) {
+            self.arrived.notify_one();
+        }
+        Ok(())
+    }
+
+    /// Waits for work; while the disk refuses no longer than [`PROBE_INTERVAL`]. The jobs of a group may share it with
+    /// what arrives while the group before, which began `began`, is younger than [`GROUP_EVERY`].
+    fn next(&self, began: Option<Stopwatch>, refusing: bool) -> Next {
+        let mut state = self.lock();
+        while state.jobs.is_empty() {
+            if state.closed {
+                return Next::End;
+            }
+            state.asleep = true;
+            if !refusing {
+                state = self.arrived.wait(state).unwrap_or_else(|poisoned| poisoned.into_inner());
+                continue;
+            }
+            let waited = self.arrived.wait_timeout(state, PROBE_INTERVAL);
+            let (woken, waited) = waited.unwrap_or_else(|poisoned| poisoned.into_inner());
+            state = woken;
+            if waited.timed_out() && state.jobs.is_empty() && !state.closed {
+                state.asleep = false;
+                return Next::Probe;
+            }
+        }
+        state.asleep = false;
+        while let Some(left) = began.and_then(|began| GROUP_EVERY.checked_sub(began.elapsed()))
+            && !left.is_zero()
+            && matches!(state.jobs.front(), Some(Job::Change(_)))
+            && state.jobs.len() < GROUP_LIMIT
+            && !state.closed
+        {
+            state = self.pause.wait_timeout(state, left).unwrap_or_else(|poisoned| poisoned.into_inner()).0;
+        }
+        let mut group = Vec::with_capacity(state.jobs.len().min(GROUP_LIMIT));
+        while group.len() < GROUP_LIMIT
+            && let Some(job) = state.jobs.pop_front()
+        {
+            match job {
+                Job::Change(change) => group.push(change),
+                Job::Alone(work) if group.is_empty() => return Next::Alone(work),
+                alone @ Job::Alone(_) => {
+                    state.jobs.push_front(alone);
+                    break;
+                }
+            }
+        }
+        Next::Group(group)
+    }
+
+    fn close(&self) -> VecDeque<Job> {
+        let mut state = self.lock();
+        state.closed = true;
+        std::mem::take(&mut state.jobs)
     }
 }
 
@@ -102,7 +228,7 @@ impl Default for StoreMeters {
 /// The database file of one data folder.
 #[derive(Clone)]
 pub(super) struct Database {
-    writer: SyncSender<Job>,
+    writer: Arc<Writer>,
     writing: watch::Receiver<Writing>,
     readers: Arc<Readers>,
     meters: StoreMeters,
@@ -119,14 +245,15 @@ impl Database {
     pub(super) fn open(path: &Path) -> Result<Self, StoreError> {
         let mut connection = connect(path, OpenFlags::default())?;
         migrate(&mut connection)?;
-        let (writer, jobs) = sync_channel(QUEUE_LIMIT);
+        let queue = Arc::new(Queue::default());
+        let writer = Arc::new(Writer(queue.clone()));
         let (state, writing) = watch::channel(Writing::Well);
         let meters = StoreMeters::default();
         std::thread::Builder::new()
             .name("journal-writer".into())
             .spawn({
-                let meters = meters.clone();
-                move || write_groups(connection, &jobs, &LastWill(state), &meters)
+                let last_will = LastWill { state, queue, meters: meters.clone() };
+                move || write_groups(connection, &last_will)
             })
             .map_err(|error| StoreError::Start(Arc::new(error)))?;
         let readers = Readers { path: path.to_owned(), permits: Semaphore::new(READERS), idle: Mutex::default() };
@@ -152,9 +279,30 @@ impl Database {
         T: Send + 'static,
         E: From<StoreError> + Send + 'static,
     {
+        self.change(move |transaction| in_savepoint(transaction, change)).await
+    }
+
+    /// As [`Database::write`], for a change that is a single statement behind its checks: one that fails undoes itself,
+    /// so it needs no savepoint.
+    pub(super) async fn write_one<T, E>(
+        &self,
+        change: impl FnOnce(&Transaction) -> Result<T, E> + Send + 'static,
+    ) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<StoreError> + Send + 'static,
+    {
+        self.change(change).await
+    }
+
+    async fn change<T, E>(&self, change: impl FnOnce(&Transaction) -> Result<T, E> + Send + 'static) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<StoreError> + Send + 'static,
+    {
         let (answer, answered) = oneshot::channel();
         let change: Change = Box::new(move |transaction| {
-            let result = transaction.map_err(E::from).and_then(|transaction| in_savepoint(transaction, change));
+            let result = transaction.map_err(E::from).and_then(change);
             Box::new(move |committed| {
                 let _ = answer.send(result.and_then(|value| committed.map_err(E::from).map(|()| value)));
             })
@@ -175,12 +323,8 @@ impl Database {
 
     fn send(&self, job: Job) -> Result<(), StoreError> {
         self.meters.queue_depth.inc();
-        self.writer.try_send(job).map_err(|refused| {
+        self.writer.0.push(job).inspect_err(|_| {
             self.meters.queue_depth.dec();
-            match refused {
-                TrySendError::Full(_) => StoreError::Busy,
-                TrySendError::Disconnected(_) => StoreError::Stopped,
-            }
         })
     }
 
@@ -242,6 +386,7 @@ fn connect(path: &Path, flags: OpenFlags) -> Result<Connection, StoreError> {
         connection.pragma_update(None, "journal_mode", "WAL")?;
         connection.pragma_update(None, "synchronous", "FULL")?;
         connection.pragma_update(None, "foreign_keys", "ON")?;
+        connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
         // What is deleted is overwritten wherever that costs no write of its own; forgetting somebody does the rest.
         connection.pragma_update(None, "secure_delete", "FAST")?;
     }
@@ -289,47 +434,32 @@ fn in_savepoint<T, E: From<StoreError>>(
 
 /// The writer's life: take what waits, do it in one transaction, commit, answer. While the disk refuses, try by itself
 /// whether it still does: who waits for it need not.
-fn write_groups(mut connection: Connection, jobs: &Receiver<Job>, state: &LastWill, meters: &StoreMeters) {
+fn write_groups(mut connection: Connection, writer: &LastWill) {
+    let LastWill { state, queue, meters } = writer;
+    let mut began = None;
     loop {
-        let refusing = *state.0.borrow() != Writing::Well;
-        let first = match if refusing { jobs.recv_timeout(PROBE_INTERVAL) } else { jobs.recv().map_err(Into::into) } {
-            Ok(job) => job,
-            Err(RecvTimeoutError::Timeout) => {
-                note(state, probe(&mut connection).err());
-                continue;
+        let refusing = *state.borrow() != Writing::Well;
+        match queue.next(began, refusing) {
+            Next::Group(group) => {
+                meters.queue_depth.dec_by(group.len() as i64);
+                meters.group_writes.observe_number(group.len() as u64);
+                began = Some(Stopwatch::start());
+                note(state, write_group(&mut connection, group, meters));
             }
-            Err(RecvTimeoutError::Disconnected) => return,
-        };
-        let mut next = Some(first);
-        while let Some(job) = next.take() {
-            let mut group = match job {
-                Job::Change(change) => vec![change],
-                Job::Alone(work) => {
-                    meters.queue_depth.dec();
-                    work(&mut connection);
-                    break;
-                }
-            };
-            for job in jobs.try_iter().take(GROUP_LIMIT - 1) {
-                match job {
-                    Job::Change(change) => group.push(change),
-                    alone @ Job::Alone(_) => {
-                        next = Some(alone);
-                        break;
-                    }
-                }
+            Next::Alone(work) => {
+                meters.queue_depth.dec();
+                work(&mut connection);
             }
-            meters.queue_depth.dec_by(group.len() as i64);
-            meters.group_writes.observe_number(group.len() as u64);
-            note(state, write_group(&mut connection, group, meters));
+            Next::Probe => note(state, probe(&mut connection).err()),
+            Next::End => return,
         }
     }
 }
 
 /// Says it once when writing begins to fail, and once when it works again.
-fn note(state: &LastWill, refused: Option<Arc<rusqlite::Error>>) {
+fn note(state: &watch::Sender<Writing>, refused: Option<Arc<rusqlite::Error>>) {
     let now = refused.map_or(Writing::Well, |error| Writing::Refused { why: error.to_string() });
-    state.0.send_if_modified(|before| {
+    state.send_if_modified(|before| {
         match (&*before, &now) {
             (Writing::Well, Writing::Refused { why }) => tracing::error!(
                 why,

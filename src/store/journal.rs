@@ -103,12 +103,7 @@ impl Tails {
     pub(super) fn append(&self, transaction: &Transaction, batch: &Batch) -> Result<(), AppendError> {
         let mut tails = self.lock();
         let tail = tails.get_mut(&batch.session).ok_or(AppendError::NotOpen)?;
-        if tail.epoch != batch.epoch {
-            return Err(AppendError::StaleEpoch { held: batch.epoch, current: tail.epoch });
-        }
-        if tail.next_n != batch.first_n {
-            return Err(AppendError::WrongNumber { expected: tail.next_n, found: batch.first_n });
-        }
+        tail.check(batch)?;
         let (session, first_n, count) = (batch.session.0, batch.first_n as i64, batch.count as i64);
         let checksum = checksum::of_lines(session, first_n, count, &batch.lines);
         transaction
@@ -149,16 +144,38 @@ impl Tails {
         Ok(Acquired { epoch, log })
     }
 
-    /// Turns the live rows of a session into its segment.
-    pub(super) fn seal(&self, transaction: &Transaction, session: SessionKey, digest: &str) -> Result<(), AppendError> {
-        let tail = self.lock().get(&session).cloned().ok_or(AppendError::NotOpen)?;
-        let log = read_rows(transaction, session, &tail.rows)?;
+    /// Puts `segment`, which holds the whole log with `last` at its end, in the place of a session's live rows.
+    pub(super) fn seal(
+        &self,
+        transaction: &Transaction,
+        last: &Batch,
+        digest: &str,
+        segment: &[u8],
+    ) -> Result<(), AppendError> {
+        let mut tails = self.lock();
+        let tail = tails.get_mut(&last.session).ok_or(AppendError::NotOpen)?;
+        // What was compressed is the whole log only if nothing was appended since.
+        tail.check(last)?;
+        let count = last.first_n + last.count - 1;
         transaction
             .prepare_cached("INSERT INTO segment (session, count, digest, lines) VALUES (?1, ?2, ?3, ?4)")?
-            .execute(params![session.0, tail.next_n as i64 - 1, digest, compress(&log)?])?;
+            .execute(params![last.session.0, count as i64, digest, segment])?;
         let mut delete = transaction.prepare_cached("DELETE FROM journal WHERE id = ?1")?;
         for row in &tail.rows {
             delete.execute([row])?;
+        }
+        Ok(())
+    }
+}
+
+impl Tail {
+    /// Whether `batch` comes from the owner and continues the log.
+    fn check(&self, batch: &Batch) -> Result<(), AppendError> {
+        if self.epoch != batch.epoch {
+            return Err(AppendError::StaleEpoch { held: batch.epoch, current: self.epoch });
+        }
+        if self.next_n != batch.first_n {
+            return Err(AppendError::WrongNumber { expected: self.next_n, found: batch.first_n });
         }
         Ok(())
     }
@@ -294,7 +311,7 @@ impl Store {
     /// nobody can say until the session is acquired anew.
     pub async fn append(&self, batch: Batch) -> Result<(), AppendError> {
         let (tails, session) = (self.tails.clone(), batch.session);
-        let result = self.write(move |transaction| tails.append(transaction, &batch)).await;
+        let result = self.write_one(move |transaction| tails.append(transaction, &batch)).await;
         if let Err(AppendError::Store(_)) = result {
             self.tails.forget(session);
         }
@@ -335,21 +352,43 @@ impl Store {
     /// When the store cannot read it.
     pub async fn read_log(&self, session: SessionKey) -> Result<Vec<u8>, StoreError> {
         let tails = self.tails.clone();
+        self.read(move |connection| tails.read_log(connection, session)).await
+    }
+
+    /// The segment of a session whose log ends with `last`, which is not written yet. Made away from the writer's thread,
+    /// because compressing an hour of learning takes it longer than writing a thousand events.
+    ///
+    /// # Errors
+    /// When the store cannot read the log, or `last` does not continue it.
+    pub(super) async fn compress_log(&self, last: &Batch) -> Result<Vec<u8>, AppendError> {
+        let (tails, last) = (self.tails.clone(), last.clone());
         self.read(move |connection| {
-            // One snapshot for all that follows: the session may be sealed meanwhile.
-            let connection = connection.unchecked_transaction()?;
-            let sealed: Option<(Vec<u8>, String)> = connection
-                .prepare_cached("SELECT lines, digest FROM segment WHERE session = ?1")?
-                .query_row([session.0], |row| Ok((row.get(0)?, row.get(1)?)))
-                .optional()?;
-            if let Some((lines, digest)) = sealed {
-                return open_segment(&lines, &digest);
+            let mut log = tails.read_log(connection, last.session)?;
+            let found = log.iter().filter(|byte| **byte == b'\n').count() as u64 + 1;
+            if found != last.first_n {
+                return Err(AppendError::WrongNumber { expected: found, found: last.first_n });
             }
-            let known = tails.lock().get(&session).map(|tail| tail.rows.clone());
-            let rows = known.map_or_else(|| rows_of(&connection, session), Ok)?;
-            read_rows(&connection, session, &rows)
+            log.extend_from_slice(&last.lines);
+            Ok(compress(&log)?)
         })
         .await
+    }
+}
+
+impl Tails {
+    fn read_log(&self, connection: &Connection, session: SessionKey) -> Result<Vec<u8>, StoreError> {
+        // One snapshot for all that follows: the session may be sealed meanwhile.
+        let connection = connection.unchecked_transaction()?;
+        let sealed: Option<(Vec<u8>, String)> = connection
+            .prepare_cached("SELECT lines, digest FROM segment WHERE session = ?1")?
+            .query_row([session.0], |row| Ok((row.get(0)?, row.get(1)?)))
+            .optional()?;
+        if let Some((lines, digest)) = sealed {
+            return open_segment(&lines, &digest);
+        }
+        let known = self.lock().get(&session).map(|tail| tail.rows.clone());
+        let rows = known.map_or_else(|| rows_of(&connection, session), Ok)?;
+        read_rows(&connection, session, &rows)
     }
 }
 

@@ -32,6 +32,7 @@ pub mod page;
 pub mod persons;
 pub mod platforms;
 mod policy_texts;
+pub mod populate;
 pub mod projects;
 pub mod reports;
 pub mod session_records;
@@ -178,6 +179,15 @@ impl Store {
         E: From<StoreError> + Send + 'static,
     {
         self.database.write(change).await
+    }
+
+    /// As `write`, for a single statement behind its checks.
+    async fn write_one<T, E>(&self, change: impl FnOnce(&Transaction) -> Result<T, E> + Send + 'static) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<StoreError> + Send + 'static,
+    {
+        self.database.write_one(change).await
     }
 
     /// Runs `query` on a read-only connection.

@@ -269,10 +269,10 @@ impl Store {
     /// As for [`Store::append`]; then nothing of it has happened.
     pub async fn close_session(&self, closing: Closing) -> Result<(), AppendError> {
         let (tails, session) = (self.tails.clone(), closing.batch.session);
+        let segment = self.compress_log(&closing.batch).await?;
         let result = self
             .write(move |transaction| {
-                tails.append(transaction, &closing.batch)?;
-                tails.seal(transaction, session, &closing.log_digest)?;
+                tails.seal(transaction, &closing.batch, &closing.log_digest, &segment)?;
                 record_verdict(transaction, &closing)?;
                 outbox::enqueue(transaction, &closing.delivery)?;
                 Ok::<_, AppendError>(())

@@ -1,5 +1,7 @@
 //! `invigil bench`: what this machine can do, measured, one file a benchmark.
 
+pub mod echo;
+pub mod ingest;
 pub mod photos;
 pub mod replay;
 pub mod risk;
@@ -17,6 +19,15 @@ pub struct Bench {
 enum What {
     /// Events a second: merely parsing a log, folding it, digesting it
     Replay(replay::ReplayBench),
+    /// The stream of events: acknowledged a second, latency, processor time and memory, beside other servers
+    Ingest(Box<ingest::IngestArgs>),
+    /// Bytes on disk, of open sessions and closed ones, and what closing costs
+    Storage(ingest::StorageArgs),
+    /// A steady load for long: whether memory grows, whether anything is lost
+    Soak(ingest::SoakArgs),
+    /// The bare server that `ingest` compares with
+    #[command(hide = true)]
+    Echo(echo::EchoArgs),
     /// Whole photo checks a second, beside OpenCV's from Python
     Photos(photos::PhotosBenchArgs),
     /// How often the risk detectors suspect honest learners, and what they cost
@@ -28,6 +39,10 @@ impl Bench {
     pub fn run(self) -> ExitCode {
         match self.what {
             What::Replay(replay) => replay.run(),
+            What::Ingest(ingest) => super::reported(ingest.run()),
+            What::Storage(storage) => super::reported(storage.run()),
+            What::Soak(soak) => super::reported(soak.run()),
+            What::Echo(echo) => super::reported(echo.run()),
             What::Photos(photos) => super::reported(photos.run()),
             What::Risk(risk) => super::reported(risk.run()),
         }

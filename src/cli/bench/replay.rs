@@ -6,6 +6,7 @@
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, BufWriter, Seek, Write};
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -40,6 +41,9 @@ pub struct ReplayBench {
     /// How often each measurement is repeated
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
     rounds: u32,
+    /// Logs that are replayed at the same time, to compare with one; 0: one for each core
+    #[arg(long, default_value_t = 0)]
+    jobs: usize,
 }
 
 impl ReplayBench {
@@ -55,7 +59,7 @@ impl ReplayBench {
     }
 
     fn measure(&self) -> anyhow::Result<()> {
-        let mut file = tempfile::tempfile()?;
+        let mut file = tempfile::NamedTempFile::new()?;
         let mut log = Log { out: BufWriter::new(&mut file), n: 0, seq: 0 };
         log.write(self.events)?;
         let (events, bytes) = (log.n, log.out.stream_position()?);
@@ -73,7 +77,7 @@ impl ReplayBench {
             for (slot, (_, way)) in best.iter_mut().zip(ways) {
                 file.rewind()?;
                 let watch = Stopwatch::start();
-                way(BufReader::with_capacity(READ_BUFFER_BYTES, &file))?;
+                way(BufReader::with_capacity(READ_BUFFER_BYTES, file.as_file()))?;
                 *slot = slot.max(events as f64 / watch.elapsed().as_secs_f64());
             }
         }
@@ -85,8 +89,34 @@ impl ReplayBench {
                 rate / best[0]
             );
         }
+        self.scale(file.path(), events)
+    }
+
+    /// Sessions do not depend on each other, so a log a core should go as fast as one alone.
+    fn scale(&self, path: &Path, events: u64) -> anyhow::Result<()> {
+        let cores = std::thread::available_parallelism()?.get();
+        let jobs = if self.jobs == 0 { cores } else { self.jobs };
+        let mut best = [0.0_f64; 2];
+        for _ in 0..self.rounds {
+            // In turn, so that whatever else the machine does disturbs both.
+            for (slot, jobs) in best.iter_mut().zip([1, jobs]) {
+                let watch = Stopwatch::start();
+                replay_at_once(path, jobs)?;
+                *slot = slot.max(events as f64 * jobs as f64 / watch.elapsed().as_secs_f64());
+            }
+        }
+        let [one, all] = best;
+        println!("{jobs} logs at once on {cores} cores   {:>6.3} M events/s, {:.2} of one alone", all / 1e6, all / one);
         Ok(())
     }
+}
+
+fn replay_at_once(path: &Path, jobs: usize) -> anyhow::Result<()> {
+    let job = || replay(BufReader::with_capacity(READ_BUFFER_BYTES, &File::open(path)?), None);
+    std::thread::scope(|scope| {
+        let running: Vec<_> = (0..jobs).map(|_| scope.spawn(job)).collect();
+        running.into_iter().try_for_each(|job| job.join().map_err(|_| anyhow::anyhow!("a replay panicked"))?)
+    })
 }
 
 /// What the fold is compared with: serde's derive, strings borrowed, every field that a client event has.

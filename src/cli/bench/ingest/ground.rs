@@ -1,0 +1,184 @@
+//! A data folder with enrolled learners, and sessions opened as a platform opens them.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Context as _, ensure};
+use futures_util::{StreamExt as _, TryStreamExt as _};
+use serde_json::{Value, json};
+
+use super::load::Ticket;
+use crate::auth::api_key::ApiKey;
+use crate::auth::keys::{DataKey, Keys};
+use crate::clock::{Clock, Entropy};
+use crate::store::Store;
+use crate::store::enrolled_photos::seal_template;
+use crate::store::populate::{Pupil, School};
+use crate::vision::people::People;
+use crate::vision::{VisionConfig, VisionPool};
+
+/// Requests that are under way at the same time.
+const REQUESTS: usize = 32;
+/// A lesson that no benchmark sees the end of: a hundred hours.
+const DURATION_MS: i64 = 360_000_000;
+
+/// The pack of the benchmark: prompts and photos come once in hours, so that what is measured is the stream of events.
+/// Everything else is as in the default pack.
+const PACK: &str = r#"
+id = "bench"
+class_hour_ms = 86_400_000
+start_verify_ms = 86_400_000
+photo_due_ms = 86_400_000
+prompt_max_gap_ms = 86_400_000
+schedule.prompt_min_ms = 43_200_000
+schedule.prompt_max_ms = 43_200_000
+schedule.capture_start_min_ms = 43_200_000
+schedule.capture_start_max_ms = 43_200_000
+schedule.capture_min_ms = 43_200_000
+schedule.capture_max_ms = 43_200_000
+schedule.silence_close_ms = 43_200_000
+"#;
+
+/// A data folder.
+pub(super) struct Ground {
+    folder: tempfile::TempDir,
+    key: ApiKey,
+    pupils: usize,
+}
+
+/// A session as the platform that opened it knows it.
+#[derive(Clone, Debug)]
+pub(super) struct Platform {
+    http: reqwest::Client,
+    base: String,
+    key: String,
+}
+
+impl Ground {
+    /// A new one within `parent`, with `pupils` learners.
+    pub(super) async fn prepare(parent: &Path, models: &Path, pupils: usize) -> anyhow::Result<Self> {
+        std::fs::create_dir_all(parent)?;
+        let folder = tempfile::Builder::new().prefix("invigil-bench-").tempdir_in(parent)?;
+        let data = folder.path().join("data");
+        std::fs::create_dir(&data)?;
+        let pack = folder.path().join("pack.toml");
+        std::fs::write(&pack, PACK)?;
+        let models = models.canonicalize().with_context(|| format!("{}; run `make models`", models.display()))?;
+        // Limits that keep one client from taking the server for itself would stop this one.
+        let config = format!(
+            "listen = \"127.0.0.1:0\"\ndata_folder = {data:?}\nmodels_folder = {models:?}\npolicies = [{pack:?}]\n\
+             token_lifetime_ms = 86400000\nvision.workers = 1\nlimits.events_per_second = 10000\n\
+             limits.events_burst = 1000000\nlimits.requests_per_second = 0\nlimits.openings_per_minute = 0\n\
+             limits.address_requests_per_second = 0\nlimits.handshakes_per_second = 0\n"
+        );
+        std::fs::write(folder.path().join("invigil.toml"), config)?;
+        let (entropy, key) = (Entropy::system(), ApiKey::generate(&Entropy::system()));
+        let keys = Keys::open_or_create(&data, &entropy)?;
+        let template = template(&models).await?;
+        let school = School {
+            platform: "platform".into(),
+            key: key.hash(),
+            project: "course".into(),
+            lesson: "lesson".into(),
+            duration_ms: DURATION_MS,
+            policy: "bench".into(),
+            pupils: (0..pupils).map(|number| pupil(&keys, &entropy, number, &template)).collect(),
+            now_ms: Clock::system().now_ms(),
+        };
+        Store::open(&data)?.populate(school).await?;
+        Ok(Self { folder, key, pupils })
+    }
+
+    /// The server's configuration.
+    pub(super) fn config(&self) -> PathBuf {
+        self.folder.path().join("invigil.toml")
+    }
+
+    /// The data folder.
+    pub(super) fn data(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
+    /// The platform's back end, as a client of the server at `address`.
+    pub(super) fn platform(&self, address: SocketAddr) -> anyhow::Result<Platform> {
+        // An error means that a provider is installed already.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let http = reqwest::Client::builder().no_proxy().build()?;
+        Ok(Platform { http, base: format!("http://{address}/api/v1"), key: self.key.expose().to_owned() })
+    }
+
+    /// Opens a session for each of the learners `from` up to `to`.
+    pub(super) async fn open_sessions(
+        &self,
+        server: SocketAddr,
+        pupils: std::ops::Range<usize>,
+    ) -> anyhow::Result<Vec<Ticket>> {
+        ensure!(pupils.end <= self.pupils, "there are {} learners", self.pupils);
+        let platform = self.platform(server)?;
+        futures_util::stream::iter(pupils)
+            .map(|number| platform.open_session(number))
+            .buffered(REQUESTS)
+            .try_collect()
+            .await
+    }
+}
+
+impl Platform {
+    async fn open_session(&self, number: usize) -> anyhow::Result<Ticket> {
+        let body = json!({"lesson": "lesson", "learner": learner_id(number)});
+        let answer =
+            self.http.post(format!("{}/sessions", self.base)).bearer_auth(&self.key).json(&body).send().await?;
+        let opened: Value = checked(answer).await?.json().await?;
+        let field = |name: &str| opened[name].as_str().map(str::to_owned).context("an answer without its fields");
+        Ok(Ticket { session: field("session")?, token: field("token")? })
+    }
+
+    /// Closes a session; its verdict is on record then.
+    pub(super) async fn close(&self, session: &str) -> anyhow::Result<()> {
+        let url = format!("{}/sessions/{session}/close", self.base);
+        let answer = self.http.post(url).bearer_auth(&self.key).json(&json!({"reason": "left"})).send().await?;
+        checked(answer).await.map(drop)
+    }
+
+    /// The log of a session, byte for byte.
+    pub(super) async fn log(&self, session: &str) -> anyhow::Result<Vec<u8>> {
+        let url = format!("{}/sessions/{session}/log", self.base);
+        Ok(checked(self.http.get(url).bearer_auth(&self.key).send().await?).await?.bytes().await?.to_vec())
+    }
+
+    /// The verdict of a closed session.
+    pub(super) async fn verdict(&self, session: &str) -> anyhow::Result<Value> {
+        let url = format!("{}/sessions/{session}/verdict", self.base);
+        Ok(checked(self.http.get(url).bearer_auth(&self.key).send().await?).await?.json().await?)
+    }
+}
+
+async fn checked(answer: reqwest::Response) -> anyhow::Result<reqwest::Response> {
+    let (status, url) = (answer.status(), answer.url().clone());
+    if status.is_success() {
+        return Ok(answer);
+    }
+    anyhow::bail!("{url}: {status}: {}", answer.text().await.unwrap_or_default())
+}
+
+fn learner_id(number: usize) -> String {
+    // As long as the identifiers that the server makes.
+    format!("00000000-0000-7000-8000-{number:012}")
+}
+
+fn pupil(keys: &Keys, entropy: &Entropy, number: usize, template: &[u8]) -> Pupil {
+    let (id, key) = (learner_id(number), DataKey::generate(entropy));
+    Pupil { data_key: keys.wrap(entropy, &id, &key), template: seal_template(&key, entropy, &id, 1, template), id }
+}
+
+/// One enrolled face, which all learners share: nobody is photographed here.
+async fn template(models: &Path) -> anyhow::Result<Vec<u8>> {
+    let people = People::embedded();
+    let person = people.people.first().context("models/people.json is empty")?;
+    let path = person.enrol_path(models);
+    let photo: Arc<[u8]> =
+        std::fs::read(&path).with_context(|| format!("{}; run `make models`", path.display()))?.into();
+    let pool = VisionPool::start(VisionConfig { models: models.to_owned(), workers: 1, queue: 1 })?;
+    Ok(pool.enrol(photo).await?.to_bytes())
+}

@@ -1,0 +1,135 @@
+//! Records for benchmarks: one platform with one course, and as many enrolled learners as are wanted.
+//!
+//! Enrolling thousands of faces through the REST API would measure the face models. These rows are what the API would
+//! have written, in one transaction; the server that is measured finds them as it finds any others.
+
+use std::path::Path;
+
+use rusqlite::params;
+
+use super::{Store, StoreError, embedded};
+use crate::auth::SecretHash;
+
+/// A learner with an enrolment photo.
+#[derive(Clone, Debug)]
+pub struct Pupil {
+    /// identifier
+    pub id: String,
+    /// the data key, sealed with the master key
+    pub data_key: Vec<u8>,
+    /// the face template, sealed with the data key
+    pub template: Vec<u8>,
+}
+
+/// A platform, its key, a course of one lesson, and who takes it.
+#[derive(Clone, Debug)]
+pub struct School {
+    /// identifier of the platform
+    pub platform: String,
+    /// digest of its API key
+    pub key: SecretHash,
+    /// identifier of the course
+    pub project: String,
+    /// identifier of its lesson
+    pub lesson: String,
+    /// the lesson's length, ms
+    pub duration_ms: i64,
+    /// identifier of the policy pack
+    pub policy: String,
+    /// who is enrolled
+    pub pupils: Vec<Pupil>,
+    /// server time, ms since the epoch
+    pub now_ms: i64,
+}
+
+impl Store {
+    /// Writes a school into an empty store.
+    ///
+    /// # Errors
+    /// When the store could not write.
+    pub async fn populate(&self, school: School) -> Result<(), StoreError> {
+        self.write(move |transaction| {
+            let School { platform, key, project, lesson, duration_ms, policy, pupils, now_ms } = &school;
+            transaction.execute(
+                "INSERT INTO platform (id, name, status, created_at) VALUES (?1, ?1, 'active', ?2)",
+                params![platform, now_ms],
+            )?;
+            transaction.execute(
+                "INSERT INTO api_key (hash, id, platform, label, created_at) VALUES (?1, ?2, ?2, 'bench', ?3)",
+                params![key, platform, now_ms],
+            )?;
+            transaction.execute(
+                "INSERT INTO project (id, platform, name, total_hours, delivery, policy, approved, created_at)
+                 VALUES (?1, ?2, ?1, 1000, 'online_only', ?3, 1, ?4)",
+                params![project, platform, policy, now_ms],
+            )?;
+            transaction.execute(
+                "INSERT INTO lesson (id, project, position, title, duration_ms, kind, content_approved)
+                 VALUES (?1, ?2, 1, ?1, ?3, 'theory', 1)",
+                params![lesson, project, duration_ms],
+            )?;
+            for pupil in pupils {
+                enrol(transaction, &school, pupil)?;
+            }
+            Ok(())
+        })
+        .await
+    }
+}
+
+/// What the logs of a data folder take.
+#[derive(Clone, Copy, Debug)]
+pub struct LogBytes {
+    /// events in them
+    pub events: i64,
+    /// as they lie in the database: lines, or segments
+    pub bytes: i64,
+    /// what rows have besides: keys, numbers, digests, and their headers
+    pub overhead_bytes: i64,
+}
+
+impl LogBytes {
+    /// Of open sessions.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn of_open(folder: &Path) -> Result<Self, StoreError> {
+        // Row id, header of five, session, first number, count: about what SQLite takes for small numbers.
+        Self::query(folder, "SELECT sum(count), sum(length(lines)), count(*) * 17 FROM journal")
+    }
+
+    /// Of closed sessions.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn of_closed(folder: &Path) -> Result<Self, StoreError> {
+        Self::query(folder, "SELECT sum(count), sum(length(lines)), sum(length(digest)) + count(*) * 17 FROM segment")
+    }
+
+    fn query(folder: &Path, sql: &str) -> Result<Self, StoreError> {
+        let connection = embedded::connect_to_read(&folder.join("invigil.sqlite"))?;
+        Ok(connection.query_row(sql, [], |row| {
+            Ok(Self { events: row.get(0)?, bytes: row.get(1)?, overhead_bytes: row.get(2)? })
+        })?)
+    }
+}
+
+fn enrol(transaction: &rusqlite::Transaction, school: &School, pupil: &Pupil) -> Result<(), rusqlite::Error> {
+    let School { platform, project, now_ms, .. } = school;
+    transaction
+        .prepare_cached("INSERT INTO learner (id, photo_version, data_key, created_at) VALUES (?1, 1, ?2, ?3)")?
+        .execute(params![pupil.id, pupil.data_key, now_ms])?;
+    transaction
+        .prepare_cached("INSERT INTO platform_learner (platform, learner, created_at) VALUES (?1, ?2, ?3)")?
+        .execute(params![platform, pupil.id, now_ms])?;
+    transaction
+        .prepare_cached(
+            "INSERT INTO enrolled_photo (learner, version, digest, evidence, template, platform, created_at)
+             VALUES (?1, 1, '', '', ?2, ?3, ?4)",
+        )?
+        .execute(params![pupil.id, pupil.template, platform, now_ms])?;
+    transaction
+        .prepare_cached("INSERT INTO enrolment (id, project, learner, created_at) VALUES (?1, ?2, ?1, ?3)")?
+        .execute(params![pupil.id, project, now_ms])?;
+    Ok(())
+}
