@@ -298,15 +298,19 @@ mod tests {
     async fn what_a_supervisor_decides_is_kept_with_who_and_why() {
         let api = with_findings().await;
         let path = "/findings/f1/state";
-        let decided = api.put(path, json!({"state": "acknowledged"})).await.expect(200);
+        let supervisor = api.office("supervisor").await;
+        let keys = api.get("/keys").await.expect(200);
+        let key = &keys["items"][0]["id"];
+        assert!(key.is_string(), "{keys}");
+        let decided = supervisor.put(path, json!({"state": "acknowledged"})).await.expect(200);
         assert_eq!(decided["state"], "acknowledged");
-        let decided = api.put(path, json!({"state": "dismissed", "note": "机房共用"})).await.expect(200);
+        let decided = supervisor.put(path, json!({"state": "dismissed", "note": "机房共用"})).await.expect(200);
         let at = api.clock.now_ms();
         assert_eq!(
             decided["history"],
             json!([
-                {"state": "acknowledged", "decided_by": "operator", "note": null, "at": at},
-                {"state": "dismissed", "decided_by": "operator", "note": "机房共用", "at": at},
+                {"state": "acknowledged", "decided_by": key, "note": null, "at": at},
+                {"state": "dismissed", "decided_by": key, "note": "机房共用", "at": at},
             ])
         );
         assert_eq!(api.get("/findings/f1").await.expect(200), decided);
