@@ -558,6 +558,37 @@ mod tests {
         assert_eq!(write("c").await.unwrap(), 1, "and the writer goes on");
     }
 
+    #[test]
+    fn what_needs_no_transaction_keeps_its_place_and_silence_is_for_probing() {
+        fn change() -> Job {
+            Job::Change(Box::new(|_| Box::new(drop)))
+        }
+        let queue = Queue::default();
+        for job in [change(), change(), Job::Alone(Box::new(|_| ())), change()] {
+            queue.push(job).unwrap();
+        }
+        assert!(matches!(queue.next(None, true), Next::Group(group) if group.len() == 2));
+        assert!(matches!(queue.next(None, true), Next::Alone(_)));
+        assert!(matches!(queue.next(None, true), Next::Group(group) if group.len() == 1));
+        assert!(matches!(queue.next(None, true), Next::Probe));
+        queue.push(change()).unwrap();
+        assert_eq!(queue.close().len(), 1);
+        assert!(matches!(queue.next(None, true), Next::End));
+        assert!(matches!(queue.push(change()), Err(StoreError::Stopped)));
+    }
+
+    #[test]
+    fn a_full_queue_refuses_and_what_is_too_much_for_a_group_waits_for_the_next() {
+        let queue = Queue::default();
+        let push = || queue.push(Job::Change(Box::new(|_| Box::new(drop))));
+        assert!((0..QUEUE_LIMIT).all(|_| push().is_ok()));
+        assert!(matches!(push(), Err(StoreError::Busy)));
+        for _ in 0..QUEUE_LIMIT / GROUP_LIMIT {
+            assert!(matches!(queue.next(None, false), Next::Group(group) if group.len() == GROUP_LIMIT));
+        }
+        assert!(push().is_ok());
+    }
+
     /// Keeps the writer busy until the sender is used, so that what is sent meanwhile makes one group.
     async fn hold_writer(store: &Store) -> std::sync::mpsc::Sender<()> {
         let (release, released) = std::sync::mpsc::channel();

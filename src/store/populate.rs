@@ -94,8 +94,8 @@ impl LogBytes {
     /// # Errors
     /// When the database cannot be read.
     pub fn of_open(folder: &Path) -> Result<Self, StoreError> {
-        // Row id, header of five, session, first number, count: about what SQLite takes for small numbers.
-        Self::query(folder, "SELECT sum(count), sum(length(lines)), count(*) * 17 FROM journal")
+        // Row id, header of six, session, first number, count, checksum: about what SQLite takes for small numbers.
+        Self::query(folder, "SELECT sum(count), sum(length(lines)), count(*) * 23 FROM journal")
     }
 
     /// Of closed sessions.
