@@ -56,7 +56,8 @@ impl Live {
     /// Nobody has said anything for as long as the pack allows.
     pub(super) fn leave_if_silent(&mut self) {
         let silent_for_ms = self.services.clock.now_ms() - self.last_heard_at;
-        if silent_for_ms >= self.policy.schedule.silence_close_ms {
+        // Who is leaving already has a reason, and their time to answer what is pending.
+        if self.leaving.is_none() && silent_for_ms >= self.policy.schedule.silence_close_ms {
             self.begin_leaving(CloseReason::Timeout, None);
         }
     }

@@ -4,8 +4,10 @@
 //! task owns it; a second is never started while the first lives.
 
 use std::collections::HashMap;
+use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, MutexGuard};
 
+use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
@@ -137,14 +139,19 @@ impl Registry {
         let seat = Seat::new(live);
         let handle = Handle { mailbox, seat: seat.clone(), events: Arc::new(Mutex::new(events)) };
         let (id, registry) = (session.to_owned(), self.clone());
+        // Locked over both, so that an owner that ends at once finds its entry and removes it.
+        let mut live = self.lock();
         let task = tokio::spawn(async move {
-            let lost = seat.keep(clock, messages).await;
+            // What panicked in the middle of a turn has left its state behind, as a journal that refused has.
+            let lost = AssertUnwindSafe(seat.keep(clock, messages)).catch_unwind().await.unwrap_or(true);
             registry.remove(&id);
             if lost {
-                registry.take_up_again(id, key).await;
+                // Not within this task: who stops the server waits for it, and the disk may refuse for long.
+                tokio::spawn(registry.take_up_again(id, key));
             }
         });
-        self.lock().insert(session.to_owned(), Entry { handle: handle.clone(), task });
+        live.insert(session.to_owned(), Entry { handle: handle.clone(), task });
+        drop(live);
         Ok(handle)
     }
 
@@ -276,6 +283,8 @@ impl Registry {
         let opened = services.store.open_session(new).await.map_err(refusal)?;
         self.live(&id, opened.key).await.map_err(|error| {
             tracing::error!(session = id, %error, "a session was opened but is not live");
+            // It is on record: its time runs, and somebody must end it.
+            tokio::spawn(self.take_up_again(id.clone(), opened.key));
             OpenRefusal::Busy { retry_after_ms: RETRY_AFTER_MS }
         })?;
         services.telemetry.sessions_opened.inc();

@@ -135,6 +135,8 @@ impl Learner {
             self.sessions.push(Present { session, platform, stretches: Vec::new(), left_at: None });
             self.sessions.len() - 1
         });
+        // Who plays is here, though it was about to leave (its end could not be written).
+        self.sessions[position].left_at = None;
         let stretches = &mut self.sessions[position].stretches;
         match stretches.last_mut() {
             Some(last) if played.from_at - last.to_at < PAUSE_BRIDGED_MS => last.to_at = last.to_at.max(played.to_at),

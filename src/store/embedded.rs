@@ -28,6 +28,8 @@ const CHECKPOINT_PAGES: u32 = 4_000;
 /// Connections that read at the same time.
 const READERS: usize = 4;
 
+/// How long a statement waits for a lock that another process holds.
+pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 /// How often a writer whose disk refused tries again by itself.
 const PROBE_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -380,7 +382,7 @@ pub(super) fn connect_to_write(path: &Path) -> Result<Connection, StoreError> {
 
 fn connect(path: &Path, flags: OpenFlags) -> Result<Connection, StoreError> {
     let connection = Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
-    connection.busy_timeout(std::time::Duration::from_secs(10))?;
+    connection.busy_timeout(BUSY_TIMEOUT)?;
     connection.set_prepared_statement_cache_capacity(128);
     if !flags.contains(OpenFlags::SQLITE_OPEN_READ_ONLY) {
         connection.pragma_update(None, "journal_mode", "WAL")?;
@@ -426,7 +428,9 @@ fn in_savepoint<T, E: From<StoreError>>(
     run("SAVEPOINT job")?;
     let result = change(transaction);
     if result.is_err() {
-        run("ROLLBACK TO job")?;
+        // A full disk may have taken the whole transaction back already; why the change failed is still the answer.
+        let _ = run("ROLLBACK TO job").and_then(|_| run("RELEASE job"));
+        return result;
     }
     run("RELEASE job")?;
     result

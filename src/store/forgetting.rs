@@ -9,6 +9,7 @@ use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rusqlite::{Connection, OptionalExtension as _, params};
 use serde::{Deserialize, Serialize};
@@ -19,6 +20,8 @@ use super::{DATABASE_FILE, Store, StoreError, embedded};
 pub const TOMBSTONES_FILE: &str = "forgotten.jsonl";
 /// How often the write-ahead log is tried to be emptied while somebody reads an older state of it.
 const TRUNCATE_ATTEMPTS: u32 = 3;
+/// How long each attempt waits for readers; all writes wait with it.
+const TRUNCATE_PATIENCE: Duration = Duration::from_millis(200);
 /// Bytes of a secret that are looked for at once: a part of a key is a trace as well.
 const NEEDLE_BYTES: usize = 16;
 
@@ -177,7 +180,12 @@ impl Store {
         for _ in 0..TRUNCATE_ATTEMPTS {
             let busy: bool = self
                 .database
-                .alone(|connection| Ok(connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))?))
+                .alone(|connection| {
+                    connection.busy_timeout(TRUNCATE_PATIENCE)?;
+                    let busy = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0));
+                    connection.busy_timeout(embedded::BUSY_TIMEOUT)?;
+                    Ok(busy?)
+                })
                 .await?;
             if !busy {
                 return Ok(());
@@ -497,7 +505,6 @@ mod tests {
         let (folder, store) = crowd().await;
         let reader = Connection::open(folder.path().join(DATABASE_FILE)).unwrap();
         reader.execute_batch("BEGIN; SELECT count(*) FROM learner;").unwrap();
-        store.database.alone(|writer| Ok(writer.busy_timeout(std::time::Duration::ZERO)?)).await.unwrap();
         let remains = store.forget_learner("x300", 77).await.unwrap();
         let refused = store.purge("x300", remains.clone(), 78).await;
         assert!(matches!(refused, Err(ForgetError::BeingRead)), "{refused:?}");

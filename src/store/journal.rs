@@ -121,8 +121,20 @@ impl Tails {
         self.lock().insert(session, Tail { epoch: 0, next_n: 1, rows: Vec::new() });
     }
 
-    /// What is known of this session may not be what is on disk (its transaction failed): it takes no more appends
-    /// until it is acquired anew.
+    /// The transaction that held the lines from `first_n` to before `next_n` failed: they are not there. To forget the
+    /// session would cost a scan of the whole journal, for each session and just when the disk is in trouble.
+    fn take_back(&self, session: SessionKey, first_n: u64, next_n: u64) {
+        if let Some(tail) = self.lock().get_mut(&session)
+            && tail.next_n == next_n
+            && first_n < next_n
+        {
+            tail.rows.pop();
+            tail.next_n = first_n;
+        }
+    }
+
+    /// What is known of this session may not be what is on disk (nobody knows of its transaction), or is no longer live:
+    /// it takes no more appends until it is acquired anew.
     pub(super) fn forget(&self, session: SessionKey) {
         self.lock().remove(&session);
     }
@@ -311,9 +323,12 @@ impl Store {
     /// nobody can say until the session is acquired anew.
     pub async fn append(&self, batch: Batch) -> Result<(), AppendError> {
         let (tails, session) = (self.tails.clone(), batch.session);
+        let (first_n, next_n) = (batch.first_n, batch.first_n + batch.count);
         let result = self.write_one(move |transaction| tails.append(transaction, &batch)).await;
-        if let Err(AppendError::Store(_)) = result {
-            self.tails.forget(session);
+        match &result {
+            Err(AppendError::Store(StoreError::Stopped)) => self.tails.forget(session),
+            Err(AppendError::Store(_)) => self.tails.take_back(session, first_n, next_n),
+            _ => {}
         }
         result
     }
@@ -416,6 +431,26 @@ mod tests {
         store.append(batch(0, 2, b"two\nthree\n")).await.unwrap();
         let again = store.append(batch(0, 2, b"two\n")).await;
         assert!(matches!(again, Err(AppendError::WrongNumber { expected: 4, found: 2 })), "{again:?}");
+        assert_eq!(store.read_log(SessionKey(1)).await.unwrap(), b"one\ntwo\nthree\n");
+    }
+
+    #[tokio::test]
+    async fn a_batch_that_the_disk_refused_is_not_there_and_can_be_appended_again() {
+        let (_folder, store) = open_session().await;
+        let set = async |pragma: &'static str| {
+            store.database.alone(move |writer| Ok(writer.execute_batch(pragma)?)).await.unwrap();
+        };
+        set("PRAGMA query_only = ON").await;
+        let refused = store.append(batch(0, 2, b"two\n")).await;
+        assert!(matches!(refused, Err(AppendError::Store(_))), "{refused:?}");
+        set("PRAGMA query_only = OFF").await;
+        store.append(batch(0, 2, b"two\n")).await.unwrap();
+        assert_eq!(store.read_log(SessionKey(1)).await.unwrap(), b"one\ntwo\n");
+        // A transaction that failed after the row was in it.
+        store.tails.lock().get_mut(&SessionKey(1)).unwrap().rows.push(99);
+        store.tails.lock().get_mut(&SessionKey(1)).unwrap().next_n = 4;
+        store.tails.take_back(SessionKey(1), 3, 4);
+        store.append(batch(0, 3, b"three\n")).await.unwrap();
         assert_eq!(store.read_log(SessionKey(1)).await.unwrap(), b"one\ntwo\nthree\n");
     }
 

@@ -278,7 +278,8 @@ impl Store {
                 Ok::<_, AppendError>(())
             })
             .await;
-        if matches!(result, Ok(()) | Err(AppendError::Store(_))) {
+        // A transaction that failed has changed nothing of what is known.
+        if matches!(result, Ok(()) | Err(AppendError::Store(StoreError::Stopped))) {
             self.tails.forget(session);
         }
         result
