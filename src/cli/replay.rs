@@ -137,18 +137,7 @@ fn logs_at(path: &Path) -> io::Result<Vec<PathBuf>> {
     if is_stdin(path) || !path.is_dir() {
         return Ok(vec![path.to_owned()]);
     }
-    let mut logs = Vec::new();
-    for entry in std::fs::read_dir(path)? {
-        let log = entry?.path();
-        if log.extension().is_some_and(|extension| extension == "jsonl") && !log.is_dir() {
-            logs.push(log);
-        }
-    }
-    logs.sort();
-    if logs.is_empty() {
-        return Err(io::Error::new(io::ErrorKind::NotFound, "no *.jsonl in this directory"));
-    }
-    Ok(logs)
+    crate::backtest::logs_at(path)
 }
 
 /// A bar over all bytes to be read; none where nobody watches.
