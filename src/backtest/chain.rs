@@ -1,16 +1,18 @@
 //! One learner's sessions in one project, judged twice along the chain.
+//!
+//! A session is folded under both policies while its log is read once; under one of them, if both have the same
+//! parameters and facts: then only what they do about the violations can differ.
 
-use std::io::BufRead as _;
 use std::sync::Arc;
 
 use super::Question;
 use super::index::Prior;
 use super::logs::opening;
-use crate::log::{Body, Event, Facts, LineError, MAX_LINE_BYTES, Origin, SessionOpened, parse_line};
+use crate::log::{Carried, Facts, LineError, MAX_LINE_BYTES, SessionOpened, parse_line};
 use crate::policy::{Action, Policy};
 use crate::rules::Rule;
 use crate::session::Session;
-use crate::verdict::{History, Verdict};
+use crate::verdict::{Amounts, History, Legacy, Verdict};
 
 /// Some of the rules.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -81,8 +83,7 @@ fn furthest_ms(facts: &Facts) -> i64 {
 /// A session under one policy.
 pub(super) struct Judged {
     pub(super) policy: Arc<Policy>,
-    /// without a digest: the log that was judged has other facts than the recorded one
-    pub(super) verdict: Verdict,
+    pub(super) amounts: Amounts,
     pub(super) rules: Rules,
 }
 
@@ -99,6 +100,9 @@ pub(super) struct Judgement {
     pub(super) facts_as_recorded: bool,
     pub(super) before: Judged,
     pub(super) after: Judged,
+    /// under the base, whole, if it was asked for; without a digest: the log that was judged has other facts than the
+    /// recorded one
+    pub(super) verdict: Option<Verdict>,
 }
 
 /// What a log turned out to be.
@@ -133,38 +137,47 @@ impl<'a> Walk<'a> {
     }
 
     /// Judges the next session of the chain, whose lesson comes after those of `prior`.
-    pub(super) fn judge(&mut self, log: &[u8], prior: &Prior) -> Result<Outcome, Wrong> {
+    pub(super) fn judge(&mut self, log: &[u8], prior: &Prior, wants_verdict: bool) -> Result<Outcome, Wrong> {
         let mut lines = log;
         let (opened_at, opened) = next_line(&mut lines).and_then(opening).map_err(|error| (1, error))?;
         if self.is_repeated(opened_at, &opened.session) {
             return Ok(Outcome::Twice);
         }
         let named = self.question.packs.by_label(&opened.policy);
-        let base = self.question.base.as_ref().or(named).cloned().unwrap_or_else(|| self.question.fallback.clone());
-        let policies = Both { before: base, after: self.question.candidate.clone() };
+        let base = self.question.base.as_ref().or(named).unwrap_or(&self.question.fallback);
+        let policies = Both { before: base.clone(), after: self.question.candidate.clone() };
         let recomputed = self.facts(&opened, prior);
         let facts = FactChanges::between(&recomputed.before, &recomputed.after);
         let facts_as_recorded = FactChanges::between(&opened.facts, &recomputed.before) == FactChanges::default();
 
-        let mut sessions = begin(&policies, &opened, recomputed, opened_at)?;
-        let events = 1 + sessions.apply(lines)?;
-        if sessions.before.closed().is_none() {
+        let is_one = facts == FactChanges::default() && policies.before.parameters == policies.after.parameters;
+        let begin = |policy: &Arc<Policy>, facts| Session::begin(policy.clone(), opened_at, unnamed(&opened, facts));
+        let mut folds = Folds {
+            before: begin(&policies.before, recomputed.before),
+            after: (!is_one).then(|| begin(&policies.after, recomputed.after)),
+        };
+        let events = 1 + folds.apply(lines)?;
+        if folds.before.closed().is_none() {
             return Ok(Outcome::Open);
         }
-        let before = judged(&sessions.before, policies.before);
-        let after = judged(&sessions.after, policies.after);
+        let before = judged(&folds.before, policies.before);
+        let after = judged(folds.after(), policies.after);
         if let Some(histories) = &mut self.histories {
-            histories.before.add(&opened.lesson, &before.verdict);
-            histories.after.add(&opened.lesson, &after.verdict);
+            histories.before.add(&opened.lesson, Legacy::of(&folds.before, before.amounts));
+            histories.after.add(&opened.lesson, Legacy::of(folds.after(), after.amounts));
         }
+        let verdict =
+            wants_verdict.then(|| Verdict { session: opened.session.clone(), ..folds.before.verdict(String::new()) });
         let pack_unknown = self.question.base.is_none() && named.is_none();
-        let judgement = Judgement { opened, opened_at, events, pack_unknown, facts, facts_as_recorded, before, after };
+        let judgement =
+            Judgement { opened, opened_at, events, pack_unknown, facts, facts_as_recorded, before, after, verdict };
         Ok(Outcome::Judged(Box::new(judgement)))
     }
 
     fn is_repeated(&mut self, opened_at: i64, session: &str) -> bool {
         if self.latest.0 != opened_at {
-            self.latest = (opened_at, Vec::new());
+            self.latest.0 = opened_at;
+            self.latest.1.clear();
         }
         let repeated = self.latest.1.iter().any(|other| other == session);
         self.latest.1.push(session.to_owned());
@@ -187,9 +200,10 @@ impl<'a> Walk<'a> {
             Prior::Known(lessons) | Prior::Derived(lessons) => lessons,
             Prior::Unknown => &[],
         };
+        let rest = || Facts { covered_before: Vec::new(), carried: Carried::default(), ..*recorded };
         let mut facts = Both {
-            before: before.facts(&opened.lesson, lessons, recorded.clone()),
-            after: after.facts(&opened.lesson, lessons, recorded.clone()),
+            before: before.facts(&opened.lesson, lessons, rest()),
+            after: after.facts(&opened.lesson, lessons, rest()),
         };
         if !matches!(prior, Prior::Known(_)) {
             // What was recorded holds, but where the policy in question made a difference to an earlier lesson.
@@ -202,34 +216,40 @@ impl<'a> Walk<'a> {
     }
 }
 
-/// Sessions that are told other facts, and another policy's name, than was recorded.
-fn begin(
-    policies: &Both<Arc<Policy>>,
-    opened: &SessionOpened,
-    facts: Both<Facts>,
-    at: i64,
-) -> Result<Both<Session>, Wrong> {
-    let body = Body::SessionOpened(Box::new(opened.clone()));
-    let mut event = Event { n: 1, at, origin: Origin::Server, body };
-    let mut begin = |policy: &Arc<Policy>, facts| {
-        if let Body::SessionOpened(told) = &mut event.body {
-            (told.policy, told.facts) = (policy.label(), facts);
-        }
-        let mut session = Session::new(policy.clone());
-        session.apply(&event).map_err(|error| (1, LineError::new(error.field, error.problem)))?;
-        Ok(session)
-    };
-    Ok(Both { before: begin(&policies.before, facts.before)?, after: begin(&policies.after, facts.after)? })
+/// An opening with other facts. What a fold has no use for is left out.
+fn unnamed(opened: &SessionOpened, facts: Facts) -> SessionOpened {
+    let none = String::new;
+    SessionOpened {
+        session: none(),
+        platform: none(),
+        learner: none(),
+        project: none(),
+        lesson: none(),
+        policy: none(),
+        duration_ms: opened.duration_ms,
+        facts,
+    }
 }
 
-impl Both<Session> {
+/// One session under both policies.
+struct Folds {
+    before: Session,
+    /// none: it would be the same
+    after: Option<Session>,
+}
+
+impl Folds {
+    fn after(&self) -> &Session {
+        self.after.as_ref().unwrap_or(&self.before)
+    }
+
     /// Reads the lines after the first once, for both; says how many there are.
     fn apply(&mut self, mut lines: &[u8]) -> Result<u64, Wrong> {
         let mut count = 0;
         while !lines.is_empty() {
             let wrong = |error| (count + 2, error);
             let event = next_line(&mut lines).and_then(parse_line).map_err(wrong)?;
-            for session in [&mut self.before, &mut self.after] {
+            for session in [Some(&mut self.before), self.after.as_mut()].into_iter().flatten() {
                 session.apply(&event).map_err(|error| wrong(LineError::new(error.field, error.problem)))?;
             }
             count += 1;
@@ -239,15 +259,15 @@ impl Both<Session> {
 }
 
 fn judged(session: &Session, policy: Arc<Policy>) -> Judged {
-    Judged { verdict: session.verdict(String::new()), rules: session.broken_rules().collect(), policy }
+    Judged { amounts: Amounts::of(session, &policy), rules: session.broken_rules(&policy).collect(), policy }
 }
 
 /// Takes the next line off `lines`, without its line feed.
 fn next_line<'l>(lines: &mut &'l [u8]) -> Result<&'l [u8], LineError> {
     let all = *lines;
-    // Reading from a slice cannot fail.
-    let length = lines.skip_until(b'\n').unwrap_or(all.len());
-    let line = all[..length].strip_suffix(b"\n").unwrap_or(&all[..length]);
+    let end = memchr::memchr(b'\n', all).unwrap_or(all.len());
+    let line = &all[..end];
+    *lines = all.get(end + 1..).unwrap_or_default();
     if line.len() > MAX_LINE_BYTES {
         return Err(LineError::new("line", format!("is longer than {MAX_LINE_BYTES} bytes")));
     }

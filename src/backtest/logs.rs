@@ -4,14 +4,14 @@
 //! lines are parsed.
 
 use std::fs::File;
-use std::io::{self, BufRead as _, BufReader, Read as _};
+use std::io::{self, BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::index::{Builder, Index, Place};
 use super::{BacktestError, BadLog, Progress};
-use crate::log::{Body, LineError, MAX_LINE_BYTES, SessionOpened, parse_line};
+use crate::log::{Body, LineError, SessionOpened, parse_line, read_line};
 
 /// Enough to keep system calls rare.
 const READ_BUFFER_BYTES: usize = 256 * 1024;
@@ -100,8 +100,7 @@ impl Scan<'_> {
         let mut current = Current::None;
         loop {
             line += 1;
-            text.clear();
-            let mut bytes = source.by_ref().take(MAX_LINE_BYTES as u64 + 2).read_until(b'\n', &mut text)?;
+            let mut bytes = read_line(&mut source, &mut text)?;
             if bytes == 0 {
                 break;
             }

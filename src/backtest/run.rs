@@ -120,8 +120,9 @@ fn judge_chain(
         found.sessions += 1;
         let (recorded, decided_by_person, outcome) = match reader.read(entry.place) {
             Ok(recorded) => {
-                let outcome = walk.judge(recorded.log, &index.prior[entry.lesson as usize]);
-                (recorded.verdict, recorded.decided_by_person, outcome)
+                let known = recorded.verdict.filter(|_| question.base.is_none());
+                let outcome = walk.judge(recorded.log, &index.prior[entry.lesson as usize], known.is_some());
+                (known, recorded.decided_by_person, outcome)
             }
             Err(error) => (None, false, Err((1, error))),
         };
@@ -129,8 +130,7 @@ fn judge_chain(
             Ok(Outcome::Judged(judgement)) => {
                 found.take(&judgement, wants_changes);
                 found.tally.decided_by_person += u64::from(decided_by_person);
-                let compares = question.base.is_none() && !judgement.pack_unknown;
-                if let Some(recorded) = recorded.filter(|_| compares) {
+                if let Some(recorded) = recorded.filter(|_| !judgement.pack_unknown) {
                     found.tally.compare(&recorded, &judgement);
                 }
             }
@@ -204,10 +204,10 @@ impl<'a> Change<'a> {
 impl ChangeSide {
     fn of(judged: &Judged) -> Self {
         Self {
-            policy: judged.verdict.policy.clone(),
-            status: judged.verdict.status.as_str(),
-            credited_ms: judged.verdict.credited_ms,
-            completed: judged.verdict.completed,
+            policy: judged.policy.label(),
+            status: judged.amounts.status.as_str(),
+            credited_ms: judged.amounts.credited_ms,
+            completed: judged.amounts.completed,
             rules: judged.rules.iter().map(Rule::as_str).collect(),
         }
     }

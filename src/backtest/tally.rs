@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::BadLog;
 use super::chain::{FactChanges, Judged, Judgement, Rules};
 use crate::rules::Rule;
-use crate::verdict::{Status, Verdict};
+use crate::verdict::{Amounts, Status, Verdict};
 
 /// Bad logs that the report names; all are counted, and told of as they are found.
 const NAMED_BAD_LOGS: usize = 100;
@@ -32,10 +32,10 @@ pub(super) struct Credit {
 }
 
 impl Credit {
-    fn add(&mut self, verdict: &Verdict) {
+    fn add(&mut self, amounts: &Amounts) {
         self.sessions += 1;
-        self.credited_ms += verdict.credited_ms;
-        self.hundredths += (verdict.credited_hours * 100.0).round() as i64;
+        self.credited_ms += amounts.credited_ms;
+        self.hundredths += amounts.credited_hundredths;
     }
 
     fn merge(&mut self, other: &Self) {
@@ -119,8 +119,8 @@ impl std::fmt::Display for Reason {
 /// completion.
 pub(super) fn changed(judgement: &Judgement) -> bool {
     let of = |judged: &Judged| {
-        let verdict = &judged.verdict;
-        (verdict.status, verdict.credited_ms, verdict.completed, judged.rules)
+        let amounts = &judged.amounts;
+        (amounts.status, amounts.credited_ms, amounts.completed, judged.rules)
     };
     of(&judgement.before) != of(&judgement.after)
 }
@@ -157,10 +157,10 @@ impl Tally {
     pub(super) fn add(&mut self, judgement: &Judgement) -> bool {
         let (before, after) = (&judgement.before, &judgement.after);
         self.events += judgement.events;
-        let (from, to) = (place(before.verdict.status), place(after.verdict.status));
-        self.before[from].add(&before.verdict);
-        self.after[to].add(&after.verdict);
-        let difference_ms = after.verdict.credited_ms - before.verdict.credited_ms;
+        let (from, to) = (place(before.amounts.status), place(after.amounts.status));
+        self.before[from].add(&before.amounts);
+        self.after[to].add(&after.amounts);
+        let difference_ms = after.amounts.credited_ms - before.amounts.credited_ms;
         self.ways[from][to].add(difference_ms);
         let class = DIFFERENCE_ENDS_MS.iter().position(|end| difference_ms < *end);
         self.differences[class.unwrap_or(DIFFERENCE_ENDS_MS.len())].add(difference_ms);
@@ -189,7 +189,7 @@ impl Tally {
         self.compared += 1;
         let recorded: Option<Verdict> = serde_json::from_str(recorded).ok();
         let same = recorded
-            .is_some_and(|recorded| Verdict { log_digest: String::new(), ..recorded } == judgement.before.verdict);
+            .is_some_and(|recorded| Some(Verdict { log_digest: String::new(), ..recorded }) == judgement.verdict);
         if !same {
             self.not_as_recorded += 1;
             if self.not_as_recorded_named.len() < NAMED_DIFFERENT {

@@ -326,8 +326,38 @@ fn nothing_is_generated_over_what_is_there() {
     assert!(matches!(few, Err(GenerateError::TooFewEvents)), "{few:?}");
 }
 
+#[test]
+fn other_consequences_change_what_is_credited_and_what_comes_after() {
+    let mut learner = Learner::new();
+    learner.watch(0, 0, LESSON_MS, false);
+    learner.watch(0, 0, LESSON_MS, true);
+    assert_eq!(learner.statuses(), ["invalid", "valid"]);
+    let lenient = "id = \"lenient\"\n[action]\nprompt_gap = \"review\"";
+    let (report, changes, _) = judge_logs(&learner.logs, &question(lenient));
+    assert_eq!((report.before.status["invalid"], report.after.status["review"]), (1, 1));
+    assert_eq!(changes[0]["after"]["credited_ms"], LESSON_MS, "what is under review counts until it is decided");
+    assert_eq!(changes[0]["reason"], "weighs otherwise: prompt_gap");
+    assert_eq!((&changes[1]["after"]["status"], &changes[1]["after"]["credited_ms"]), (&json!("valid"), &json!(0)));
+    let blind = "id = \"blind\"\n[action]\nprompt_gap = \"ignore\"";
+    let (report, changes, _) = judge_logs(&learner.logs, &question(blind));
+    assert_eq!((report.after.status["valid"], changes[0]["reason"].as_str()), (2, Some("loses prompt_gap")));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(12))]
+
+    /// A parameter that no generated log comes near makes no difference but that both folds are made.
+    #[test]
+    fn one_fold_for_two_policies_says_what_two_would(seed in any::<u64>(), sessions in 1_u64..300) {
+        let (_folder, files) = generated(&plan(sessions, 30, seed, Policy::default().into()));
+        let source = Source::Logs(files);
+        let actions = "[action]\nprompt_gap = \"review\"\nface_liveness = \"ignore\"\nunfocused = \"invalidate\"";
+        let (one, one_changes, _) = judge_source(&source, &question(&format!("id = \"other\"\n{actions}")), 1);
+        let with_parameter = format!("id = \"other\"\nclock_lead_ms = 2_999\n{actions}");
+        let (two, two_changes, _) = judge_source(&source, &question(&with_parameter), 1);
+        prop_assert_eq!(one, two);
+        prop_assert_eq!(one_changes, two_changes);
+    }
 
     #[test]
     fn the_same_policy_changes_nothing(seed in any::<u64>(), sessions in 1_u64..300, events in MIN_EVENTS..90) {

@@ -153,6 +153,10 @@ impl<'de> super::record::Field<'de> for Option<&'de serde_json::value::RawValue>
     fn read<D: serde::Deserializer<'de>>(deserializer: D, _: super::record::Place<'_>) -> Result<Self, D::Error> {
         serde::Deserialize::deserialize(deserializer).map(Some)
     }
+
+    fn canonical(_: &'de str) -> Option<(Self, &'de str)> {
+        None
+    }
 }
 
 impl<'de> super::record::Field<'de> for Playback {
@@ -166,6 +170,13 @@ impl<'de> super::record::Field<'de> for Playback {
             None
         };
         Ok(Self { event, playing, pos_ms, rate, from_ms })
+    }
+
+    fn canonical(text: &'de str) -> Option<(Self, &'de str)> {
+        let (fields, rest) = PlaybackFields::canonical(text)?;
+        let PlaybackFields { event, playing, pos_ms, rate, from_ms: _ } = fields;
+        // Seeks are rare.
+        (event != PlaybackEvent::Seek).then_some((Self { event, playing, pos_ms, rate, from_ms: None }, rest))
     }
 }
 

@@ -27,6 +27,7 @@ pub use event::{Body, Event, Origin};
 pub use opened::{Carried, Facts, SessionOpened};
 pub use order::{Order, OrderError};
 pub use parse::{parse_client_event, parse_line};
+pub(crate) use reader::read_line;
 pub use reader::{MAX_LINE_BYTES, Read, ReadError, Reader};
 pub(crate) use words::words;
 pub use words::{

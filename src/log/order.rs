@@ -31,6 +31,11 @@ impl Default for Order {
 }
 
 impl Order {
+    /// A log of which the first event was accepted at `at`.
+    pub(crate) fn begun(at: i64) -> Self {
+        Self { next_n: 2, last_at: Some(at), closed: false }
+    }
+
     /// The `n` that the next event must have.
     pub fn next_n(&self) -> u64 {
         self.next_n

@@ -3,7 +3,7 @@
 //! Memory does not grow with the log: one line is held at a time, in a buffer that is used again, and a line has a
 //! limit.
 
-use std::io::BufRead;
+use std::io::{self, BufRead};
 
 use super::event::Event;
 use super::order::Order;
@@ -48,7 +48,7 @@ pub enum ReadError {
         /// The line that could not be had.
         line: u64,
         /// What the system says.
-        error: std::io::Error,
+        error: io::Error,
     },
 }
 
@@ -87,10 +87,33 @@ impl<R: BufRead> Reader<R> {
 
     /// Puts the next line into the buffer, or as much of it as shows that it is too long. False at the end.
     fn fill_buffer(&mut self) -> Result<bool, ReadError> {
-        self.buffer.clear();
-        let limit = MAX_LINE_BYTES as u64 + 2;
-        let read = std::io::Read::take(&mut self.source, limit).read_until(b'\n', &mut self.buffer);
+        let read = read_line(&mut self.source, &mut self.buffer);
         read.map(|bytes| bytes > 0).map_err(|error| ReadError::Io { line: self.line, error })
+    }
+}
+
+/// Puts the next line into `line`, with its line feed, or as much of it as shows that it is longer than
+/// [`MAX_LINE_BYTES`]. Says how many bytes that is; 0 at the end.
+///
+/// # Errors
+/// What the source says.
+pub(crate) fn read_line(source: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<usize> {
+    // The standard library's `read_until` looks for the line feed several times as long.
+    line.clear();
+    loop {
+        let available = match source.fill_buf() {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            filled => filled?,
+        };
+        let room = MAX_LINE_BYTES + 2 - line.len();
+        let within = &available[..available.len().min(room)];
+        let end = memchr::memchr(b'\n', within);
+        let taken = end.map_or(within.len(), |end| end + 1);
+        line.extend_from_slice(&within[..taken]);
+        source.consume(taken);
+        if end.is_some() || taken == 0 {
+            return Ok(line.len());
+        }
     }
 }
 
@@ -146,7 +169,7 @@ mod tests {
     fn an_endless_line_is_given_up() {
         let log = format!("{OPENED}\n{}", "x".repeat(3 * MAX_LINE_BYTES));
         assert_eq!(refusal(&log).unwrap(), "line 2: line: is longer than 1048576 bytes");
-        let mut reader = Reader::new(std::io::BufReader::new(std::io::repeat(b' ')));
+        let mut reader = Reader::new(io::BufReader::new(io::repeat(b' ')));
         assert!(reader.next().is_err());
         assert!(reader.buffer.capacity() < 4 * MAX_LINE_BYTES);
         let padded = format!("{OPENED}{}", " ".repeat(MAX_LINE_BYTES - OPENED.len()));

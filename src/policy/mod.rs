@@ -156,6 +156,17 @@ impl Policy {
         if self.version.is_empty() { self.id.clone() } else { format!("{}+{}", self.name(), self.digest) }
     }
 
+    /// Whether logs and verdicts call this pack so.
+    pub fn has_label(&self, label: &str) -> bool {
+        let rest = label.strip_prefix(self.id.as_str());
+        if self.version.is_empty() {
+            return rest == Some("");
+        }
+        let digest =
+            rest.and_then(|rest| rest.strip_prefix('@')?.strip_prefix(self.version.as_str())?.strip_prefix('+'));
+        digest == Some(self.digest.as_str())
+    }
+
     /// `id@version`, or the id when there is no version: for people.
     pub fn name(&self) -> String {
         if self.version.is_empty() { self.id.clone() } else { format!("{}@{}", self.id, self.version) }

@@ -144,7 +144,7 @@ impl Policies {
 
     /// The pack that a log names. A label without digest, as earlier releases wrote it, means the configured version.
     pub fn by_label(&self, label: &str) -> Option<&Arc<Policy>> {
-        let configured = self.all().find(|policy| policy.label() == label);
+        let configured = self.all().find(|policy| policy.has_label(label));
         let named = || self.all().find(|policy| policy.name() == label);
         configured.or_else(|| self.kept.get(label)).or_else(named)
     }
@@ -266,6 +266,11 @@ mod tests {
         assert!(policies.by_label(&old.label()).is_none());
         policies.keep(&old.label(), &old.text).unwrap();
         assert_eq!(**policies.by_label(&old.label()).unwrap(), old);
+        for pack in policies.all().cloned().collect::<Vec<_>>() {
+            assert_eq!(policies.by_label(&pack.label()), Some(&pack));
+            assert!(pack.has_label(&pack.label()) && !pack.has_label(&format!("{}x", pack.label())));
+            assert_eq!(pack.has_label(&pack.name()), pack.version.is_empty());
+        }
         assert_eq!(policies.find("p", date(2026, 1, 1)).unwrap().version, "2", "but judges nothing new");
         // Logs of earlier releases name a version without a digest.
         assert_eq!(policies.by_label("p@2").unwrap().version, "2");

@@ -82,6 +82,16 @@ impl Session {
         Self { policy, state }
     }
 
+    /// A session that has just been opened: what [`Session::apply`] makes of a first event `session.opened`.
+    pub fn begin(policy: Arc<Policy>, at: i64, opened: SessionOpened) -> Self {
+        let mut session = Self::new(policy);
+        session.state.order = Order::begun(at);
+        let mut findings = Findings::default();
+        session.open(opened.into(), at, &mut findings);
+        session.record(findings, at, 1);
+        session
+    }
+
     /// All that must be kept to go on elsewhere.
     pub fn state(&self) -> &SessionState {
         &self.state
@@ -96,10 +106,14 @@ impl Session {
         let mut findings = Findings::default();
         let moment = self.moment(event, &mut findings);
         self.observe(&event.body, event.at, moment, &mut findings);
-        if !findings.is_empty() {
-            self.state.violations.record(findings, moment.t, event.n, &self.policy);
-        }
+        self.record(findings, moment.t, event.n);
         Ok(())
+    }
+
+    fn record(&mut self, findings: Findings, at: i64, n: u64) {
+        if !findings.is_empty() {
+            self.state.violations.record(findings, at, n, &self.policy);
+        }
     }
 
     /// Section 3: when the event happened; judges the client's clock on the way.
@@ -125,7 +139,7 @@ impl Session {
             }
             Body::Playback(playback) => self.playback(moment, playback, findings),
             Body::Page(page) => self.page(moment, page, findings),
-            Body::SessionOpened(opened) => self.open(opened, at, findings),
+            Body::SessionOpened(opened) => self.open(opened.clone(), at, findings),
             Body::ConnectionOpened(reading) => {
                 state.clock.connected(reading.ct, at);
                 state.rules.clock_tamper.connected();
@@ -163,17 +177,17 @@ impl Session {
         }
     }
 
-    fn open(&mut self, opened: &SessionOpened, at: i64, findings: &mut Findings) {
+    fn open(&mut self, opened: Box<SessionOpened>, at: i64, findings: &mut Findings) {
         let (state, facts) = (&mut self.state, &opened.facts);
         state.clock.opened(at);
         state.covered_before = Intervals::of(&facts.covered_before);
-        state.watching = Watching::opened(opened);
+        state.watching = Watching::opened(&opened);
         state.faces = Faces::opened(&facts.carried, &self.policy.parameters);
         state.rules.prompt_gap = rules::prompt_gap::PromptGap::opened(facts.carried.since_control_ms);
         state.rules.multi_window = rules::multi_window::MultiWindow::opened(facts.carried.conflict_ms);
         state.rules.photo_missing = rules::photo_missing::PhotoMissing::opened(facts.carried.hour_has_photo);
         rules::judge_opening(facts, findings);
-        state.opened = Some(Box::new(opened.clone()));
+        state.opened = Some(opened);
     }
 
     fn playback(&mut self, moment: Moment, playback: &Playback, findings: &mut Findings) {
@@ -312,7 +326,12 @@ impl Session {
 
     /// What the verdict would say now.
     pub fn status(&self) -> Status {
-        Status::of(&self.state.violations, &self.policy, self.state.closed.is_some())
+        self.status_under(&self.policy)
+    }
+
+    /// What the verdict would say now if violations did what `policy` says.
+    pub fn status_under(&self, policy: &Policy) -> Status {
+        Status::of(&self.state.violations, policy, self.state.closed.is_some())
     }
 
     /// Where the client's clock is tied to the server's.
@@ -428,9 +447,9 @@ impl Session {
         self.state.violations.total(&self.policy)
     }
 
-    /// The rules that were broken, without the ignored.
-    pub fn broken_rules(&self) -> impl Iterator<Item = Rule> + '_ {
-        self.state.violations.broken(&self.policy)
+    /// The rules that were broken, without those that `policy` ignores.
+    pub fn broken_rules<'a>(&'a self, policy: &'a Policy) -> impl Iterator<Item = Rule> + 'a {
+        self.state.violations.broken(policy)
     }
 
     /// What the learner's next session in this project starts from.

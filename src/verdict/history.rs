@@ -5,8 +5,9 @@
 
 use std::collections::BTreeMap;
 
-use super::{Status, Verdict};
+use super::{Amounts, Status, Verdict};
 use crate::log::{Carried, Facts};
+use crate::session::Session;
 
 /// The closed sessions of one learner in one project, in the order of opening, as far as they matter to the next.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -14,6 +15,30 @@ pub struct History {
     online_used_ms: i64,
     lessons: BTreeMap<String, Learned>,
     carried: Carried,
+}
+
+/// What a closed session leaves to the learner's next ones.
+#[derive(Clone, Debug)]
+pub struct Legacy<'a> {
+    amounts: Amounts,
+    coverage: &'a [(i64, i64)],
+    furthest_ms: i64,
+    carried: Carried,
+}
+
+impl<'a> Legacy<'a> {
+    /// As its verdict with these numbers would say.
+    pub fn of(session: &'a Session, amounts: Amounts) -> Self {
+        let (coverage, furthest_ms) = (session.coverage(), session.furthest_ms());
+        Self { amounts, coverage, furthest_ms, carried: session.carried() }
+    }
+}
+
+impl<'a> From<&'a Verdict> for Legacy<'a> {
+    fn from(verdict: &'a Verdict) -> Self {
+        let (coverage, furthest_ms) = (&verdict.coverage, verdict.furthest_ms);
+        Self { amounts: verdict.amounts(), coverage, furthest_ms, carried: verdict.carried.clone() }
+    }
 }
 
 /// What of one lesson has been learned.
@@ -46,19 +71,23 @@ impl History {
     }
 
     /// Adds the next closed session, of `lesson`, by its newest verdict.
-    pub fn add(&mut self, lesson: &str, verdict: &Verdict) {
-        self.carried = verdict.carried.clone();
-        // What is valid counts, and what is under review until it is decided, so that nothing is credited twice.
-        if !matches!(verdict.status, Status::Valid | Status::Review) {
-            return;
+    pub fn add<'a>(&mut self, lesson: &str, session: impl Into<Legacy<'a>>) {
+        let session = session.into();
+        let learned = match session.amounts.status {
+            // What is valid counts, and what is under review until it is decided, so that nothing is credited twice.
+            Status::Valid | Status::Review => {
+                self.online_used_ms += session.amounts.credited_ms;
+                if !self.lessons.contains_key(lesson) {
+                    self.lessons.insert(lesson.to_owned(), Learned::default());
+                }
+                self.lessons.get_mut(lesson)
+            }
+            Status::Open | Status::Invalid => None,
+        };
+        if let Some(learned) = learned {
+            learned.add(&session);
         }
-        self.online_used_ms += verdict.credited_ms;
-        if !self.lessons.contains_key(lesson) {
-            self.lessons.insert(lesson.to_owned(), Learned::default());
-        }
-        if let Some(learned) = self.lessons.get_mut(lesson) {
-            learned.add(verdict);
-        }
+        self.carried = session.carried;
     }
 
     /// Whether each of these lessons was completed.
@@ -83,13 +112,13 @@ impl History {
 
 impl Learned {
     /// What was not watched in time is not learned; but what was credited must not be credited again.
-    fn add(&mut self, verdict: &Verdict) {
+    fn add(&mut self, session: &Legacy<'_>) {
         let mut covered = std::mem::take(&mut self.covered);
-        if verdict.coverage_counts() {
-            covered.extend(&verdict.coverage);
+        if session.amounts.coverage_counts() {
+            covered.extend(session.coverage);
         } else {
-            let mut left_ms = verdict.creditable_ms;
-            let mut first = outside(&verdict.coverage, &covered);
+            let mut left_ms = session.amounts.creditable_ms;
+            let mut first = outside(session.coverage, &covered);
             for (from, to) in &mut first {
                 *to = (*to).min(*from + left_ms);
                 left_ms -= *to - *from;
@@ -98,8 +127,8 @@ impl Learned {
             covered.extend(first);
         }
         self.covered = union(covered);
-        self.furthest_ms = self.furthest_ms.max(verdict.furthest_ms);
-        self.completed |= verdict.completed;
+        self.furthest_ms = self.furthest_ms.max(session.furthest_ms);
+        self.completed |= session.amounts.completed;
     }
 }
 

@@ -7,13 +7,13 @@ mod history;
 
 use serde::{Deserialize, Serialize};
 
-pub use history::History;
+pub use history::{History, Legacy};
 
 use crate::log::Carried;
 use crate::policy::{Action, Clause, Policy};
 use crate::rules::online_quota::within_quota_ms;
 use crate::rules::{Detail, Rule};
-use crate::session::{Placed, Session, Violations};
+use crate::session::{Placed, Session, Violations, saturate};
 
 crate::log::words! {
     /// Where a session stands.
@@ -105,28 +105,37 @@ impl Violation {
     }
 }
 
-impl Verdict {
-    pub(crate) fn of(session: &Session, log_digest: String) -> Self {
-        let policy = session.policy();
-        let status = session.status();
+/// The numbers of a verdict, without what they rest on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Amounts {
+    /// Where the session stands.
+    pub status: Status,
+    /// What was newly watched, ms of the lesson.
+    pub watched_ms: i64,
+    /// What was newly watched in the time that it takes, ms.
+    pub creditable_ms: i64,
+    /// What counts, ms.
+    pub credited_ms: i64,
+    /// The same in hundredths of class hours, cut.
+    pub credited_hundredths: i64,
+    /// Whether enough of the lesson has been watched, earlier sessions included.
+    pub completed: bool,
+}
+
+impl Amounts {
+    /// What a session amounts to so far under `policy`, whose parameters must be those that it was folded by: what
+    /// violations do may be another matter.
+    pub fn of(session: &Session, policy: &Policy) -> Self {
+        let status = session.status_under(policy);
         let creditable_ms = session.creditable_ms();
         let credited_ms = if status == Status::Invalid { 0 } else { within_quota(session, creditable_ms) };
         Self {
-            session: session.opened().map_or_else(String::new, |opened| opened.session.clone()),
-            policy: policy.label(),
             status,
             watched_ms: session.watched_ms(),
-            watch_ms: session.watch_ms(),
             creditable_ms,
             credited_ms,
-            credited_hours: hours(credited_ms, policy.parameters.class_hour_ms),
+            credited_hundredths: hundredths(credited_ms, policy.parameters.class_hour_ms),
             completed: completed(session, creditable_ms),
-            coverage: session.coverage().to_vec(),
-            furthest_ms: session.furthest_ms(),
-            violations: session.violations(),
-            violations_total: session.violations_total(),
-            carried: session.carried(),
-            log_digest,
         }
     }
 
@@ -137,6 +146,37 @@ impl Verdict {
     }
 }
 
+impl Verdict {
+    /// Its numbers.
+    pub fn amounts(&self) -> Amounts {
+        let Self { status, watched_ms, creditable_ms, credited_ms, credited_hours, completed, .. } = *self;
+        let credited_hundredths = (credited_hours * 100.0).round() as i64;
+        Amounts { status, watched_ms, creditable_ms, credited_ms, credited_hundredths, completed }
+    }
+
+    pub(crate) fn of(session: &Session, log_digest: String) -> Self {
+        let policy = session.policy();
+        let amounts = Amounts::of(session, policy);
+        Self {
+            session: session.opened().map_or_else(String::new, |opened| opened.session.clone()),
+            policy: policy.label(),
+            status: amounts.status,
+            watched_ms: amounts.watched_ms,
+            watch_ms: session.watch_ms(),
+            creditable_ms: amounts.creditable_ms,
+            credited_ms: amounts.credited_ms,
+            credited_hours: amounts.credited_hundredths as f64 / 100.0,
+            completed: amounts.completed,
+            coverage: session.coverage().to_vec(),
+            furthest_ms: session.furthest_ms(),
+            violations: session.violations(),
+            violations_total: session.violations_total(),
+            carried: session.carried(),
+            log_digest,
+        }
+    }
+}
+
 fn within_quota(session: &Session, creditable_ms: i64) -> i64 {
     match session.opened() {
         Some(opened) => within_quota_ms(creditable_ms, &opened.facts, &session.policy().parameters),
@@ -144,10 +184,9 @@ fn within_quota(session: &Session, creditable_ms: i64) -> i64 {
     }
 }
 
-/// Class hours, cut to two decimals: a hundredth that is not full does not count.
-fn hours(credited_ms: i64, class_hour_ms: i64) -> f64 {
-    let hundredths = i128::from(credited_ms) * 100 / i128::from(class_hour_ms);
-    hundredths as f64 / 100.0
+/// Hundredths of class hours: one that is not full does not count.
+fn hundredths(credited_ms: i64, class_hour_ms: i64) -> i64 {
+    saturate(i128::from(credited_ms) * 100 / i128::from(class_hour_ms))
 }
 
 fn completed(session: &Session, creditable_ms: i64) -> bool {
@@ -162,9 +201,10 @@ mod tests {
 
     #[test]
     fn hours_are_cut_not_rounded() {
-        assert_eq!(hours(2_609_998, 2_400_000), 1.08);
-        assert_eq!(hours(23_999, 2_400_000), 0.0);
-        assert_eq!(hours(24_000, 2_400_000), 0.01);
-        assert_eq!(serde_json::to_string(&hours(2_400_000, 2_400_000)).unwrap(), "1.0");
+        let hours = |credited_ms| hundredths(credited_ms, 2_400_000) as f64 / 100.0;
+        assert_eq!(hours(2_609_998), 1.08);
+        assert_eq!(hours(23_999), 0.0);
+        assert_eq!(hours(24_000), 0.01);
+        assert_eq!(serde_json::to_string(&hours(2_400_000)).unwrap(), "1.0");
     }
 }

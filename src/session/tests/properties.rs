@@ -355,7 +355,7 @@ fn chain_of_sessions(acts: &[Act], cuts: &[bool]) -> Vec<Verdict> {
         if cuts[k % cuts.len()] || k + 1 == acts.len() {
             log.close(learner.at);
             let verdict = log.verdict();
-            if verdict.coverage_counts() {
+            if verdict.amounts().coverage_counts() {
                 verdict.coverage.iter().for_each(|&(from, to)| covered.add(from, to));
             }
             facts = json!({
