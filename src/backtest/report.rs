@@ -32,6 +32,10 @@ pub struct Report {
     pub chains_changed: u64,
     /// sessions that come out otherwise: in status, credit, broken rules or completion
     pub changed: u64,
+    /// of these, with the same facts under both: the policies alone make the difference
+    pub changed_with_same_facts: u64,
+    /// the others: their facts (carried, coverage, quota, order) differ too, because earlier sessions of the chain do
+    pub changed_with_other_facts: u64,
     /// under the base
     pub before: Side,
     /// under the policy in question
@@ -160,6 +164,8 @@ impl Report {
             chains: index.chains.len() as u64,
             chains_changed: tally.chains_changed,
             changed: tally.changed,
+            changed_with_same_facts: tally.changed_with_same_facts,
+            changed_with_other_facts: tally.changed - tally.changed_with_same_facts,
             before: side(&tally.before),
             after: side(&tally.after),
             transitions: transitions(tally),

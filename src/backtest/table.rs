@@ -19,11 +19,16 @@ fn write(out: &mut String, report: &Report) -> std::fmt::Result {
     writeln!(out, "{sessions} sessions, {events} events; {learners} learners, {projects} projects, {chains} chains")?;
     writeln!(
         out,
-        "{} sessions change ({}), in {} chains\n",
+        "{} sessions change ({}), in {} chains",
         report.changed,
         percent(report.changed, report.sessions),
         report.chains_changed
     )?;
+    if report.changed > 0 {
+        writeln!(out, "  {} by the policy alone: with the same facts", report.changed_with_same_facts)?;
+        writeln!(out, "  {} with other facts, because earlier sessions changed", report.changed_with_other_facts)?;
+    }
+    writeln!(out)?;
     write_sides(out, report)?;
     write_transitions(out, report)?;
     write_rules(out, report)?;

@@ -131,6 +131,8 @@ pub(super) struct Tally {
     pub(super) events: u64,
     pub(super) chains_changed: u64,
     pub(super) changed: u64,
+    /// of these, with the same facts under both policies
+    pub(super) changed_with_same_facts: u64,
     /// logs that are not closed
     pub(super) open: u64,
     pub(super) before: [Credit; STATUSES.len()],
@@ -179,6 +181,7 @@ impl Tally {
         let changed = changed(judgement);
         if changed {
             self.changed += 1;
+            self.changed_with_same_facts += u64::from(judgement.facts == FactChanges::default());
             self.reasons.entry(Reason::of(judgement)).or_default().add(difference_ms);
         }
         changed
@@ -210,6 +213,7 @@ impl Tally {
         self.events += part.events;
         self.chains_changed += part.chains_changed;
         self.changed += part.changed;
+        self.changed_with_same_facts += part.changed_with_same_facts;
         self.open += part.open;
         self.before.iter_mut().zip(&part.before).for_each(|(all, part)| all.merge(part));
         self.after.iter_mut().zip(&part.after).for_each(|(all, part)| all.merge(part));

@@ -158,6 +158,8 @@ fn a_looser_policy_makes_an_earlier_session_count_and_the_later_one_earn_less() 
     assert_eq!(changes[0]["after"]["credited_ms"], 6 * MINUTE_MS);
     assert_eq!(changes[1]["before"]["credited_ms"], 6 * MINUTE_MS);
     assert_eq!(changes[1]["after"]["credited_ms"], 0, "credited already by the first");
+    assert_eq!((report.changed_with_same_facts, report.changed_with_other_facts), (1, 1));
+    assert!(draw(&report).contains("\n  1 by the policy alone: with the same facts\n  1 with other facts"));
     assert!(changes[1]["facts"].as_array().unwrap().contains(&json!("covered_before")), "{}", changes[1]);
     assert_eq!((report.before.credited_ms, report.after.credited_ms), (6 * MINUTE_MS, 6 * MINUTE_MS));
     assert_eq!(report.recorded.facts_different, 0);
