@@ -4,6 +4,7 @@
 //! into the batch; [`Live::settle`] makes the batch durable and only then lets anybody hear of it. So the live session
 //! and a replay of its log cannot differ.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::body::Bytes;
@@ -21,7 +22,7 @@ use crate::policy::Policy;
 use crate::risk::{Observation as RiskObservation, SessionSigns, Sign, Who};
 use crate::schedule::question::Question;
 use crate::schedule::{PauseReason, Schedule, Seed};
-use crate::session::{Observation, Session};
+use crate::session::{Intervals, Observation, Session};
 use crate::store::{AppendError, Batch, SessionKey};
 use crate::vision::Template;
 
@@ -88,8 +89,8 @@ pub(super) struct Live {
     pub(super) noticed_unknown: bool,
     /// watching time that the schedule knows of
     pub(super) watch_seen_ms: i64,
-    /// up to here, what overlapped another session is in the log
-    pub(super) conflicts_told_to: i64,
+    /// what the log says of overlaps, by the other session
+    pub(super) conflicts_told: BTreeMap<Box<str>, Intervals>,
     /// what the log of a session that is taken up again says was played: others have to hear of it
     pub(super) played_before: Vec<Played>,
     /// what was played in this turn, up to now
@@ -170,7 +171,7 @@ impl Live {
             violations_seen: 0,
             noticed_unknown: false,
             watch_seen_ms: 0,
-            conflicts_told_to: i64::MIN,
+            conflicts_told: BTreeMap::new(),
             played_before: Vec::new(),
             played_in_turn: None,
             connection: None,
@@ -193,8 +194,8 @@ impl Live {
                 live.played_before.push(played);
             }
         }
-        let told_to = live.conflicts_told_to;
-        live.played_before.retain(|played| played.from_at >= told_to);
+        let told_to = live.conflicts_told.values().filter_map(|told| told.as_slice().last()).map(|last| last.1).max();
+        live.played_before.retain(|played| told_to.is_none_or(|told_to| played.from_at >= told_to));
         // What the log shows was told when it was written.
         live.told.clear();
         live.warned = live.fold.violations().len();
@@ -291,7 +292,10 @@ impl Live {
                 self.schedule.checked(&checked.capture, Some(checked.outcome), watch_ms);
             }
             Body::CaptureExpired(expired) => self.schedule.checked(&expired.capture, None, watch_ms),
-            Body::PresenceConflict(conflict) => self.conflicts_told_to = self.conflicts_told_to.max(conflict.to_at),
+            Body::PresenceConflict(conflict) => {
+                let told = self.conflicts_told.entry(conflict.with_session.as_ref().into()).or_default();
+                told.add(conflict.from_at, conflict.to_at);
+            }
             _ => {}
         }
     }
@@ -359,14 +363,23 @@ impl Live {
         }
     }
 
+    /// Enters what the log does not say yet. A session that is taken up again tells presence once more what it played,
+    /// and so the other one hears twice of what overlapped.
     fn overlap(&mut self, overlap: &Overlap) {
-        let data = PresenceConflict {
-            with_session: overlap.with_session.as_str().into(),
-            with_platform: overlap.with_platform.as_str().into(),
-            from_at: overlap.played.from_at,
-            to_at: overlap.played.to_at,
+        let Played { from_at, to_at } = overlap.played;
+        let untold: Vec<(i64, i64)> = match self.conflicts_told.get(overlap.with_session.as_str()) {
+            Some(told) => told.gaps(from_at, to_at).collect(),
+            None => vec![(from_at, to_at)],
         };
-        self.record(self.now(), EventType::PresenceConflict, &data);
+        for (from_at, to_at) in untold {
+            let data = PresenceConflict {
+                with_session: overlap.with_session.as_str().into(),
+                with_platform: overlap.with_platform.as_str().into(),
+                from_at,
+                to_at,
+            };
+            self.record(self.now(), EventType::PresenceConflict, &data);
+        }
     }
 
     /// Tells the client, once everything before is on disk.

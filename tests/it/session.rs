@@ -247,6 +247,56 @@ async fn playing_in_two_sessions_at_once_is_in_both_logs() {
     }
 }
 
+/// Presence is told again what a session played that is taken up again. Both logs must still hold the overlap once.
+#[tokio::test]
+async fn an_overlap_of_which_one_log_could_not_take_note_is_in_both_logs_once() {
+    let (stage, course, learner) = ready(&[390_000]).await;
+    let (project, lessons) = stage.project(&course.platform, &[390_000]).await;
+    course.enrol(&project, &learner).await;
+    let (first, second) = (course.open(&course.lessons[0], &learner).await, course.open(&lessons[0], &learner).await);
+    let (key, other_key) = (ClientKey::generate().unwrap(), ClientKey::generate().unwrap());
+    let mut alone = Watcher::enter(&stage, &first, &key).await;
+    let mut hurt = Watcher::enter(&stage, &second, &other_key).await;
+    alone.play().await;
+    hurt.play().await;
+    for _ in 0..4 {
+        stage.advance_ms(5_000);
+        for watcher in [&mut alone, &mut hurt] {
+            watcher.ct += 5_000;
+            watcher.pos_ms += 5_000;
+            watcher.wire.kept(watcher.ct, "heartbeat", at(watcher.pos_ms)).await;
+        }
+    }
+    let paused = json!({"event": "pause", "playing": false, "pos_ms": hurt.pos_ms, "rate": 1.0});
+    hurt.wire.kept(hurt.ct, "playback", paused).await;
+    alone.watch(&stage, 55_000).await;
+    // The overlap ends with the next heartbeat of the first: its log can be written, the second's cannot.
+    let database = rusqlite::Connection::open(stage.folder.path().join("invigil.sqlite")).unwrap();
+    let refuse = format!(
+        "CREATE TRIGGER refuse BEFORE INSERT ON journal
+         WHEN NEW.session = (SELECT key FROM session WHERE id = '{}')
+         BEGIN SELECT RAISE(ABORT, 'a test refuses'); END",
+        second.session
+    );
+    database.execute_batch(&refuse).unwrap();
+    alone.watch(&stage, 60_000).await;
+    while let Heard::Message(_) = hurt.wire.hear().await {}
+    database.execute_batch("DROP TRIGGER refuse").unwrap();
+    drop(database);
+    let (_wire, welcome) = Wire::enter(&stage.stream_url(), &second, &other_key, 60_000).await;
+    assert_eq!(welcome["position_ms"], 20_000);
+    for (session, other) in [(&second, &first), (&first, &second)] {
+        course.platform.post(&format!("/sessions/{}/close", session.session), json!({"reason": "revoked"})).await;
+        let log = course.platform.text(&format!("/sessions/{}/log", session.session)).await;
+        let lines = log.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        let conflicts: Vec<Value> = lines.filter(|line| line["type"] == "presence.conflict").collect();
+        assert_eq!(conflicts.len(), 1, "{conflicts:#?}");
+        let data = &conflicts[0]["data"];
+        assert_eq!(data["with_session"], json!(other.session));
+        assert_eq!(data["to_at"].as_i64().unwrap() - data["from_at"].as_i64().unwrap(), 20_000);
+    }
+}
+
 #[tokio::test]
 async fn a_newer_session_in_the_same_project_closes_the_older_one_and_goes_on_from_it() {
     let (stage, course, learner) = ready(&[390_000]).await;
