@@ -44,6 +44,8 @@ pub mod log;
 pub mod policy;
 /// Reports of enrolments and verdicts to a provincial platform.
 pub mod report;
+/// Photos that are past their retention are deleted; what is known of them stays.
+pub mod retention;
 /// Warnings for supervisors beyond single sessions: the detectors.
 pub mod risk;
 /// One file a rule, named as in docs/rules.md.

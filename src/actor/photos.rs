@@ -130,15 +130,20 @@ async fn keep(
     let id = services.entropy.id(services.clock.now_ms()).to_string();
     let kept = async {
         let evidence = services.evidence.put(&services.entropy, key, &id, photo.to_vec()).await;
-        let evidence = evidence.map_err(|error| error.to_string())?;
+        // A store that is away is said once, by itself.
+        let evidence = evidence.map_err(|error| (error.is_passing(), error.to_string()))?;
         let now_ms = services.clock.now_ms();
         let noted = services.store.keep_photo(session, capture, sha256, evidence.as_str(), now_ms).await;
-        noted.map_err(|error| error.to_string())
+        noted.map_err(|error| (false, error.to_string()))
     };
     match kept.await {
         Ok(()) => Some(photo),
-        Err(error) => {
-            tracing::error!(%error, capture, "a photo could not be kept: its check counts as an error");
+        Err((true, error)) => {
+            tracing::debug!(error, capture, "a photo could not be kept for now: its check counts as an error");
+            None
+        }
+        Err((false, error)) => {
+            tracing::error!(error, capture, "a photo could not be kept: its check counts as an error");
             None
         }
     }

@@ -149,7 +149,12 @@ pub trait PhotoVault: Send + Sync {
     fn remove(&self, evidence: String) -> BoxFuture<'_, Result<(), VaultError>>;
 }
 
-/// Why a photo could not be kept or removed; says how, for the log.
+/// Why a photo could not be kept or removed.
 #[derive(Debug, thiserror::Error)]
-#[error("the photo could not be kept or removed: {0}")]
-pub struct VaultError(pub String);
+#[error("the photo could not be kept or removed: {why}")]
+pub struct VaultError {
+    /// says how, for the log
+    pub why: String,
+    /// whether the same may succeed later
+    pub passing: bool,
+}

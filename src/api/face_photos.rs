@@ -14,7 +14,7 @@ use utoipa_axum::routes;
 
 use super::ApiState;
 use super::caller::OwnPlatform;
-use super::doors::FaceRefusal;
+use super::doors::{FaceRefusal, VaultError};
 use super::extract::{PathOf, content_type, read_body};
 use super::problem::{Problem, Refusals};
 use crate::auth::keys::{DataKey, KeyError};
@@ -56,8 +56,7 @@ async fn put_photo(
     let version = old.as_ref().map_or(0, |old| old.version) + 1;
     let template = state.faces.enrol(photo.clone(), open_template(&state, old)?).await?;
     let digest = hex::encode(digest::digest(&digest::SHA256, &photo));
-    let evidence =
-        state.photos.put(key.clone(), photo).await.map_err(|error| Problem::failed("keeping a photo", &error))?;
+    let evidence = state.photos.put(key.clone(), photo).await?;
     let new = NewEnrolledPhoto {
         template: seal_template(&key, &state.entropy, &id, version, &template),
         learner: id.clone(),
@@ -98,6 +97,16 @@ fn open_template(state: &ApiState, old: Option<EnrolledPhoto>) -> Result<Option<
 
 fn unsuitable(problem: &str) -> Problem {
     Problem::photo_unsuitable(format!("the photo {problem}")).naming("photo", problem)
+}
+
+impl From<VaultError> for Problem {
+    fn from(error: VaultError) -> Self {
+        if !error.passing {
+            return Self::failed("keeping a photo", &error);
+        }
+        tracing::debug!(%error, "a photo was not taken");
+        Self::too_busy("photos cannot be kept just now")
+    }
 }
 
 impl From<FaceRefusal> for Problem {

@@ -2,9 +2,10 @@
 //!
 //! A backup is a folder: a copy of the database in one consistent state, the encrypted photos that its rows refer to, the
 //! tombstones of forgotten learners, and a list of all files with their digests. Photos never change once they are there,
-//! so copying them after the database is enough for every row to have its file. The keys are not part of it unless asked
-//! for: with them, whoever has the backup can read it.
+//! so copying them after the database is enough for every row to have its file; photos in a bucket stay there, and the
+//! backup says in which. The keys are not part of it unless asked for: with them, whoever has the backup can read it.
 
+use std::collections::BTreeSet;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, BufRead as _, BufReader, BufWriter, Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
@@ -17,6 +18,7 @@ use crate::store::DATABASE_FILE;
 use crate::store::evidence::{EvidenceId, PHOTOS_FOLDER, relative_path};
 use crate::store::forgetting::{self, ForgetError, TOMBSTONES_FILE, Tombstone, append_tombstones, read_tombstones};
 use crate::store::inspect::{Counts, Inspection};
+use crate::store::retention::delete_offline;
 use crate::store::{StoreError, sound_log};
 
 mod restore;
@@ -98,6 +100,9 @@ pub struct Manifest {
     pub list_sha256: String,
     /// photos that the database refers to and that were not in the data folder
     pub missing_photos: Vec<String>,
+    /// the bucket that keeps the photos, if they are not in the data folder, and so not in the backup
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub photos_bucket: Option<String>,
 }
 
 /// A file of a backup.
@@ -111,12 +116,19 @@ struct Entry {
 }
 
 /// Makes a backup of the data folder `data` as the new folder `to`, at `now_ms`. A server may be using the data folder.
+/// Photos are copied unless a bucket keeps them.
 ///
 /// The folder appears under its name only once all of it is on disk.
 ///
 /// # Errors
 /// When `to` exists, or something cannot be read or written. What was begun is removed.
-pub fn create(data: &Path, to: &Path, with_keys: bool, now_ms: i64) -> Result<Manifest, BackupError> {
+pub fn create(
+    data: &Path,
+    to: &Path,
+    with_keys: bool,
+    photos_bucket: Option<String>,
+    now_ms: i64,
+) -> Result<Manifest, BackupError> {
     if !data.join(DATABASE_FILE).is_file() {
         return Err(BackupError::place(data, format!("holds no {DATABASE_FILE}: this is no data folder")));
     }
@@ -125,7 +137,7 @@ pub fn create(data: &Path, to: &Path, with_keys: bool, now_ms: i64) -> Result<Ma
     }
     let draft = beside(to, "partial");
     remove_if_there(&draft)?;
-    let made = fill(data, &draft, with_keys, now_ms).and_then(|manifest| {
+    let made = fill(data, &draft, with_keys, photos_bucket, now_ms).and_then(|manifest| {
         put_in_place(&draft, to)?;
         Ok(manifest)
     });
@@ -135,28 +147,29 @@ pub fn create(data: &Path, to: &Path, with_keys: bool, now_ms: i64) -> Result<Ma
     made
 }
 
-fn fill(data: &Path, draft: &Path, with_keys: bool, now_ms: i64) -> Result<Manifest, BackupError> {
+fn fill(
+    data: &Path,
+    draft: &Path,
+    with_keys: bool,
+    photos_bucket: Option<String>,
+    now_ms: i64,
+) -> Result<Manifest, BackupError> {
     make_folder(draft)?;
     let database = draft.join(DATABASE_FILE);
     // Made first, so that nobody else can read it at any time; SQLite takes an empty file for a new one.
     private_file(&database).map_err(BackupError::file(&database))?;
     Inspection::open(&data.join(DATABASE_FILE), false)?.copy_to(&database)?;
     let mut list = List::begin(draft)?;
-    let mut missing = Vec::new();
-    Inspection::open(&database, true)?.photos(&mut |name| {
-        let Ok(id) = EvidenceId::parse(name) else {
-            missing.push(name.to_owned());
-            return Ok(());
-        };
-        let path = Path::new(PHOTOS_FOLDER).join(relative_path(&id));
-        match copy(&data.join(&path), &draft.join(&path)) {
-            Err(BackupError::File { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
-                missing.push(name.to_owned());
-                Ok(())
-            }
-            copied => list.add(&path, copied?),
-        }
-    })?;
+    let mut missing = BTreeSet::new();
+    if photos_bucket.is_none() {
+        missing = copy_photos(data, draft, &mut list)?;
+    }
+    // Photos that were past their retention were deleted while the others were copied.
+    if !missing.is_empty() {
+        let deleted = Inspection::open(&data.join(DATABASE_FILE), false)?.deleted_photos(&missing)?;
+        delete_offline(&database, &deleted)?;
+        missing.retain(|name| !deleted.contains_key(name));
+    }
     // Read last: whoever was forgotten up to here is forgotten in the backup too.
     let tombstones_file = data.join(TOMBSTONES_FILE);
     let tombstones = read_tombstones(&tombstones_file).map_err(BackupError::file(&tombstones_file))?;
@@ -193,12 +206,33 @@ fn fill(data: &Path, draft: &Path, with_keys: bool, now_ms: i64) -> Result<Manif
         files,
         bytes,
         list_sha256,
-        missing_photos: missing,
+        missing_photos: missing.into_iter().collect(),
+        photos_bucket,
     };
     let path = draft.join(MANIFEST_FILE);
     let text = serde_json::to_vec_pretty(&manifest).map_err(|error| BackupError::place(&path, error.to_string()))?;
     write_synced(&path, &text)?;
     Ok(manifest)
+}
+
+/// Copies every photo that the copied database refers to; returns those that are not in the data folder.
+fn copy_photos(data: &Path, draft: &Path, list: &mut List) -> Result<BTreeSet<String>, BackupError> {
+    let mut missing = BTreeSet::new();
+    Inspection::open(&draft.join(DATABASE_FILE), true)?.photos(&mut |name| {
+        let Ok(id) = EvidenceId::parse(name) else {
+            missing.insert(name.to_owned());
+            return Ok(());
+        };
+        let path = Path::new(PHOTOS_FOLDER).join(relative_path(&id));
+        match copy(&data.join(&path), &draft.join(&path)) {
+            Err(BackupError::File { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+                missing.insert(name.to_owned());
+                Ok(())
+            }
+            copied => list.add(&path, copied?),
+        }
+    })?;
+    Ok(missing)
 }
 
 /// The list of files while it grows: on disk, because there may be millions.
@@ -228,7 +262,7 @@ impl List {
     }
 
     /// Takes photos out again, with their files.
-    fn drop_photos(&mut self, gone: &std::collections::BTreeSet<String>) -> Result<(), BackupError> {
+    fn drop_photos(&mut self, gone: &BTreeSet<String>) -> Result<(), BackupError> {
         let path = self.folder.join(LIST_FILE);
         self.file.flush().map_err(BackupError::file(&path))?;
         let entries: Vec<Entry> = entries(&self.folder)?.collect::<Result<_, _>>()?;

@@ -48,7 +48,7 @@ impl Home {
     fn back_up(&self, name: &str, with_keys: bool) -> PathBuf {
         fs::create_dir_all(self.path().join("elsewhere")).unwrap();
         let to = self.place(name);
-        let manifest = create(self.path(), &to, with_keys, 1_000).unwrap();
+        let manifest = create(self.path(), &to, with_keys, None, 1_000).unwrap();
         assert_eq!(manifest.missing_photos, [""; 0]);
         to
     }
@@ -61,6 +61,44 @@ fn problems(backup: &Path) -> Vec<String> {
 fn has_key(database: &Path, learner: &str) -> bool {
     let tombstone = Tombstone { learner: learner.into(), at: 0 };
     !Inspection::open(database, true).unwrap().revived(&[tombstone]).unwrap().is_empty()
+}
+
+#[tokio::test]
+async fn photos_in_a_bucket_are_named_and_not_missed() {
+    let home = Home::new().await;
+    fs::remove_dir_all(home.path().join(PHOTOS_FOLDER)).unwrap();
+    let bucket = Some("s3://photos/a".to_owned());
+    fs::create_dir_all(home.path().join("elsewhere")).unwrap();
+    let manifest = create(home.path(), &home.place("one"), true, bucket.clone(), 1_000).unwrap();
+    assert_eq!((&manifest.photos_bucket, manifest.missing_photos.len()), (&bucket, 0));
+    assert_eq!(problems(&home.place("one")), [""; 0]);
+    let restored = restore(&home.place("one"), &home.place("again"), None, false).unwrap();
+    assert_eq!(restored.manifest.photos_bucket, bucket);
+}
+
+#[tokio::test]
+async fn a_photo_that_goes_past_its_retention_during_a_backup_is_not_missing() {
+    let home = Home::new().await;
+    let deleted =
+        "INSERT INTO photo (session, capture, digest, evidence, created_at) VALUES (1, 'c1', 'd', 'photo-old', 0)";
+    fixture::execute(&home.store, deleted).await;
+    // The copy of the database is of before the deletion: made here, where its file is missing, and then noted.
+    let copied = home.path().join("copied.sqlite");
+    Inspection::open(&home.path().join(DATABASE_FILE), false).unwrap().copy_to(&copied).unwrap();
+    fixture::execute(&home.store, "UPDATE photo SET deleted_at = 77").await;
+    let names = ["photo-old".to_owned()].into();
+    let gone = Inspection::open(&home.path().join(DATABASE_FILE), false).unwrap().deleted_photos(&names).unwrap();
+    delete_offline(&copied, &gone).unwrap();
+    let mut there = Vec::new();
+    let read = Inspection::open(&copied, true).unwrap().photos(&mut |name| {
+        there.push(name.to_owned());
+        Ok::<_, StoreError>(())
+    });
+    read.unwrap();
+    there.sort();
+    assert_eq!(there, ["photo-of-a", "photo-of-b"]);
+    // And a backup that is made after it does not look for the file.
+    assert_eq!(problems(&home.back_up("one", false)), [""; 0]);
 }
 
 #[tokio::test]
@@ -193,7 +231,7 @@ async fn a_restore_does_not_revive_a_forgotten_learner() {
 async fn nothing_is_overwritten_unasked_or_in_use() {
     let home = Home::new().await;
     let backup = home.back_up("one", false);
-    let again = create(home.path(), &backup, false, 1_000);
+    let again = create(home.path(), &backup, false, None, 1_000);
     assert!(again.unwrap_err().to_string().contains("exists already"));
     let refused = restore(&backup, home.path(), None, false);
     assert!(refused.unwrap_err().to_string().contains("is not empty"));
@@ -201,7 +239,7 @@ async fn nothing_is_overwritten_unasked_or_in_use() {
     let refused = restore(&backup, home.path(), None, true);
     assert!(refused.unwrap_err().to_string().contains("another invigil is using it"));
     drop(held);
-    let refused = create(&home.place("nowhere"), &home.place("two"), false, 1_000);
+    let refused = create(&home.place("nowhere"), &home.place("two"), false, None, 1_000);
     assert!(refused.unwrap_err().to_string().contains("this is no data folder"));
 }
 
@@ -209,7 +247,7 @@ async fn nothing_is_overwritten_unasked_or_in_use() {
 async fn a_photo_that_is_missing_is_said_and_does_not_stop_the_backup() {
     let home = Home::new().await;
     fs::remove_file(home.path().join(PHOTOS_FOLDER).join(photo("a"))).unwrap();
-    let manifest = create(home.path(), &home.path().join("b"), false, 1_000).unwrap();
+    let manifest = create(home.path(), &home.path().join("b"), false, None, 1_000).unwrap();
     assert_eq!(manifest.missing_photos, ["photo-of-a"]);
     assert!(problems(&home.path().join("b"))[0].contains("photo-of-a"));
 }

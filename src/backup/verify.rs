@@ -22,7 +22,8 @@ pub struct Verified {
 /// Problems that are listed; more of them tell nothing new.
 const PROBLEMS_LIMIT: usize = 100;
 
-/// Reads all of a backup: every file's digest, the database's pages, each log and verdict, and that each photo is there.
+/// Reads all of a backup: every file's digest, the database's pages, each log and verdict, and that each photo is there,
+/// unless a bucket keeps them.
 ///
 /// # Errors
 /// When it is no backup at all, or cannot be read.
@@ -67,7 +68,7 @@ pub fn verify(folder: &Path) -> Result<Verified, BackupError> {
             tell(format!("{DATABASE_FILE}: has schema {schema}; this invigil knows up to {known}: use the newer one"));
             0
         }
-        Ok((_, database)) => look_into(&database, folder, &listed, &mut tell).unwrap_or_else(|error| {
+        Ok((_, database)) => look_into(&database, folder, &listed, &manifest, &mut tell).unwrap_or_else(|error| {
             tell(format!("{DATABASE_FILE}: {error}"));
             0
         }),
@@ -83,6 +84,7 @@ fn look_into(
     database: &Inspection,
     folder: &Path,
     listed: &BTreeSet<PathBuf>,
+    manifest: &Manifest,
     tell: &mut dyn FnMut(String),
 ) -> Result<u64, BackupError> {
     for problem in database.pages(true)? {
@@ -92,7 +94,7 @@ fn look_into(
     let open = database.open_sessions(&sound_log, tell)?;
     database.photos(&mut |name| {
         let path = EvidenceId::parse(name).map(|id| Path::new(PHOTOS_FOLDER).join(relative_path(&id)));
-        if !path.is_ok_and(|path| listed.contains(&path)) {
+        if manifest.photos_bucket.is_none() && !path.is_ok_and(|path| listed.contains(&path)) {
             tell(format!("the photo {name} is not in the backup"));
         }
         Ok::<_, BackupError>(())

@@ -8,6 +8,7 @@ use clap::{Args, Subcommand};
 use super::say;
 use crate::backup::{self, Manifest};
 use crate::clock::Clock;
+use crate::config::{Config, Overrides};
 
 /// Back up a data folder while its server runs, check a backup, restore one.
 #[derive(Debug, Args)]
@@ -28,9 +29,12 @@ enum Command {
 
 #[derive(Debug, Args)]
 struct Create {
-    /// The server's data folder
-    #[arg(long, value_name = "DIR", default_value = "data")]
-    data: PathBuf,
+    /// The server's settings, if it has a file of its own
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// The server's data folder, if the settings name another
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
     /// The backup: a folder that is not there yet
     #[arg(long, value_name = "FOLDER")]
     to: PathBuf,
@@ -78,7 +82,11 @@ impl Backup {
 
 impl Create {
     fn run(self) -> anyhow::Result<ExitCode> {
-        let manifest = backup::create(&self.data, &self.to, self.with_keys, Clock::system().now_ms())?;
+        let overrides = Overrides { data_folder: self.data.clone(), ..Overrides::default() };
+        let config = Config::load(self.config.as_deref(), &overrides)?;
+        let bucket = config.evidence.bucket().map(|bucket| bucket.to_string());
+        let now_ms = Clock::system().now_ms();
+        let manifest = backup::create(&config.data_folder, &self.to, self.with_keys, bucket, now_ms)?;
         say(format_args!("backup   {}", self.to.display()))?;
         tell(&manifest)?;
         if self.with_keys {
@@ -148,5 +156,11 @@ fn tell(manifest: &Manifest) -> anyhow::Result<()> {
     say(format_args!(
         "         {} learners, {} closed and {} open sessions, {} photos",
         counts.learners, counts.closed_sessions, counts.open_sessions, counts.photos
-    ))
+    ))?;
+    match &manifest.photos_bucket {
+        Some(bucket) => {
+            say(format_args!("photos   are not in it: they are in {bucket}, and what keeps them safe is there"))
+        }
+        None => Ok(()),
+    }
 }

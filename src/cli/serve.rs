@@ -97,7 +97,9 @@ fn notify(state: &[NotifyState]) {
 }
 
 fn start_log(config: &Config) {
-    let filter = tracing_subscriber::EnvFilter::new(&config.log.filter);
+    // What the store of photos does not do at once it tells at every attempt; what comes of it, we say ourselves.
+    let filter = format!("object_store=warn,{}", config.log.filter);
+    let filter = tracing_subscriber::EnvFilter::new(filter);
     let colours = std::io::stderr().is_terminal();
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colours);
     match config.log.format {

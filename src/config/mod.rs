@@ -9,10 +9,12 @@ use std::path::{Path, PathBuf};
 use figment::value::Value;
 use serde::{Deserialize, Serialize};
 
+mod evidence;
 pub mod reference;
 mod secret;
 mod sources;
 
+pub use evidence::{Bucket, EvidenceSettings};
 pub use secret::{KeySettings, Secret};
 pub use sources::{Origin, Problem, Sources};
 
@@ -76,6 +78,8 @@ pub struct Config {
     pub web: Web,
     /// Checking photos.
     pub vision: Vision,
+    /// Keeping photos.
+    pub evidence: EvidenceSettings,
     /// Delivering verdicts.
     pub webhook: Webhook,
     /// Reporting to a provincial platform.
@@ -299,6 +303,7 @@ impl Config {
             found.push(("metrics.listen", "is the address that learners and platforms use".to_owned()));
         }
         found.extend(self.keys.given_twice());
+        found.extend(self.evidence.problems());
         found.extend(self.report.problem().map(|(key, why)| (key, why.to_owned())));
         self.limit_problems(&mut found);
         let filter = tracing_subscriber::EnvFilter::try_new(&self.log.filter);
@@ -342,7 +347,8 @@ impl Config {
 
     /// What is wrong with the secrets that are given, by their keys. Reads the files that are named.
     pub fn secret_problems(&self) -> Vec<(&'static str, String)> {
-        self.keys.problems()
+        let secret = self.evidence.secret_access_key().err().map(|why| ("evidence.secret_access_key_file", why));
+        self.keys.problems().into_iter().chain(secret).collect()
     }
 }
 
@@ -421,6 +427,19 @@ mod tests {
                 "report = {url = 'https://a.example', mapping = 'm.toml', secret = 's', secret_file = 'f'}",
                 "report.secret",
             ),
+            ("evidence.url = '/photos'", "evidence.url"),
+            ("evidence.url = 's3://bucket/../b'", "evidence.url"),
+            ("evidence.url = 's3://B'", "evidence.url"),
+            ("evidence = {url = 's3://bucket', secret_access_key = 's'}", "evidence.access_key_id"),
+            ("evidence = {url = 's3://bucket', access_key_id = 'a'}", "evidence.secret_access_key"),
+            (
+                "evidence = {access_key_id = 'a', secret_access_key = 's', secret_access_key_file = 'f'}",
+                "evidence.secret_access_key_file",
+            ),
+            ("evidence.endpoint = 'http://127.0.0.1:9000'", "evidence.endpoint"),
+            ("evidence.endpoint = 'https://a:b@s3.example'", "evidence.endpoint"),
+            ("evidence.region = ''", "evidence.region"),
+            ("evidence.retention_days = 59", "evidence.retention_days"),
             ("report.batch_size = 0", "report.batch_size"),
             ("report.interval_ms = 1", "report.interval_ms"),
             ("limits.events_per_second = 0", "limits.events_per_second"),

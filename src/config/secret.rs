@@ -76,8 +76,7 @@ impl KeySettings {
             return Ok(Some(secret.0.trim().to_owned()));
         }
         let Some(path) = &self.operator_file else { return Ok(None) };
-        let text = String::from_utf8(read(path)?).map_err(|_| format!("{}: not text", path.display()))?;
-        Ok(Some(text.trim().to_owned()))
+        read_text(path).map(Some)
     }
 
     /// The settings that were given as text and as a file too, by the file's key.
@@ -131,6 +130,12 @@ const NO_KEY: &str = "is no key of 32 bytes, as 64 hexadecimal digits or base64"
 fn decode(text: &str) -> Option<[u8; 32]> {
     let decoded = hex::decode(text).or_else(|_| STANDARD.decode(text)).or_else(|_| URL_SAFE_NO_PAD.decode(text));
     decoded.ok()?.try_into().ok()
+}
+
+/// What the file holds, without the white space around it.
+pub(super) fn read_text(path: &Path) -> Result<String, String> {
+    let text = String::from_utf8(read(path)?).map_err(|_| format!("{}: not text", path.display()))?;
+    Ok(text.trim().to_owned())
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, String> {

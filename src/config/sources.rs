@@ -163,7 +163,8 @@ impl Sources {
 
 /// A mistyped secret is one too.
 fn is_secret(key: &str) -> bool {
-    let given_as_text = (key.starts_with("keys.") || key.starts_with("report.secret")) && !key.ends_with("_file");
+    let secret = ["keys.", "report.secret", "evidence.secret"].iter().any(|prefix| key.starts_with(prefix));
+    let given_as_text = secret && !key.ends_with("_file");
     key == "keys" || given_as_text
 }
 

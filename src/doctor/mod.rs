@@ -20,6 +20,8 @@ use crate::store::inspect::Inspection;
 use crate::store::{DATABASE_FILE, StoreError, sound_log};
 use crate::vision::{Checker, Manifest, Models};
 
+mod bucket;
+
 /// How bad a finding is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -100,7 +102,7 @@ pub fn examine(config: &Config, deep: bool, now_ms: i64) -> Vec<Finding> {
                 look_at_schema(schema, known, &mut findings);
                 if schema == known {
                     look_at_keys(config, &database, &mut findings);
-                    look_into(folder, &database, deep, now_ms, &mut findings);
+                    look_into(config, &database, deep, now_ms, &mut findings);
                 }
             }
             Err(error) => findings.add("database", Level::Error, format!("cannot be read: {error}"), RESTORE),
@@ -217,7 +219,8 @@ fn look_at_keys(config: &Config, database: &Inspection, findings: &mut Findings)
     }
 }
 
-fn look_into(folder: &Path, database: &Inspection, deep: bool, now_ms: i64, findings: &mut Findings) {
+fn look_into(config: &Config, database: &Inspection, deep: bool, now_ms: i64, findings: &mut Findings) {
+    let folder = &config.data_folder;
     let unreadable = |findings: &mut Findings, check, error: StoreError| {
         findings.add(check, Level::Error, format!("cannot be read to the end: {error}"), RESTORE);
     };
@@ -244,7 +247,11 @@ fn look_into(folder: &Path, database: &Inspection, deep: bool, now_ms: i64, find
         Ok(_) => findings.many("records", Level::Error, &wrong, RESTORE),
         Err(error) => unreadable(findings, "records", error),
     }
-    if let Err(error) = look_at_photos(folder, database, now_ms, findings) {
+    let photos = match config.evidence.bucket() {
+        None => look_at_photos(folder, database, now_ms, findings),
+        Some(_) => bucket::look_at_bucket(config, database, deep, now_ms, findings),
+    };
+    if let Err(error) = photos {
         unreadable(findings, "photos", error);
     }
     if let Err(error) = look_at_forgotten(folder, database, findings) {

@@ -55,17 +55,18 @@ impl PhotoVault for Photos {
         Box::pin(async move {
             let id = self.0.entropy.id(self.0.wall.now_ms()).to_string();
             let kept = self.0.evidence.put(&self.0.entropy, &key, &id, photo).await;
-            kept.map(|id| id.as_str().to_owned()).map_err(|error| VaultError(error.to_string()))
+            kept.map(|id| id.as_str().to_owned()).map_err(vault_error)
         })
     }
 
     fn remove(&self, evidence: String) -> BoxFuture<'_, Result<(), VaultError>> {
         Box::pin(async move {
-            let id = EvidenceId::parse(&evidence).map_err(|error| VaultError(error.to_string()))?;
-            match self.0.evidence.delete(&id).await {
-                Ok(()) | Err(EvidenceError::Missing(_)) => Ok(()),
-                Err(error) => Err(VaultError(error.to_string())),
-            }
+            let id = EvidenceId::parse(&evidence).map_err(vault_error)?;
+            self.0.evidence.delete(&id).await.map_err(vault_error)
         })
     }
+}
+
+fn vault_error(error: EvidenceError) -> VaultError {
+    VaultError { why: error.to_string(), passing: error.is_passing() }
 }

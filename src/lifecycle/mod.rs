@@ -37,7 +37,8 @@ use crate::gateway::rates::Rates;
 use crate::gateway::{self, Gateway};
 use crate::policy::{Policies, Policy};
 use crate::report::Reporting;
-use crate::store::evidence::{Evidence, PHOTOS_FOLDER};
+use crate::retention::{self, Retention};
+use crate::store::evidence::{Evidence, EvidenceError};
 use crate::store::{Store, Writing};
 use crate::telemetry::{Exporter, Telemetry};
 use crate::vision::{VisionConfig, VisionPool};
@@ -93,6 +94,7 @@ pub struct Server {
     gateway: Arc<Gateway>,
     delivery: Delivery,
     reporting: Option<Reporting>,
+    retention: Option<Retention>,
     findings: Reporter,
     detectors: Detectors,
     serving: JoinHandle<std::io::Result<()>>,
@@ -139,6 +141,7 @@ impl Server {
             Delivery::start(store.clone(), services.keys.clone(), wall.clone(), entropy.clone(), webhook, deliver)
                 .map_err(StartError::of("webhooks"))?;
         let reporting = reporting::start(&setup.config, &services).await?;
+        let retention = start_retention(&setup.config, &services);
         let (stopping, stop_seen) = watch::channel(false);
         let lifetime_ms = setup.config.token_lifetime_ms;
         // Limits of rates take the clock that never jumps.
@@ -189,6 +192,7 @@ impl Server {
             gateway,
             delivery,
             reporting,
+            retention,
             findings: services.findings.clone(),
             detectors,
             serving: tokio::spawn(serve(port, routes, stop_seen)),
@@ -233,6 +237,11 @@ impl Server {
         self.reporting.as_ref().map(Reporting::recorded)
     }
 
+    /// Walks through the photos that are past their retention, as a signal; none while photos are kept for ever.
+    pub fn retention_walks(&self) -> Option<watch::Receiver<u64>> {
+        self.retention.as_ref().map(Retention::walks)
+    }
+
     /// Stops: clients are told to reconnect, sessions rest in the journal, deliveries under way end.
     pub async fn stop(self) {
         let _ = self.stopping.send(true);
@@ -253,6 +262,9 @@ impl Server {
         if let Some(reporting) = self.reporting {
             reporting.shutdown().await;
         }
+        if let Some(retention) = self.retention {
+            retention.shutdown().await;
+        }
         for task in self.beside {
             task.abort();
         }
@@ -268,8 +280,7 @@ async fn start_services(setup: &ServerConfig, public_url: &str) -> Result<(Arc<S
     guards::check_keys(folder, &keys).map_err(StartError::of("keys"))?;
     keys.note(folder).map_err(StartError::of("keys"))?;
     let clock = guards::session_clock(clock, &store).await.map_err(StartError::of("database"))?;
-    let evidence = Evidence::open(&folder.join(PHOTOS_FOLDER)).map_err(StartError::of("photos"))?;
-    evidence.remove_drafts().map_err(StartError::of("photos"))?;
+    let evidence = open_evidence(config).await.map_err(StartError::of("photos"))?;
     let policies = known_policies(config, &store).await?;
     let (findings, inbox) = findings::channel();
     let services = Services {
@@ -289,6 +300,25 @@ async fn start_services(setup: &ServerConfig, public_url: &str) -> Result<(Arc<S
         source: public_url.to_owned(),
     };
     Ok((Arc::new(services), inbox))
+}
+
+/// Where photos are kept. A store that will never do keeps the server from starting; one that is away does not: sessions
+/// go on without it.
+async fn open_evidence(config: &Config) -> Result<Evidence, EvidenceError> {
+    let evidence = Evidence::configured(config)?;
+    evidence.remove_drafts()?;
+    match evidence.check().await {
+        // It has said so itself.
+        Err(error) if error.is_passing() => Ok(evidence),
+        checked => checked.map(|()| evidence),
+    }
+}
+
+/// Deletes old photos, if they do not stay for ever.
+fn start_retention(config: &Config, services: &Arc<Services>) -> Option<Retention> {
+    let keep_ms = config.evidence.retention_ms()?;
+    let (store, evidence, clock) = (services.store.clone(), services.evidence.clone(), services.clock.clone());
+    Some(Retention::start(retention::Parts { store, evidence, clock, keep_ms }))
 }
 
 fn api_router(

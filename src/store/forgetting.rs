@@ -255,7 +255,8 @@ fn photos_of(connection: &Connection, learner: &str) -> Result<Vec<String>, rusq
     connection
         .prepare(
             "SELECT evidence FROM enrolled_photo WHERE learner = ?1
-             UNION SELECT evidence FROM photo WHERE session IN (SELECT key FROM session WHERE learner = ?1)",
+             UNION SELECT evidence FROM photo
+                 WHERE deleted_at IS NULL AND session IN (SELECT key FROM session WHERE learner = ?1)",
         )?
         .query_map([learner], |row| row.get(0))?
         .collect()

@@ -3,6 +3,7 @@
 //! Everything is read in one snapshot, so that a server may go on writing meanwhile. What is found is told in words; who
 //! reads them decides what follows.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _};
@@ -94,7 +95,8 @@ impl Inspection {
             learners: count("learner")?,
             closed_sessions: count("session WHERE closed_at IS NOT NULL")?,
             open_sessions: count("session WHERE closed_at IS NULL")?,
-            photos: count("photo")? + count("enrolled_photo")?,
+            photos: count(&format!("photo WHERE {} IS NULL", self.column("photo", "deleted_at")?))?
+                + count("enrolled_photo")?,
         })
     }
 
@@ -200,22 +202,53 @@ impl Inspection {
         Ok(sessions.len() as u64)
     }
 
-    /// Calls `each` with the name of every encrypted photo that a row refers to.
+    /// Calls `each` with the name of every encrypted photo that a row refers to and that should be there.
     ///
     /// # Errors
     /// When the database cannot be read any further, or `each` says so.
     pub fn photos<E: From<StoreError>>(&self, each: &mut dyn FnMut(&str) -> Result<(), E>) -> Result<(), E> {
-        let read = || {
-            let sql = "SELECT evidence FROM enrolled_photo UNION ALL SELECT evidence FROM photo";
-            self.connection.prepare(sql).map_err(StoreError::from)
-        };
-        let mut statement = read()?;
+        let there = self.column("photo", "deleted_at")?;
+        let sql =
+            format!("SELECT evidence FROM enrolled_photo UNION ALL SELECT evidence FROM photo WHERE {there} IS NULL");
+        let mut statement = self.connection.prepare(&sql).map_err(StoreError::from)?;
         let mut rows = statement.query([]).map_err(StoreError::from)?;
         while let Some(row) = rows.next().map_err(StoreError::from)? {
             let name: String = row.get(0).map_err(StoreError::from)?;
             each(&name)?;
         }
         Ok(())
+    }
+
+    /// The names of the newest photos of captures that should be there, at most `limit`.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn newest_photos(&self, limit: u32) -> Result<Vec<String>, StoreError> {
+        let sql = "SELECT evidence FROM photo WHERE deleted_at IS NULL
+                   ORDER BY created_at DESC, session DESC, capture DESC LIMIT ?1";
+        let mut statement = self.connection.prepare(sql)?;
+        let rows = statement.query_map([limit], |row| row.get(0))?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    /// Of the photos with these `names`, those that were deleted because they were past their retention: name, and when,
+    /// ms since the epoch.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn deleted_photos(&self, names: &BTreeSet<String>) -> Result<BTreeMap<String, i64>, StoreError> {
+        let there = self.column("photo", "deleted_at")?;
+        let sql = format!("SELECT evidence, {there} FROM photo WHERE {there} IS NOT NULL");
+        let mut statement = self.connection.prepare(&sql)?;
+        let mut rows = statement.query([])?;
+        let mut deleted = BTreeMap::new();
+        while let Some(row) = rows.next()? {
+            let name: String = row.get(0)?;
+            if names.contains(&name) {
+                deleted.insert(name, row.get(1)?);
+            }
+        }
+        Ok(deleted)
     }
 
     /// A learner with the sealed data key, to try the master key on; `None` when nobody has one.

@@ -35,6 +35,7 @@ mod policy_texts;
 pub mod populate;
 pub mod projects;
 pub mod reports;
+pub mod retention;
 pub mod session_records;
 pub mod sessions;
 pub mod tokens;

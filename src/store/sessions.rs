@@ -310,7 +310,7 @@ impl Store {
         .await
     }
 
-    /// Digest and encrypted file of a capture's photo, if it was kept.
+    /// Digest and encrypted file of a capture's photo, if it was kept and is there.
     ///
     /// # Errors
     /// When the store cannot read.
@@ -318,7 +318,9 @@ impl Store {
         let capture = capture.to_owned();
         self.read(move |connection| {
             Ok(connection
-                .prepare_cached("SELECT digest, evidence FROM photo WHERE session = ?1 AND capture = ?2")?
+                .prepare_cached(
+                    "SELECT digest, evidence FROM photo WHERE session = ?1 AND capture = ?2 AND deleted_at IS NULL",
+                )?
                 .query_row(params![session.0, capture], |row| Ok((row.get(0)?, row.get(1)?)))
                 .optional()?)
         })

@@ -12,6 +12,7 @@ use tokio::sync::{Notify, watch};
 
 use crate::harness::process::{Home, Process};
 use crate::harness::pupil::{Camera, Pupil};
+use crate::harness::servers::s3::{self, S3};
 use crate::harness::wire::{Wire, photo_frame, play};
 use crate::harness::{Opened, QUICK, frame, new_id_number, text};
 
@@ -53,9 +54,13 @@ impl Secrets {
 async fn the_most_talkative_log_holds_no_secret() {
     let home = Home::new(500);
     let mut secrets = Secrets::default();
+    let store = S3::start().await;
+    home.configure(&store.toml());
+    secrets.add("the photo store's key", s3::SECRET);
+    secrets.add("the photo store's key id", s3::KEY_ID);
     let mut command = home.command(&[], None);
     // Everything that there is, of libraries too.
-    command.args(["--log-filter", "trace", "--metrics-listen", "127.0.0.1:0"]);
+    command.args(["--log-filter", "trace,object_store=trace", "--metrics-listen", "127.0.0.1:0"]);
     let mut server = Process::start(command).await.unwrap();
     let operator = home.operator(server.address);
     secrets.add("the operator's key", &operator.key);
@@ -113,6 +118,7 @@ async fn the_most_talkative_log_holds_no_secret() {
     let closing = format!("/sessions/{}/close", opened.session);
     course.platform.post(&closing, json!({"reason": "revoked"})).await;
 
+    assert!(store.photos().len() >= 2, "photos went there");
     // Its address does not exist, and the error is logged.
     server.says("a delivery failed and will be tried again").await;
 

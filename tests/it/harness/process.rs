@@ -55,6 +55,12 @@ impl Home {
         self.folder.path()
     }
 
+    /// Adds to the server's configuration.
+    pub fn configure(&self, toml: &str) {
+        let before = std::fs::read_to_string(&self.config).unwrap();
+        std::fs::write(&self.config, format!("{before}{toml}")).unwrap();
+    }
+
     /// The server's data folder.
     pub fn data(&self) -> PathBuf {
         self.folder.path().join("data")
