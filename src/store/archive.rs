@@ -11,7 +11,7 @@ use rusqlite::{Connection, OptionalExtension as _, Row};
 use super::journal::{decompressing, open_segment};
 use super::ledger::{LedgerCursor, LedgerEntry, LedgerFilter};
 use super::ledger_totals::{LedgerTotals, totals};
-use super::{SessionKey, StoreError, embedded, ledger, policy_texts};
+use super::{SessionKey, StoreError, embedded, ledger, policy_texts, sql};
 
 /// The closed sessions of a data folder.
 pub struct Archive {
@@ -133,7 +133,7 @@ impl Archive {
     /// # Errors
     /// When the database cannot be read.
     pub fn policy_texts(&self) -> Result<Vec<(String, String)>, StoreError> {
-        policy_texts::all(&self.connection)
+        policy_texts::all(&sql::Connection::embedded(&self.connection))
     }
 
     /// Tells `each` of every project and lesson, the lessons of a project in the order in which they are taken.
@@ -218,7 +218,7 @@ impl Archive {
         cursor: Option<LedgerCursor>,
         limit: u32,
     ) -> Result<(Vec<LedgerEntry>, Option<LedgerCursor>), StoreError> {
-        ledger::entries(&self.connection, filter, cursor, limit)
+        ledger::entries(&sql::Connection::embedded(&self.connection), filter, cursor, limit)
     }
 
     /// The sum of all that a filter lets through.
@@ -226,7 +226,7 @@ impl Archive {
     /// # Errors
     /// When the database refuses.
     pub fn ledger_total(&self, filter: &LedgerFilter) -> Result<LedgerTotals, StoreError> {
-        Ok(totals(&self.connection, filter, None, None, 1)?.pop().unwrap_or_default())
+        Ok(totals(&sql::Connection::embedded(&self.connection), filter, None, None, 1)?.pop().unwrap_or_default())
     }
 }
 

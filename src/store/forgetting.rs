@@ -11,7 +11,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rusqlite::{Connection, OptionalExtension as _, params};
+use super::sql::{self, Connection, OptionalExtension as _, params};
 use serde::{Deserialize, Serialize};
 
 use super::{DATABASE_FILE, Store, StoreError, embedded};
@@ -55,8 +55,8 @@ pub enum ForgetError {
     Store(#[from] StoreError),
 }
 
-impl From<rusqlite::Error> for ForgetError {
-    fn from(error: rusqlite::Error) -> Self {
+impl From<sql::Error> for ForgetError {
+    fn from(error: sql::Error) -> Self {
         Self::Store(error.into())
     }
 }
@@ -113,8 +113,8 @@ impl Store {
     /// When the store cannot read.
     pub async fn unpurged(&self) -> Result<Vec<String>, StoreError> {
         self.read(|connection| {
-            let mut statement = connection.prepare("SELECT learner FROM forgotten WHERE purged_at IS NULL")?;
-            let rows = statement.query_map([], |row| row.get(0))?;
+            let mut statement = connection.prepare_cached("SELECT learner FROM forgotten WHERE purged_at IS NULL")?;
+            let rows = statement.query_map((), |row| row.get(0))?;
             Ok(rows.collect::<Result<_, _>>()?)
         })
         .await
@@ -137,14 +137,14 @@ impl Store {
     pub async fn purge(&self, learner: &str, remains: Remains, now_ms: i64) -> Result<(), ForgetError> {
         let id = learner.to_owned();
         let purged = "SELECT 1 FROM forgotten WHERE learner = ?1 AND purged_at IS NOT NULL";
-        if self.read(move |connection| Ok::<_, StoreError>(connection.prepare(purged)?.exists([id])?)).await? {
+        if self.read(move |connection| Ok::<_, StoreError>(connection.prepare_cached(purged)?.exists([&id])?)).await? {
             return Ok(());
         }
         let id = learner.to_owned();
         self.write(move |transaction| {
-            transaction.pragma_update(None, "secure_delete", "ON")?;
+            transaction.overwrite_deleted(true)?;
             let done = remove_photo_rows(transaction, &id);
-            transaction.pragma_update(None, "secure_delete", "FAST")?;
+            transaction.overwrite_deleted(false)?;
             Ok::<_, ForgetError>(done?)
         })
         .await?;
@@ -244,16 +244,16 @@ fn contains_any(mut file: impl io::Read, needles: &[&[u8]]) -> io::Result<bool> 
     }
 }
 
-fn open_sessions_of(connection: &Connection, learner: &str) -> Result<Vec<String>, rusqlite::Error> {
+fn open_sessions_of(connection: &Connection, learner: &str) -> sql::Result<Vec<String>> {
     connection
-        .prepare("SELECT id FROM session WHERE learner = ?1 AND closed_at IS NULL ORDER BY id")?
+        .prepare_cached("SELECT id FROM session WHERE learner = ?1 AND closed_at IS NULL ORDER BY id")?
         .query_map([learner], |row| row.get(0))?
         .collect()
 }
 
-fn photos_of(connection: &Connection, learner: &str) -> Result<Vec<String>, rusqlite::Error> {
+fn photos_of(connection: &Connection, learner: &str) -> sql::Result<Vec<String>> {
     connection
-        .prepare(
+        .prepare_cached(
             "SELECT evidence FROM enrolled_photo WHERE learner = ?1
              UNION SELECT evidence FROM photo WHERE session IN (SELECT key FROM session WHERE learner = ?1)",
         )?
@@ -261,7 +261,7 @@ fn photos_of(connection: &Connection, learner: &str) -> Result<Vec<String>, rusq
         .collect()
 }
 
-fn remove_photo_rows(connection: &Connection, learner: &str) -> Result<(), rusqlite::Error> {
+fn remove_photo_rows(connection: &Connection, learner: &str) -> sql::Result<()> {
     connection.execute("DELETE FROM enrolled_photo WHERE learner = ?1", [learner])?;
     connection.execute("DELETE FROM photo WHERE session IN (SELECT key FROM session WHERE learner = ?1)", [learner])?;
     Ok(())
@@ -269,10 +269,10 @@ fn remove_photo_rows(connection: &Connection, learner: &str) -> Result<(), rusql
 
 /// Destroys the key and the links within the caller's transaction; `None` when nobody has this identifier. The rows of
 /// photos stay, so that what remains can be found.
-pub(super) fn forget_in(connection: &Connection, learner: &str, at: i64) -> Result<Option<Remains>, rusqlite::Error> {
+pub(super) fn forget_in(connection: &Connection, learner: &str, at: i64) -> sql::Result<Option<Remains>> {
     let found = connection
         .query_row("SELECT data_key, sealed_person FROM learner WHERE id = ?1", [learner], |row| {
-            Ok((row.get::<_, Option<Vec<u8>>>(0)?, row.get::<_, Option<Vec<u8>>>(1)?))
+            Ok((row.get::<Option<Vec<u8>>>(0)?, row.get::<Option<Vec<u8>>>(1)?))
         })
         .optional()?;
     let Some((data_key, person)) = found else { return Ok(None) };
@@ -281,27 +281,28 @@ pub(super) fn forget_in(connection: &Connection, learner: &str, at: i64) -> Resu
         "SELECT identity FROM learner_identity WHERE learner = ?1",
         "SELECT template FROM enrolled_photo WHERE learner = ?1",
     ] {
-        let mut statement = connection.prepare(sql)?;
+        let mut statement = connection.prepare_cached(sql)?;
         let rows = statement.query_map([learner], |row| row.get(0))?;
         secrets.extend(rows.collect::<Result<Vec<_>, _>>()?);
     }
-    connection.pragma_update(None, "secure_delete", "ON")?;
+    connection.overwrite_deleted(true)?;
     let destroyed = destroy(connection, learner, at);
-    connection.pragma_update(None, "secure_delete", "FAST")?;
+    connection.overwrite_deleted(false)?;
     destroyed?;
     Ok(Some(Remains { photos: photos_of(connection, learner)?, secrets }))
 }
 
-fn destroy(connection: &Connection, learner: &str, at: i64) -> Result<(), rusqlite::Error> {
+fn destroy(connection: &Connection, learner: &str, at: i64) -> sql::Result<()> {
     for sql in [
         "DELETE FROM learner_identity WHERE learner = ?1",
         "DELETE FROM platform_learner WHERE learner = ?1",
-        "UPDATE enrolled_photo SET template = x'' WHERE learner = ?1",
         "UPDATE session SET client_key = NULL WHERE learner = ?1 AND client_key IS NOT NULL",
         "DELETE FROM token WHERE session IN (SELECT key FROM session WHERE learner = ?1)",
     ] {
         connection.execute(sql, [learner])?;
     }
+    connection
+        .execute("UPDATE enrolled_photo SET template = ?2 WHERE learner = ?1", params![learner, b"".as_slice()])?;
     connection.execute(
         "UPDATE learner SET data_key = NULL, sealed_person = NULL, photo_version = 0,
              forgotten_at = coalesce(forgotten_at, ?2) WHERE id = ?1",
@@ -327,8 +328,8 @@ fn forget_again(connection: &Connection, tombstones: &[Tombstone]) -> Result<Vec
 }
 
 fn tombstones_of(connection: &Connection) -> Result<Vec<Tombstone>, StoreError> {
-    let mut statement = connection.prepare("SELECT learner, at FROM forgotten ORDER BY at, learner")?;
-    let rows = statement.query_map([], |row| Ok(Tombstone { learner: row.get(0)?, at: row.get(1)? }))?;
+    let mut statement = connection.prepare_cached("SELECT learner, at FROM forgotten ORDER BY at, learner")?;
+    let rows = statement.query_map((), |row| Ok(Tombstone { learner: row.get(0)?, at: row.get(1)? }))?;
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
@@ -339,22 +340,32 @@ fn tombstones_of(connection: &Connection) -> Result<Vec<Tombstone>, StoreError> 
 /// When the database cannot be opened or written.
 pub fn forget_offline(path: &Path, tombstones: &[Tombstone]) -> Result<BTreeSet<String>, ForgetError> {
     let mut connection = embedded::connect_to_write(path)?;
-    let transaction = connection.transaction()?;
-    forget_again(&transaction, tombstones)?;
-    let mut photos = BTreeSet::new();
-    let mut gone = transaction.prepare("SELECT id FROM learner WHERE forgotten_at IS NOT NULL")?;
-    let learners: Vec<String> = gone.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
-    drop(gone);
-    for learner in &learners {
-        photos.extend(photos_of(&transaction, learner)?);
-        remove_photo_rows(&transaction, learner)?;
-    }
-    transaction.commit()?;
+    let transaction = connection.transaction().map_err(StoreError::from)?;
+    let (learners, photos) = forget_photos(&Connection::embedded(&transaction), tombstones)?;
+    transaction.commit().map_err(StoreError::from)?;
     if !learners.is_empty() {
-        connection.execute_batch("VACUUM")?;
+        connection.execute_batch("VACUUM").map_err(StoreError::from)?;
     }
-    connection.query_row("PRAGMA journal_mode = DELETE", [], |_| Ok(()))?;
+    connection.query_row("PRAGMA journal_mode = DELETE", [], |_| Ok(())).map_err(StoreError::from)?;
     Ok(photos)
+}
+
+/// Who is forgotten, and the names of their photos, whose rows are gone then.
+fn forget_photos(
+    connection: &Connection,
+    tombstones: &[Tombstone],
+) -> Result<(Vec<String>, BTreeSet<String>), ForgetError> {
+    forget_again(connection, tombstones)?;
+    let learners: Vec<String> = connection
+        .prepare_cached("SELECT id FROM learner WHERE forgotten_at IS NOT NULL")?
+        .query_map((), |row| row.get(0))?
+        .collect::<sql::Result<_>>()?;
+    let mut photos = BTreeSet::new();
+    for learner in &learners {
+        photos.extend(photos_of(connection, learner)?);
+        remove_photo_rows(connection, learner)?;
+    }
+    Ok((learners, photos))
 }
 
 /// The tombstones in a file; none when there is no file. A last line that a crash has cut off was never acknowledged and
@@ -503,7 +514,7 @@ mod tests {
     #[tokio::test]
     async fn traces_stay_while_an_older_state_is_read_and_that_is_said() {
         let (folder, store) = crowd().await;
-        let reader = Connection::open(folder.path().join(DATABASE_FILE)).unwrap();
+        let reader = rusqlite::Connection::open(folder.path().join(DATABASE_FILE)).unwrap();
         reader.execute_batch("BEGIN; SELECT count(*) FROM learner;").unwrap();
         let remains = store.forget_learner("x300", 77).await.unwrap();
         let refused = store.purge("x300", remains.clone(), 78).await;

@@ -8,9 +8,9 @@ use std::collections::HashMap;
 use std::io::{Read as _, Write as _};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
+use rusqlite::{Connection, OptionalExtension as _, params};
 
-use super::{Store, StoreError, checksum};
+use super::{Store, StoreError, checksum, sql};
 
 /// The short key of a session in the journal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -64,6 +64,12 @@ impl From<rusqlite::Error> for AppendError {
     }
 }
 
+impl From<sql::Error> for AppendError {
+    fn from(error: sql::Error) -> Self {
+        Self::Store(error.into())
+    }
+}
+
 /// What is known of each open session's live rows.
 #[derive(Clone, Default)]
 pub(super) struct Tails(Arc<Mutex<HashMap<SessionKey, Tail>>>);
@@ -100,7 +106,7 @@ impl Tails {
     }
 
     /// Checks `batch` against the tail and writes its row.
-    pub(super) fn append(&self, transaction: &Transaction, batch: &Batch) -> Result<(), AppendError> {
+    pub(super) fn append(&self, transaction: &Connection, batch: &Batch) -> Result<(), AppendError> {
         let mut tails = self.lock();
         let tail = tails.get_mut(&batch.session).ok_or(AppendError::NotOpen)?;
         tail.check(batch)?;
@@ -140,7 +146,7 @@ impl Tails {
     }
 
     /// A new owner takes the session: earlier epochs are over.
-    pub(super) fn acquire(&self, transaction: &Transaction, session: SessionKey) -> Result<Acquired, AppendError> {
+    pub(super) fn acquire(&self, transaction: &Connection, session: SessionKey) -> Result<Acquired, AppendError> {
         let epoch = transaction
             .prepare_cached(
                 "UPDATE session SET epoch = epoch + 1 WHERE key = ?1 AND closed_at IS NULL RETURNING epoch",
@@ -159,7 +165,7 @@ impl Tails {
     /// Puts `segment`, which holds the whole log with `last` at its end, in the place of a session's live rows.
     pub(super) fn seal(
         &self,
-        transaction: &Transaction,
+        transaction: &Connection,
         last: &Batch,
         digest: &str,
         segment: &[u8],
@@ -324,7 +330,7 @@ impl Store {
     pub async fn append(&self, batch: Batch) -> Result<(), AppendError> {
         let (tails, session) = (self.tails.clone(), batch.session);
         let (first_n, next_n) = (batch.first_n, batch.first_n + batch.count);
-        let result = self.write_one(move |transaction| tails.append(transaction, &batch)).await;
+        let result = self.database.write_one(move |transaction| tails.append(transaction, &batch)).await;
         match &result {
             Err(AppendError::Store(StoreError::Stopped)) => self.tails.forget(session),
             Err(AppendError::Store(_)) => self.tails.take_back(session, first_n, next_n),
@@ -339,7 +345,7 @@ impl Store {
     /// [`AppendError::NotOpen`] when it is closed or unknown.
     pub async fn acquire(&self, session: SessionKey) -> Result<Acquired, AppendError> {
         let tails = self.tails.clone();
-        self.write(move |transaction| tails.acquire(transaction, session)).await
+        self.database.write(move |transaction| tails.acquire(transaction, session)).await
     }
 
     /// The latest time that a log or a session's end is stamped with, ms since the epoch; `None` while there is no
@@ -349,16 +355,17 @@ impl Store {
     /// When the store cannot read.
     pub async fn latest_stamp(&self) -> Result<Option<i64>, StoreError> {
         let last_rows: Vec<i64> = self.tails.lock().values().filter_map(|tail| tail.rows.last().copied()).collect();
-        self.read(move |connection| {
-            let mut latest: Option<i64> = connection.query_row(RECENT_ENDS, [], |row| row.get(0))?;
-            let mut read = connection.prepare_cached("SELECT lines FROM journal WHERE id = ?1")?;
-            for row in last_rows {
-                let lines: Option<Vec<u8>> = read.query_row([row], |row| row.get(0)).optional()?;
-                latest = latest.max(lines.as_deref().and_then(last_stamp));
-            }
-            Ok(latest)
-        })
-        .await
+        self.database
+            .read(move |connection| {
+                let mut latest: Option<i64> = connection.query_row(RECENT_ENDS, [], |row| row.get(0))?;
+                let mut read = connection.prepare_cached("SELECT lines FROM journal WHERE id = ?1")?;
+                for row in last_rows {
+                    let lines: Option<Vec<u8>> = read.query_row([row], |row| row.get(0)).optional()?;
+                    latest = latest.max(lines.as_deref().and_then(last_stamp));
+                }
+                Ok(latest)
+            })
+            .await
     }
 
     /// The whole log of a session, open or closed, as it stands.
@@ -367,7 +374,7 @@ impl Store {
     /// When the store cannot read it.
     pub async fn read_log(&self, session: SessionKey) -> Result<Vec<u8>, StoreError> {
         let tails = self.tails.clone();
-        self.read(move |connection| tails.read_log(connection, session)).await
+        self.database.read(move |connection| tails.read_log(connection, session)).await
     }
 
     /// The segment of a session whose log ends with `last`, which is not written yet. Made away from the writer's thread,
@@ -377,16 +384,17 @@ impl Store {
     /// When the store cannot read the log, or `last` does not continue it.
     pub(super) async fn compress_log(&self, last: &Batch) -> Result<Vec<u8>, AppendError> {
         let (tails, last) = (self.tails.clone(), last.clone());
-        self.read(move |connection| {
-            let mut log = tails.read_log(connection, last.session)?;
-            let found = log.iter().filter(|byte| **byte == b'\n').count() as u64 + 1;
-            if found != last.first_n {
-                return Err(AppendError::WrongNumber { expected: found, found: last.first_n });
-            }
-            log.extend_from_slice(&last.lines);
-            Ok(compress(&log)?)
-        })
-        .await
+        self.database
+            .read(move |connection| {
+                let mut log = tails.read_log(connection, last.session)?;
+                let found = log.iter().filter(|byte| **byte == b'\n').count() as u64 + 1;
+                if found != last.first_n {
+                    return Err(AppendError::WrongNumber { expected: found, found: last.first_n });
+                }
+                log.extend_from_slice(&last.lines);
+                Ok(compress(&log)?)
+            })
+            .await
     }
 }
 

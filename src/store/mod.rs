@@ -6,8 +6,6 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use rusqlite::{Connection, Transaction};
-
 pub mod api_keys;
 pub mod archive;
 pub mod checksum;
@@ -37,11 +35,13 @@ pub mod projects;
 pub mod reports;
 pub mod session_records;
 pub mod sessions;
+pub mod sql;
 pub mod tokens;
 pub mod words;
 
 pub use embedded::{StoreMeters, Writing};
 pub use journal::{Acquired, AppendError, Batch, SessionKey};
+use sql::Connection;
 
 /// Why the store could not do what it was asked.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -54,13 +54,13 @@ pub enum StoreError {
     Stopped,
     /// The transaction that held the write failed: a full disk, say.
     #[error("the write could not be made durable: {0}")]
-    Commit(Arc<rusqlite::Error>),
+    Commit(Arc<sql::Error>),
     /// Another write of the same transaction lost it: nothing of this one has happened.
     #[error("the transaction was lost: nothing was written")]
     RolledBack,
     /// A statement failed.
     #[error("the database refused: {0}")]
-    Database(Arc<rusqlite::Error>),
+    Database(Arc<sql::Error>),
     /// The data folder was written by a later invigil.
     #[error("the database has schema {found}; this invigil knows up to {known}: use the newer one")]
     NewerSchema {
@@ -98,13 +98,9 @@ pub enum StoreError {
 impl StoreError {
     /// Whether the disk is the reason, or the number of those who wait: the same may succeed later.
     pub fn is_passing(&self) -> bool {
-        use rusqlite::ErrorCode::{CannotOpen, DatabaseBusy, DatabaseLocked, DiskFull, ReadOnly, SystemIoFailure};
         match self {
             Self::Busy | Self::Stopped | Self::Commit(_) | Self::RolledBack => true,
-            Self::Database(error) => matches!(
-                error.sqlite_error_code(),
-                Some(DiskFull | ReadOnly | SystemIoFailure | DatabaseBusy | DatabaseLocked | CannotOpen)
-            ),
+            Self::Database(error) => error.is_passing(),
             Self::NewerSchema { .. }
             | Self::OlderSchema { .. }
             | Self::Start(_)
@@ -114,9 +110,15 @@ impl StoreError {
     }
 }
 
+impl From<sql::Error> for StoreError {
+    fn from(error: sql::Error) -> Self {
+        Self::Database(Arc::new(error))
+    }
+}
+
 impl From<rusqlite::Error> for StoreError {
     fn from(error: rusqlite::Error) -> Self {
-        Self::Database(Arc::new(error))
+        sql::Error::from(error).into()
     }
 }
 
@@ -164,39 +166,26 @@ impl Store {
     /// # Errors
     /// When it could not be made durable.
     pub async fn check_writable(&self) -> Result<(), StoreError> {
-        self.write(|transaction| {
-            let step: i64 = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
-            Ok(transaction.pragma_update(None, "user_version", step)?)
-        })
-        .await
+        self.database.check_writable().await
     }
 
-    /// Runs `change` in the next transaction of the single writer; durable when it returns. For the files of this
-    /// module, which give it names.
-    async fn write<T, E>(&self, change: impl FnOnce(&Transaction) -> Result<T, E> + Send + 'static) -> Result<T, E>
+    /// Runs `change` in a transaction; durable when it returns. It may be run more than once, of which one counts. For
+    /// the files of this module, which give it names.
+    async fn write<T, E>(&self, change: impl Fn(&Connection<'_>) -> Result<T, E> + Send + 'static) -> Result<T, E>
     where
         T: Send + 'static,
         E: From<StoreError> + Send + 'static,
     {
-        self.database.write(change).await
-    }
-
-    /// As `write`, for a single statement behind its checks.
-    async fn write_one<T, E>(&self, change: impl FnOnce(&Transaction) -> Result<T, E> + Send + 'static) -> Result<T, E>
-    where
-        T: Send + 'static,
-        E: From<StoreError> + Send + 'static,
-    {
-        self.database.write_one(change).await
+        self.database.write(move |transaction| change(&Connection::embedded(transaction))).await
     }
 
     /// Runs `query` on a read-only connection.
-    async fn read<T, E>(&self, query: impl FnOnce(&Connection) -> Result<T, E> + Send + 'static) -> Result<T, E>
+    async fn read<T, E>(&self, query: impl Fn(&Connection<'_>) -> Result<T, E> + Send + 'static) -> Result<T, E>
     where
         T: Send + 'static,
         E: From<StoreError> + Send + 'static,
     {
-        self.database.read(query).await
+        self.database.read(move |connection| query(&Connection::embedded(connection))).await
     }
 }
 

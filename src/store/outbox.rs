@@ -4,7 +4,7 @@
 //! ordering key go out oldest first, one at a time. How a delivery is sent, and when it is tried again, is decided in
 //! [`crate::delivery`].
 
-use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, params};
+use super::sql::{self, Connection, Dialect, OptionalExtension as _, Row, params};
 
 use super::{Store, StoreError, checksum};
 
@@ -78,7 +78,7 @@ pub struct DeliveryStatus {
 ///
 /// # Errors
 /// When the database refuses.
-pub fn enqueue(transaction: &Transaction, delivery: &NewDelivery) -> Result<bool, StoreError> {
+pub fn enqueue(transaction: &Connection, delivery: &NewDelivery) -> Result<bool, StoreError> {
     let queued = transaction
         .prepare_cached(
             "INSERT INTO outbox (event, platform, ordering, body, next_attempt_at, created_at, checksum)
@@ -111,15 +111,21 @@ macro_rules! heads_of_platform {
     };
 }
 
-const DUE: &str = concat!(
-    "SELECT d.id, d.event, d.platform, d.body, d.attempts, d.first_attempt_at, p.webhook_url, p.webhook_secret,
-         d.checksum
-     FROM platform AS p JOIN outbox AS d ON d.id IN (",
+const DUE_OF_PLATFORM: &str = concat!(
     heads_of_platform!("head.id", "head.next_attempt_at <= ?1"),
-    " ORDER BY head.next_attempt_at, head.id LIMIT ?2)
-     WHERE p.webhook_url IS NOT NULL AND p.webhook_secret IS NOT NULL AND p.webhook_disabled IS NULL
-     ORDER BY d.next_attempt_at, d.id LIMIT ?3"
+    " ORDER BY head.next_attempt_at, head.id LIMIT ?2"
 );
+
+fn due(dialect: Dialect) -> String {
+    format!(
+        "SELECT d.id, d.event, d.platform, d.body, d.attempts, d.first_attempt_at, p.webhook_url, p.webhook_secret,
+             d.checksum
+         FROM platform AS p {}
+         WHERE p.webhook_url IS NOT NULL AND p.webhook_secret IS NOT NULL AND p.webhook_disabled IS NULL
+         ORDER BY d.next_attempt_at, d.id LIMIT ?3",
+        dialect.join_found("outbox", "d", DUE_OF_PLATFORM)
+    )
+}
 
 const NEXT_DUE: &str = concat!(
     "SELECT min((",
@@ -142,7 +148,7 @@ impl Store {
         limit: usize,
     ) -> Result<Vec<DueDelivery>, StoreError> {
         self.read(move |connection| {
-            let mut statement = connection.prepare_cached(DUE)?;
+            let mut statement = connection.prepare_cached(&due(connection.dialect()))?;
             let rows = statement.query_map(params![now_ms, platform_limit as i64, limit as i64], due_delivery)?;
             Ok(rows.collect::<Result<_, _>>()?)
         })
@@ -166,7 +172,7 @@ impl Store {
     pub async fn pending_deliveries(&self) -> Result<i64, StoreError> {
         self.read(|connection| {
             let mut count = connection.prepare_cached("SELECT count(*) FROM outbox WHERE state = 'pending'")?;
-            Ok(count.query_row([], |row| row.get(0))?)
+            Ok(count.query_row((), |row| row.get(0))?)
         })
         .await
     }
@@ -266,7 +272,7 @@ impl Store {
     }
 }
 
-fn due_delivery(row: &Row) -> rusqlite::Result<DueDelivery> {
+fn due_delivery(row: &Row) -> sql::Result<DueDelivery> {
     let (event, body): (String, String) = (row.get(1)?, row.get(3)?);
     Ok(DueDelivery {
         id: row.get(0)?,
@@ -284,7 +290,7 @@ fn due_delivery(row: &Row) -> rusqlite::Result<DueDelivery> {
 fn status_of(connection: &Connection, event: &str) -> Result<Option<DeliveryStatus>, StoreError> {
     let found = connection
         .prepare_cached("SELECT state, attempts, next_attempt_at, last_error FROM outbox WHERE event = ?1")?
-        .query_row([event], |row| Ok((row.get::<_, String>(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))
+        .query_row([event], |row| Ok((row.get::<String>(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))
         .optional()?;
     found
         .map(|(state, attempts, next_attempt_at_ms, last_error)| {
