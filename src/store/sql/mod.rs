@@ -8,6 +8,7 @@ pub mod dialect;
 mod values;
 
 pub use dialect::Dialect;
+use super::postgres::Session;
 pub use values::{FromSql, Kind, Plain, ToSql, Value, ValueRef};
 
 /// What came of a statement.
@@ -19,6 +20,9 @@ pub enum Error {
     /// The embedded database refused it.
     #[error(transparent)]
     Embedded(#[from] rusqlite::Error),
+    /// PostgreSQL refused it, or cannot be reached.
+    #[error("{}", super::postgres::in_words(.0))]
+    Postgres(#[from] postgres::Error),
     /// There is no row where there must be one.
     #[error("no row was found")]
     NoRow,
@@ -41,6 +45,7 @@ impl Error {
                 error.sqlite_error_code(),
                 Some(DiskFull | ReadOnly | SystemIoFailure | DatabaseBusy | DatabaseLocked | CannotOpen)
             ),
+            Self::Postgres(error) => super::postgres::is_passing(error),
             Self::NoRow | Self::Column { .. } => false,
         }
     }
@@ -49,8 +54,10 @@ impl Error {
 /// A connection of either engine, in a transaction if it is a writer's.
 pub struct Connection<'a>(Engine<'a>);
 
+#[derive(Clone, Copy)]
 enum Engine<'a> {
     Embedded(&'a rusqlite::Connection),
+    Postgres(&'a Session),
 }
 
 impl<'a> Connection<'a> {
@@ -59,10 +66,16 @@ impl<'a> Connection<'a> {
         Self(Engine::Embedded(connection))
     }
 
+    /// Over PostgreSQL.
+    pub(in crate::store) fn postgres(session: &'a Session) -> Self {
+        Self(Engine::Postgres(session))
+    }
+
     /// The embedded database's own connection, for what is its alone.
     pub fn as_embedded(&self) -> Option<&'a rusqlite::Connection> {
         match self.0 {
             Engine::Embedded(connection) => Some(connection),
+            Engine::Postgres(_) => None,
         }
     }
 
@@ -70,6 +83,7 @@ impl<'a> Connection<'a> {
     pub fn dialect(&self) -> Dialect {
         match self.0 {
             Engine::Embedded(_) => Dialect::Sqlite,
+            Engine::Postgres(_) => Dialect::Postgres,
         }
     }
 
@@ -78,9 +92,11 @@ impl<'a> Connection<'a> {
     /// # Errors
     /// When the engine does not understand it.
     pub fn prepare_cached(&self, sql: &str) -> Result<Statement<'a>> {
-        match self.0 {
-            Engine::Embedded(connection) => Ok(Statement(Prepared::Embedded(connection.prepare_cached(sql)?))),
-        }
+        Ok(Statement(match self.0 {
+            Engine::Embedded(connection) => Prepared::Embedded(connection.prepare_cached(sql)?),
+            // What kinds its parameters have is known with the first.
+            Engine::Postgres(session) => Prepared::Postgres(session, sql.to_owned()),
+        }))
     }
 
     /// Runs a statement; how many rows it changed.
@@ -106,6 +122,7 @@ impl<'a> Connection<'a> {
     pub fn execute_batch(&self, sql: &str) -> Result<()> {
         match self.0 {
             Engine::Embedded(connection) => Ok(connection.execute_batch(sql)?),
+            Engine::Postgres(session) => session.execute_batch(sql),
         }
     }
 
@@ -119,6 +136,7 @@ impl<'a> Connection<'a> {
             Engine::Embedded(connection) => {
                 Ok(connection.pragma_update(None, "secure_delete", if always { "ON" } else { "FAST" })?)
             }
+            Engine::Postgres(_) => Ok(()),
         }
     }
 }
@@ -128,6 +146,7 @@ pub struct Statement<'a>(Prepared<'a>);
 
 enum Prepared<'a> {
     Embedded(rusqlite::CachedStatement<'a>),
+    Postgres(&'a Session, String),
 }
 
 impl Statement<'_> {
@@ -141,6 +160,7 @@ impl Statement<'_> {
                 bind(statement, &params)?;
                 Ok(statement.raw_execute()?)
             }
+            Prepared::Postgres(session, sql) => session.execute(sql, &params),
         }
     }
 
@@ -154,6 +174,7 @@ impl Statement<'_> {
                 bind(statement, &params)?;
                 Ok(Rows(Found::Embedded(statement.raw_query())))
             }
+            Prepared::Postgres(session, sql) => Ok(Rows(Found::Postgres(session.query(sql, &params)?.into_iter(), None))),
         }
     }
 
@@ -192,11 +213,10 @@ impl Statement<'_> {
 }
 
 fn bind(statement: &mut rusqlite::Statement<'_>, params: &impl Params) -> Result<()> {
-    let mut place = 0;
-    params.each(&mut |value| {
-        place += 1;
-        Ok(statement.raw_bind_parameter(place, value.value())?)
-    })
+    for (place, value) in (1..).zip(params.values()) {
+        statement.raw_bind_parameter(place, value.value())?;
+    }
+    Ok(())
 }
 
 /// The rows that a statement found.
@@ -204,6 +224,8 @@ pub struct Rows<'a>(Found<'a>);
 
 enum Found<'a> {
     Embedded(rusqlite::Rows<'a>),
+    /// those that come, and the one that is read
+    Postgres(std::vec::IntoIter<postgres::Row>, Option<postgres::Row>),
 }
 
 impl Rows<'_> {
@@ -215,6 +237,10 @@ impl Rows<'_> {
     pub fn next(&mut self) -> Result<Option<Row<'_>>> {
         match &mut self.0 {
             Found::Embedded(rows) => Ok(rows.next()?.map(|row| Row(Read::Embedded(row)))),
+            Found::Postgres(rows, read) => {
+                *read = rows.next();
+                Ok(read.as_ref().map(|row| Row(Read::Postgres(row))))
+            }
         }
     }
 }
@@ -224,6 +250,7 @@ pub struct Row<'a>(Read<'a>);
 
 enum Read<'a> {
     Embedded(&'a rusqlite::Row<'a>),
+    Postgres(&'a postgres::Row),
 }
 
 impl Row<'_> {
@@ -234,6 +261,7 @@ impl Row<'_> {
     pub fn get_ref(&self, column: usize) -> Result<ValueRef<'_>> {
         match self.0 {
             Read::Embedded(row) => values::of_embedded(row.get_ref(column)?, column),
+            Read::Postgres(row) => super::postgres::column(row, column),
         }
     }
 
@@ -248,34 +276,31 @@ impl Row<'_> {
 
 /// What comes in the places of a statement's placeholders.
 pub trait Params {
-    /// Gives each to `take`, in their order.
-    ///
-    /// # Errors
-    /// The first that `take` returns.
-    fn each(&self, take: &mut dyn FnMut(&dyn ToSql) -> Result<()>) -> Result<()>;
+    /// Each, in their order.
+    fn values(&self) -> Vec<&dyn ToSql>;
 }
 
 impl Params for () {
-    fn each(&self, _: &mut dyn FnMut(&dyn ToSql) -> Result<()>) -> Result<()> {
-        Ok(())
+    fn values(&self) -> Vec<&dyn ToSql> {
+        Vec::new()
     }
 }
 
 impl Params for &[&dyn ToSql] {
-    fn each(&self, take: &mut dyn FnMut(&dyn ToSql) -> Result<()>) -> Result<()> {
-        self.iter().try_for_each(|value| take(*value))
+    fn values(&self) -> Vec<&dyn ToSql> {
+        self.to_vec()
     }
 }
 
 impl<T: ToSql, const N: usize> Params for [T; N] {
-    fn each(&self, take: &mut dyn FnMut(&dyn ToSql) -> Result<()>) -> Result<()> {
-        self.iter().try_for_each(|value| take(value))
+    fn values(&self) -> Vec<&dyn ToSql> {
+        self.iter().map(|value| value as &dyn ToSql).collect()
     }
 }
 
 impl Params for &[Value] {
-    fn each(&self, take: &mut dyn FnMut(&dyn ToSql) -> Result<()>) -> Result<()> {
-        self.iter().try_for_each(|value| take(value))
+    fn values(&self) -> Vec<&dyn ToSql> {
+        self.iter().map(|value| value as &dyn ToSql).collect()
     }
 }
 
