@@ -251,7 +251,7 @@ mod tests {
     use crate::store::{Batch, Store};
 
     async fn close(store: &Store, session: SessionKey) {
-        store.tails.enter(session);
+        store.embedded().1.enter(session);
         let batch = Batch { session, epoch: 0, first_n: 1, count: 2, lines: b"one\ntwo\n".to_vec() };
         let delivery = NewDelivery {
             event: format!("event {}", session.0),

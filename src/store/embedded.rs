@@ -606,7 +606,7 @@ mod tests {
     async fn hold_writer(store: &Store) -> std::sync::mpsc::Sender<()> {
         let (release, released) = std::sync::mpsc::channel();
         let (begun, begins) = oneshot::channel();
-        let database = store.database.clone();
+        let database = store.embedded().0.clone();
         tokio::spawn(async move {
             let work = move |_: &mut Connection| {
                 let _ = begun.send(());

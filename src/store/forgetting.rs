@@ -14,7 +14,7 @@ use std::time::Duration;
 use super::sql::{self, Connection, OptionalExtension as _, params};
 use serde::{Deserialize, Serialize};
 
-use super::{DATABASE_FILE, Store, StoreError, embedded};
+use super::{DATABASE_FILE, Engine, Store, StoreError, embedded};
 
 /// The tombstones, in the data folder: one object a line.
 pub const TOMBSTONES_FILE: &str = "forgotten.jsonl";
@@ -148,16 +148,9 @@ impl Store {
             Ok::<_, ForgetError>(done?)
         })
         .await?;
-        self.truncate_log().await?;
-        let needles = remains.secrets;
-        if needles.is_empty() || self.holds_any(needles.clone()).await? {
-            tracing::info!(learner, "the database is written anew, so that no trace of a destroyed key stays in it");
-            self.database.alone(|connection| Ok(connection.execute_batch("VACUUM")?)).await?;
-            self.truncate_log().await?;
-            if self.holds_any(needles).await? {
-                let why = "a destroyed key is still found in the database's files".to_owned();
-                return Err(StoreError::Corrupt { what: "forgotten learner", why }.into());
-            }
+        // PostgreSQL's files are not ours to look into: what it deletes it overwrites in its own time.
+        if let Engine::Embedded(database, _) = &self.engine {
+            self.remove_traces(database, learner, remains.secrets).await?;
         }
         let id = learner.to_owned();
         self.write(move |transaction| {
@@ -169,29 +162,34 @@ impl Store {
     }
 
     async fn keep_tombstones(&self, wanted: Vec<Tombstone>) -> Result<(), ForgetError> {
-        let path = self.folder.join(TOMBSTONES_FILE);
-        // The writer's turn is what keeps two of these apart.
-        let kept = self.database.alone(move |_| Ok(append_tombstones(&path, &wanted))).await?;
+        let (path, turn) = (self.folder.join(TOMBSTONES_FILE), self.tombstones.clone());
+        let keep = move || {
+            let _turn = turn.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+            append_tombstones(&path, &wanted)
+        };
+        let kept = tokio::task::spawn_blocking(keep).await.map_err(|_| StoreError::Stopped)?;
         kept.map_err(|error| ForgetError::Tombstone(Arc::new(error)))
     }
 
-    /// Moves everything out of the write-ahead log and empties its file.
-    async fn truncate_log(&self) -> Result<(), ForgetError> {
-        for _ in 0..TRUNCATE_ATTEMPTS {
-            let busy: bool = self
-                .database
-                .alone(|connection| {
-                    connection.busy_timeout(TRUNCATE_PATIENCE)?;
-                    let busy = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0));
-                    connection.busy_timeout(embedded::BUSY_TIMEOUT)?;
-                    Ok(busy?)
-                })
-                .await?;
-            if !busy {
-                return Ok(());
-            }
+    /// Removes every trace of `needles` from the embedded database's files; what they are may be no longer known.
+    async fn remove_traces(
+        &self,
+        database: &embedded::Database,
+        learner: &str,
+        needles: Vec<Vec<u8>>,
+    ) -> Result<(), ForgetError> {
+        truncate_log(database).await?;
+        if !needles.is_empty() && !self.holds_any(needles.clone()).await? {
+            return Ok(());
         }
-        Err(ForgetError::BeingRead)
+        tracing::info!(learner, "the database is written anew, so that no trace of a destroyed key stays in it");
+        database.alone(|connection| Ok(connection.execute_batch("VACUUM")?)).await?;
+        truncate_log(database).await?;
+        if self.holds_any(needles).await? {
+            let why = "a destroyed key is still found in the database's files".to_owned();
+            return Err(StoreError::Corrupt { what: "forgotten learner", why }.into());
+        }
+        Ok(())
     }
 
     /// Whether one of the secrets, or a part of one, is anywhere in the database's files.
@@ -215,6 +213,24 @@ impl Store {
         .map_err(|_| StoreError::Stopped)?
         .map_err(|error| StoreError::Start(Arc::new(error)))
     }
+}
+
+/// Moves everything out of the write-ahead log and empties its file.
+async fn truncate_log(database: &embedded::Database) -> Result<(), ForgetError> {
+    for _ in 0..TRUNCATE_ATTEMPTS {
+        let busy: bool = database
+            .alone(|connection| {
+                connection.busy_timeout(TRUNCATE_PATIENCE)?;
+                let busy = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0));
+                connection.busy_timeout(embedded::BUSY_TIMEOUT)?;
+                Ok(busy?)
+            })
+            .await?;
+        if !busy {
+            return Ok(());
+        }
+    }
+    Err(ForgetError::BeingRead)
 }
 
 /// Whether one of the needles (at least two bytes each) is in the file.

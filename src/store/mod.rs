@@ -4,7 +4,7 @@
 //! write has happened, and is on disk, when its future returns.
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 pub mod api_keys;
 pub mod archive;
@@ -31,6 +31,7 @@ pub mod persons;
 pub mod platforms;
 mod policy_texts;
 pub mod populate;
+pub mod postgres;
 pub mod projects;
 pub mod reports;
 pub mod session_records;
@@ -55,6 +56,12 @@ pub enum StoreError {
     /// The transaction that held the write failed: a full disk, say.
     #[error("the write could not be made durable: {0}")]
     Commit(Arc<sql::Error>),
+    /// The connection was lost while the write was made durable: it is there, or it is not.
+    #[error("nobody can say whether the write was made durable: {0}")]
+    Unknown(Arc<sql::Error>),
+    /// The database is of a kind that cannot be used.
+    #[error("the database cannot be used: {0}")]
+    Unfit(String),
     /// Another write of the same transaction lost it: nothing of this one has happened.
     #[error("the transaction was lost: nothing was written")]
     RolledBack,
@@ -99,11 +106,12 @@ impl StoreError {
     /// Whether the disk is the reason, or the number of those who wait: the same may succeed later.
     pub fn is_passing(&self) -> bool {
         match self {
-            Self::Busy | Self::Stopped | Self::Commit(_) | Self::RolledBack => true,
+            Self::Busy | Self::Stopped | Self::Commit(_) | Self::Unknown(_) | Self::RolledBack => true,
             Self::Database(error) => error.is_passing(),
             Self::NewerSchema { .. }
             | Self::OlderSchema { .. }
             | Self::Start(_)
+            | Self::Unfit(_)
             | Self::Corrupt { .. }
             | Self::Damaged(_) => false,
         }
@@ -131,9 +139,18 @@ pub const LOCK_FILE: &str = "invigil.lock";
 /// The store of one data folder. Cheap to clone.
 #[derive(Clone)]
 pub struct Store {
-    database: embedded::Database,
-    tails: journal::Tails,
+    engine: Engine,
     folder: Arc<Path>,
+    /// held by whoever adds to the file of tombstones
+    tombstones: Arc<Mutex<()>>,
+}
+
+/// Where records and journal are.
+#[derive(Clone)]
+enum Engine {
+    /// In a file of the data folder; who has which rows of the journal is known in memory.
+    Embedded(embedded::Database, journal::Tails),
+    Postgres(postgres::Database),
 }
 
 impl Store {
@@ -148,17 +165,37 @@ impl Store {
         let connection = embedded::connect_to_read(&path)?;
         journal::check_pages(&connection)?;
         let tails = journal::Tails::scan(&connection)?;
-        Ok(Self { database, tails, folder: folder.into() })
+        Ok(Self { engine: Engine::Embedded(database, tails), folder: folder.into(), tombstones: Arc::default() })
+    }
+
+    /// The store whose records and journal are in PostgreSQL, over so many connections
+    /// ([`postgres::CONNECTIONS_LEAST`] or more). `folder` keeps who was forgotten.
+    ///
+    /// # Errors
+    /// When the server cannot be reached or is unfit, or its schema is newer than this binary.
+    pub async fn connect(
+        address: postgres::Address,
+        connections_limit: usize,
+        folder: &Path,
+    ) -> Result<Self, StoreError> {
+        let database = postgres::Database::connect(address, connections_limit).await?;
+        Ok(Self { engine: Engine::Postgres(database), folder: folder.into(), tombstones: Arc::default() })
     }
 
     /// Whether writes reach the disk, as a signal.
     pub fn writing(&self) -> tokio::sync::watch::Receiver<Writing> {
-        self.database.writing()
+        match &self.engine {
+            Engine::Embedded(database, _) => database.writing(),
+            Engine::Postgres(database) => database.writing(),
+        }
     }
 
     /// What the writer measures of itself.
     pub fn meters(&self) -> &StoreMeters {
-        self.database.meters()
+        match &self.engine {
+            Engine::Embedded(database, _) => database.meters(),
+            Engine::Postgres(database) => database.meters(),
+        }
     }
 
     /// Whether a write reaches the disk now: writes a page that means nothing new.
@@ -166,7 +203,18 @@ impl Store {
     /// # Errors
     /// When it could not be made durable.
     pub async fn check_writable(&self) -> Result<(), StoreError> {
-        self.database.check_writable().await
+        match &self.engine {
+            Engine::Embedded(database, _) => database.check_writable().await,
+            Engine::Postgres(database) => database.check_writable().await,
+        }
+    }
+
+    #[cfg(test)]
+    fn embedded(&self) -> (&embedded::Database, &journal::Tails) {
+        match &self.engine {
+            Engine::Embedded(database, tails) => (database, tails),
+            Engine::Postgres(_) => panic!("this test is of the embedded engine"),
+        }
     }
 
     /// Runs `change` in a transaction; durable when it returns. It may be run more than once, of which one counts. For
@@ -176,7 +224,12 @@ impl Store {
         T: Send + 'static,
         E: From<StoreError> + Send + 'static,
     {
-        self.database.write(move |transaction| change(&Connection::embedded(transaction))).await
+        match &self.engine {
+            Engine::Embedded(database, _) => {
+                database.write(move |transaction| change(&Connection::embedded(transaction))).await
+            }
+            Engine::Postgres(database) => database.write(change).await,
+        }
     }
 
     /// Runs `query` on a read-only connection.
@@ -185,7 +238,12 @@ impl Store {
         T: Send + 'static,
         E: From<StoreError> + Send + 'static,
     {
-        self.database.read(move |connection| query(&Connection::embedded(connection))).await
+        match &self.engine {
+            Engine::Embedded(database, _) => {
+                database.read(move |connection| query(&Connection::embedded(connection))).await
+            }
+            Engine::Postgres(database) => database.read(query).await,
+        }
     }
 }
 

@@ -155,7 +155,7 @@ impl Store {
     /// # Errors
     /// See [`OpenError`].
     pub async fn open_session(&self, new: NewSession) -> Result<Opened, OpenError> {
-        let tails = self.tails.clone();
+        let log = self.log();
         self.write(move |transaction| {
             let opened = opening(transaction, &new)?;
             let reference = makeup_reference(transaction, &new)?;
@@ -166,10 +166,8 @@ impl Store {
             let first = FirstLine { opened: &opened, makeup };
             let mut line = log::write::server_line(1, new.now_ms, EventType::SessionOpened, &first);
             line.push('\n');
-            let embedded = transaction.as_embedded().expect("the only engine so far");
-            tails.enter(key);
             let batch = Batch { session: key, epoch: 0, first_n: 1, count: 1, lines: line.into_bytes() };
-            tails.append(embedded, &batch).map_err(|error| match error {
+            log.begin(transaction, &batch).map_err(|error| match error {
                 AppendError::Store(error) => OpenError::Store(error),
                 other => OpenError::Store(StoreError::Corrupt { what: "new session", why: other.to_string() }),
             })?;
@@ -268,12 +266,12 @@ impl Store {
     /// # Errors
     /// As for [`Store::append`]; then nothing of it has happened.
     pub async fn close_session(&self, closing: Closing) -> Result<(), AppendError> {
-        let (tails, session) = (self.tails.clone(), closing.batch.session);
+        let (log, session) = (self.log(), closing.batch.session);
+        let end = log.clone();
         let segment = self.compress_log(&closing.batch).await?;
         let result = self
             .write(move |transaction| {
-                let embedded = transaction.as_embedded().expect("the only engine so far");
-                tails.seal(embedded, &closing.batch, &closing.log_digest, &segment)?;
+                end.seal(transaction, &closing.batch, &closing.log_digest, &segment)?;
                 record_verdict(transaction, &closing)?;
                 outbox::enqueue(transaction, &closing.delivery)?;
                 Ok::<_, AppendError>(())
@@ -281,7 +279,7 @@ impl Store {
             .await;
         // A transaction that failed has changed nothing of what is known.
         if matches!(result, Ok(()) | Err(AppendError::Store(StoreError::Stopped))) {
-            self.tails.forget(session);
+            log.forget(session);
         }
         result
     }

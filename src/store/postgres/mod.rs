@@ -11,6 +11,7 @@ use tokio::sync::{oneshot, watch};
 mod connect;
 mod lane;
 mod link;
+pub(super) mod log;
 mod migrate;
 mod session;
 mod values;
