@@ -264,7 +264,7 @@ async fn start_services(setup: &ServerConfig, public_url: &str) -> Result<(Arc<S
     let ServerConfig { config, clock, wall, entropy } = setup;
     let folder = &config.data_folder;
     let keys = Keys::open(folder, &config.keys, entropy).map_err(StartError::of("keys"))?;
-    let store = Store::open(folder).map_err(StartError::of("database"))?;
+    let store = open_store(config).await?;
     guards::check_keys(folder, &keys).map_err(StartError::of("keys"))?;
     keys.note(folder).map_err(StartError::of("keys"))?;
     let clock = guards::session_clock(clock, &store).await.map_err(StartError::of("database"))?;
@@ -289,6 +289,16 @@ async fn start_services(setup: &ServerConfig, public_url: &str) -> Result<(Arc<S
         source: public_url.to_owned(),
     };
     Ok((Arc::new(services), inbox))
+}
+
+/// The store that the configuration names.
+async fn open_store(config: &Config) -> Result<Store, StartError> {
+    let refused = |(key, why)| StartError::of("database")(format!("{key}: {why}"));
+    let Some(address) = config.database.address().map_err(refused)? else {
+        return Store::open(&config.data_folder).map_err(StartError::of("database"));
+    };
+    let connecting = Store::connect(address, config.database.connections_limit, &config.data_folder);
+    connecting.await.map_err(StartError::of("database"))
 }
 
 fn api_router(

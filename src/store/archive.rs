@@ -273,7 +273,7 @@ mod tests {
 
     #[tokio::test]
     async fn closed_sessions_are_read_beside_the_writer() {
-        let (folder, store) = fixture::store_with_session("s1").await;
+        let (folder, store) = fixture::embedded_with_session("s1").await;
         let archive = Archive::open(folder.path()).unwrap();
         let all = || {
             let mut all = Vec::new();
@@ -311,7 +311,7 @@ mod tests {
     async fn what_this_version_cannot_read_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         assert!(Archive::open(folder.path()).is_err());
-        let (folder, store) = fixture::store();
+        let (folder, store) = fixture::embedded();
         for (step, said) in [(1, "start the server once"), (1_000, "use the newer one")] {
             fixture::execute(&store, &format!("PRAGMA user_version = {step}")).await;
             let refused = Archive::open(folder.path()).err().map(|error| error.to_string()).unwrap_or_default();

@@ -539,7 +539,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_write_that_panics_is_heard_of_and_ends_all_writing() {
-        let (_folder, store) = fixture::store();
+        let (_folder, store) = fixture::embedded();
         let mut writing = store.writing();
         assert_eq!(*writing.borrow(), Writing::Well);
         let lost = store.write(|_| -> Result<(), StoreError> { panic!("a mistake in the program") }).await;
@@ -551,7 +551,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_transaction_that_is_lost_on_the_way_takes_no_neighbour_with_it_unheard() {
-        let (_folder, store) = fixture::store();
+        let (_folder, store) = fixture::embedded();
         let held = hold_writer(&store).await;
         // All three are in one group: the second loses the transaction, as a full disk may.
         let write = |id: &'static str| {

@@ -421,7 +421,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_same_finding_is_one_row_with_the_newest_evidence() {
-        let (_folder, store) = fixture::store();
+        let (_folder, store) = fixture::store().await;
         keep(&store, "f1", finding(&["a", "b"], Strength::InAll(2))).await;
         let (record, states) = keep(&store, "f2", finding(&["b", "c"], Strength::InAll(3))).await;
         assert_eq!(record.learners, ["a", "b", "c"]);
@@ -440,7 +440,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_dismissed_one_opens_again_only_with_half_as_much_evidence_more_or_more_weight() {
-        let (_folder, store) = fixture::store();
+        let (_folder, store) = fixture::store().await;
         keep(&store, "f1", finding(&["a"], Strength::InAll(10))).await;
         let dismiss = |at| FindingState {
             state: State::Dismissed,
@@ -463,7 +463,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_was_acknowledged_or_confirmed_stays_so() {
-        let (_folder, store) = fixture::store();
+        let (_folder, store) = fixture::store().await;
         keep(&store, "f1", finding(&["a"], Strength::OnceMore)).await;
         for state in [State::Acknowledged, State::Confirmed] {
             let decision = FindingState { state, decided_by: "k1".to_owned(), note: None, at: 1 };
@@ -474,7 +474,7 @@ mod tests {
 
     #[tokio::test]
     async fn lists_are_filtered_and_paged() {
-        let (_folder, store) = fixture::store();
+        let (_folder, store) = fixture::store().await;
         for number in 1..=5 {
             let mut finding = finding(&["a"], Strength::OnceMore);
             finding.subject = format!("device:{number}");
@@ -500,7 +500,7 @@ mod tests {
 
     #[tokio::test]
     async fn sightings_come_back_until_they_are_too_old() {
-        let (_folder, store) = fixture::store();
+        let (_folder, store) = fixture::store().await;
         let sighting = |day, at, faulty| Sighting {
             kind: SightingKind::Verdict,
             value: "p1".into(),

@@ -458,7 +458,7 @@ mod tests {
 
     /// Many learners, whose rows grew after they were written, so that SQLite had to move them about.
     async fn crowd() -> (tempfile::TempDir, Store) {
-        let (folder, store) = fixture::store_with_session("s1").await;
+        let (folder, store) = fixture::embedded_with_session("s1").await;
         let mut sql = String::from("UPDATE session SET closed_at = 1;");
         for n in 0..600 {
             let key = if n == 300 { KEY.to_vec() } else { format!("{n:060}").into_bytes() };
@@ -550,9 +550,47 @@ mod tests {
         assert_eq!(read_tombstones(&folder.path().join(TOMBSTONES_FILE)).unwrap(), []);
     }
 
+    /// A learner with a key, a photo and a closed session.
+    async fn known() -> (tempfile::TempDir, Store) {
+        let (folder, store) = fixture::store_with_session("s1").await;
+        let known = format!(
+            "INSERT INTO learner (id, data_key, sealed_person, created_at) VALUES ('x300', x'{}', x'01', 0);
+             INSERT INTO learner_identity (identity, learner) VALUES (x'{}', 'x300');
+             INSERT INTO enrolled_photo (learner, version, digest, evidence, template, platform, created_at)
+                 VALUES ('x300', 1, 'd', 'photo-1', x'{}', 'p1', 0);
+             UPDATE session SET learner = 'x300', client_key = x'02', closed_at = 1;
+             INSERT INTO photo (session, capture, digest, evidence, created_at) VALUES (1, 'c1', 'd', 'photo-2', 0);
+             INSERT INTO token (hash, session, expires_at) VALUES (x'03', 1, 9);
+             INSERT INTO platform_learner (platform, learner, created_at) VALUES ('p1', 'x300', 0);",
+            hex::encode(KEY),
+            hex::encode(identity(300)),
+            hex::encode(TEMPLATE)
+        );
+        fixture::execute(&store, &known).await;
+        (folder, store)
+    }
+
+    #[tokio::test]
+    async fn the_key_and_all_that_leads_to_the_person_are_gone() {
+        let (folder, store) = known().await;
+        let mut remains = store.forget_learner("x300", 77).await.unwrap();
+        remains.photos.sort();
+        assert_eq!(remains.photos, ["photo-1", "photo-2"]);
+        assert_eq!(store.sealed_data_key("x300").await.unwrap(), None);
+        assert_eq!(store.learner("p1", "x300").await.unwrap(), None);
+        assert!(store.person("x300").await.unwrap().is_none());
+        assert_eq!(store.token_holder([3; 32]).await.unwrap(), None);
+        assert_eq!(store.unpurged().await.unwrap(), ["x300"]);
+        store.purge("x300", remains, 78).await.unwrap();
+        assert_eq!(store.unpurged().await.unwrap(), [""; 0]);
+        assert!(store.remains_of("x300").await.unwrap().photos.is_empty());
+        let tombstones = read_tombstones(&folder.path().join(TOMBSTONES_FILE)).unwrap();
+        assert_eq!(tombstones, [Tombstone { learner: "x300".into(), at: 77 }]);
+    }
+
     #[tokio::test]
     async fn a_restored_database_forgets_again() {
-        let (folder, store) = crowd().await;
+        let (folder, store) = known().await;
         let tombstones =
             [Tombstone { learner: "x300".into(), at: 5 }, Tombstone { learner: "made later".into(), at: 6 }];
         append_tombstones(&folder.path().join(TOMBSTONES_FILE), &tombstones).unwrap();

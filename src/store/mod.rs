@@ -9,6 +9,8 @@ use std::sync::{Arc, Mutex};
 pub mod api_keys;
 pub mod archive;
 pub mod checksum;
+#[cfg(test)]
+pub(crate) mod contract;
 mod embedded;
 pub mod enrolled_photos;
 pub mod enrolments;

@@ -342,12 +342,13 @@ impl Store {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::fixture;
 
-    async fn store_with_platforms(folder: &std::path::Path) -> Store {
-        let store = Store::open(folder).unwrap();
+    async fn store_with_platforms() -> (tempfile::TempDir, Store) {
+        let (folder, store) = fixture::store().await;
         store.add_platform_for_test("p1", "https://one.example/hook", vec![1]).await;
         store.add_platform_for_test("p2", "https://two.example/hook", vec![2]).await;
-        store
+        (folder, store)
     }
 
     async fn due(store: &Store, now_ms: i64) -> Vec<String> {
@@ -356,8 +357,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_oldest_of_each_key_is_due_and_holds_back_the_rest() {
-        let folder = tempfile::tempdir().unwrap();
-        let store = store_with_platforms(folder.path()).await;
+        let (_folder, store) = store_with_platforms().await;
         for (event, platform, ordering, at) in
             [("a1", "p1", "a", 10), ("a2", "p1", "a", 11), ("b1", "p2", "b", 12), ("c1", "p1", "c", 99)]
         {
@@ -380,8 +380,7 @@ mod tests {
 
     #[tokio::test]
     async fn one_platform_cannot_fill_the_list() {
-        let folder = tempfile::tempdir().unwrap();
-        let store = store_with_platforms(folder.path()).await;
+        let (_folder, store) = store_with_platforms().await;
         for n in 0..9 {
             store.enqueue_for_test(&format!("p1-{n}"), "p1", &format!("s{n}"), n).await;
         }
@@ -391,8 +390,7 @@ mod tests {
 
     #[tokio::test]
     async fn nothing_is_queued_twice_or_for_nobody() {
-        let folder = tempfile::tempdir().unwrap();
-        let store = store_with_platforms(folder.path()).await;
+        let (_folder, store) = store_with_platforms().await;
         assert!(!store.enqueue_for_test("e", "unknown", "a", 1).await);
         assert!(store.enqueue_for_test("e", "p1", "a", 1).await);
         assert!(!store.enqueue_for_test("e", "p1", "a", 2).await);
@@ -401,8 +399,7 @@ mod tests {
 
     #[tokio::test]
     async fn disabling_fails_what_waits_but_only_for_the_address_that_asked() {
-        let folder = tempfile::tempdir().unwrap();
-        let store = store_with_platforms(folder.path()).await;
+        let (_folder, store) = store_with_platforms().await;
         store.enqueue_for_test("e1", "p1", "a", 1).await;
         assert!(!store.disable_webhook("p1", "https://old.example/hook", "410 Gone", 5).await.unwrap());
         assert_eq!(due(&store, 5).await, ["e1"]);

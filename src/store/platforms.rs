@@ -344,7 +344,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_history_is_only_added_to() {
-        let (_folder, store) = fixture::store();
+        let (_folder, store) = fixture::store().await;
         let first = StatusRecord {
             id: "p1".to_owned(),
             status: PlatformStatus::Active,

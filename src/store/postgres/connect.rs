@@ -32,6 +32,13 @@ pub enum AddressError {
     },
 }
 
+impl AddressError {
+    /// Whether the certificates are to blame, and not the URL.
+    pub fn is_of_certificates(&self) -> bool {
+        matches!(self, Self::Certificates { .. })
+    }
+}
+
 /// Where PostgreSQL is, and how it is reached.
 #[derive(Clone)]
 pub struct Address {
