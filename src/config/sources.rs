@@ -163,7 +163,8 @@ impl Sources {
 
 /// A mistyped secret is one too.
 fn is_secret(key: &str) -> bool {
-    let given_as_text = ["keys.", "report.secret", "database.url"].iter().any(|secret| key.starts_with(secret)) && !key.ends_with("_file");
+    let given_as_text = ["keys.", "report.secret", "database.url"].iter().any(|secret| key.starts_with(secret))
+        && !key.ends_with("_file");
     key == "keys" || given_as_text
 }
 

@@ -265,7 +265,7 @@ async fn start_services(setup: &ServerConfig, public_url: &str) -> Result<(Arc<S
     let folder = &config.data_folder;
     let keys = Keys::open(folder, &config.keys, entropy).map_err(StartError::of("keys"))?;
     let store = open_store(config).await?;
-    guards::check_keys(folder, &keys).map_err(StartError::of("keys"))?;
+    guards::check_keys(&store, &keys).await.map_err(StartError::of("keys"))?;
     keys.note(folder).map_err(StartError::of("keys"))?;
     let clock = guards::session_clock(clock, &store).await.map_err(StartError::of("database"))?;
     let evidence = Evidence::open(&folder.join(PHOTOS_FOLDER)).map_err(StartError::of("photos"))?;

@@ -8,7 +8,7 @@ use super::{Store, StoreError};
 
 /// An empty store, and the folder that holds it for as long as the test keeps it.
 pub(crate) async fn store() -> (tempfile::TempDir, Store) {
-    match contract::database() {
+    match contract::servers::again::database() {
         None => embedded(),
         Some(database) => {
             let folder = tempfile::tempdir().unwrap();

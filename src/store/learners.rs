@@ -94,6 +94,18 @@ impl Store {
         })
         .await
     }
+
+    /// A learner with the sealed data key, to try the master key on; `None` when nobody has one.
+    ///
+    /// # Errors
+    /// When the store could not read.
+    pub async fn a_sealed_key(&self) -> Result<Option<(String, Vec<u8>)>, StoreError> {
+        self.read(|connection| {
+            let sql = "SELECT id, data_key FROM learner WHERE data_key IS NOT NULL ORDER BY id DESC LIMIT 1";
+            Ok(connection.query_row(sql, (), |row| Ok((row.get(0)?, row.get(1)?))).optional()?)
+        })
+        .await
+    }
 }
 
 fn learner_of(connection: &Connection, named: &NamedLearner) -> Result<Option<String>, StoreError> {

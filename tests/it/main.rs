@@ -12,6 +12,7 @@ mod log_secrets;
 mod metrics;
 mod migration;
 mod policies;
+mod postgres;
 mod python_client;
 mod quota;
 mod refusals;

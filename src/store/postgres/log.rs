@@ -2,10 +2,10 @@
 //!
 //! These run in the transaction of whoever opens, takes, closes or reads a session.
 
+use crate::store::StoreError;
 use crate::store::checksum;
 use crate::store::journal::{Acquired, AppendError, Batch, LiveRow, SessionKey, last_stamp, open_segment};
 use crate::store::sql::{self, Connection, OptionalExtension as _, params};
-use crate::store::StoreError;
 
 /// Appends a batch to a session that is open under its epoch.
 pub(in crate::store) fn append(connection: &Connection, batch: &Batch) -> Result<(), AppendError> {
@@ -100,13 +100,8 @@ fn live_lines(connection: &Connection, session: SessionKey) -> Result<Vec<u8>, S
         let sql::ValueRef::Blob(lines) = row.get_ref(3)? else {
             return Err(StoreError::Corrupt { what: "journal", why: "a row holds no lines".to_owned() });
         };
-        let row = LiveRow {
-            session: row.get(0)?,
-            first_n: row.get(1)?,
-            count: row.get(2)?,
-            lines,
-            checksum: row.get(4)?,
-        };
+        let row =
+            LiveRow { session: row.get(0)?, first_n: row.get(1)?, count: row.get(2)?, lines, checksum: row.get(4)? };
         row.check(session.0, next_n).map_err(|why| StoreError::Corrupt {
             what: "journal",
             why: format!("row at line {} of session key {}: {why}", row.first_n, session.0),

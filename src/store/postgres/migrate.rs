@@ -51,8 +51,7 @@ fn take_steps(connection: &Connection) -> Result<(), StoreError> {
         "SELECT pg_advisory_xact_lock(hashtextextended('invigil schema', 0));
          CREATE TABLE IF NOT EXISTS schema_version (step BIGINT PRIMARY KEY, taken_at TIMESTAMPTZ NOT NULL DEFAULT now())",
     )?;
-    let found: i64 =
-        connection.query_row("SELECT coalesce(max(step), 0) FROM schema_version", (), |row| row.get(0))?;
+    let found: i64 = connection.query_row("SELECT coalesce(max(step), 0) FROM schema_version", (), |row| row.get(0))?;
     let (found, known) = (found as usize, MIGRATIONS.len());
     if found > known {
         return Err(StoreError::NewerSchema { found, known });

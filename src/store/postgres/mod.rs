@@ -178,7 +178,11 @@ fn transact<T, E: From<StoreError>>(
                 session.take_failure();
             }
             let error = result.err().unwrap_or_else(|| StoreError::RolledBack.into());
-            if matches!(failure, Some(Failure::Lost | Failure::Conflict)) { Ended::Again(error) } else { Ended::Done(Err(error)) }
+            if matches!(failure, Some(Failure::Lost | Failure::Conflict)) {
+                Ended::Again(error)
+            } else {
+                Ended::Done(Err(error))
+            }
         }
     }
 }

@@ -7,8 +7,8 @@
 pub mod dialect;
 mod values;
 
-pub use dialect::Dialect;
 use super::postgres::Session;
+pub use dialect::Dialect;
 pub use values::{FromSql, Kind, Plain, ToSql, Value, ValueRef};
 
 /// What came of a statement.
@@ -174,7 +174,9 @@ impl Statement<'_> {
                 bind(statement, &params)?;
                 Ok(Rows(Found::Embedded(statement.raw_query())))
             }
-            Prepared::Postgres(session, sql) => Ok(Rows(Found::Postgres(session.query(sql, &params)?.into_iter(), None))),
+            Prepared::Postgres(session, sql) => {
+                Ok(Rows(Found::Postgres(session.query(sql, &params)?.into_iter(), None)))
+            }
         }
     }
 

@@ -2,6 +2,7 @@
 //!
 //! The crate's own tests include this folder too (`#[path]`), so nothing here uses the crate.
 
+pub mod again;
 pub mod daemon;
 pub mod postgres;
 pub mod proxy;
