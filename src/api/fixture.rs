@@ -69,7 +69,7 @@ impl Api {
     }
 
     pub(super) async fn start_with(limits: Limits) -> Self {
-        let (folder, store) = fixture::store();
+        let (folder, store) = fixture::store().await;
         let clock = Clock::manual(1_772_294_400_000);
         let entropy = Entropy::seeded(7);
         let operator = ensure_operator_key(folder.path(), &store, &clock, &entropy).await.unwrap();

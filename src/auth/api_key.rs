@@ -98,7 +98,7 @@ mod tests {
     #[tokio::test]
     async fn the_operators_key_is_made_once_and_private() {
         use std::os::unix::fs::PermissionsExt as _;
-        let (folder, store) = fixture::store();
+        let (folder, store) = fixture::store().await;
         let clock = Clock::manual(1_000);
         let first = ensure_operator_key(folder.path(), &store, &clock, &Entropy::seeded(1)).await.unwrap();
         let second = ensure_operator_key(folder.path(), &store, &clock, &Entropy::seeded(2)).await.unwrap();
@@ -110,7 +110,7 @@ mod tests {
 
     #[tokio::test]
     async fn removing_the_file_revokes_the_old_key() {
-        let (folder, store) = fixture::store();
+        let (folder, store) = fixture::store().await;
         let clock = Clock::manual(1_000);
         let entropy = Entropy::seeded(1);
         let old = ensure_operator_key(folder.path(), &store, &clock, &entropy).await.unwrap();
@@ -122,7 +122,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_file_that_holds_no_key_is_said_to_hold_none() {
-        let (folder, store) = fixture::store();
+        let (folder, store) = fixture::store().await;
         std::fs::write(folder.path().join(OPERATOR_FILE), "hello").unwrap();
         let error = ensure_operator_key(folder.path(), &store, &Clock::manual(0), &Entropy::seeded(1)).await;
         assert!(matches!(error, Err(OperatorKeyError::NotAKey(_))));

@@ -14,7 +14,7 @@ struct Home {
 
 impl Home {
     async fn new() -> Self {
-        let (folder, store) = fixture::store_with_session("s1").await;
+        let (folder, store) = fixture::embedded_with_session("s1").await;
         let entropy = Entropy::seeded(1);
         let keys = Keys::open_or_create(folder.path(), &entropy).unwrap();
         let evidence = Evidence::open(&folder.path().join(PHOTOS_FOLDER)).unwrap();

@@ -9,11 +9,13 @@ use std::path::{Path, PathBuf};
 use figment::value::Value;
 use serde::{Deserialize, Serialize};
 
+mod database;
 mod evidence;
 pub mod reference;
 mod secret;
 mod sources;
 
+pub use database::Database;
 pub use evidence::{Bucket, EvidenceSettings};
 pub use secret::{KeySettings, Secret};
 pub use sources::{Origin, Problem, Sources};
@@ -65,6 +67,8 @@ pub struct Config {
     pub token_lifetime_ms: i64,
     /// Proxies that are believed about whom they speak for.
     pub trusted_proxies: Vec<Network>,
+    /// Where records and journal are.
+    pub database: Database,
     /// The installation's secrets, as far as they are given.
     #[serde(default)]
     pub keys: KeySettings,
@@ -304,6 +308,7 @@ impl Config {
         }
         found.extend(self.keys.given_twice());
         found.extend(self.evidence.problems());
+        found.extend(self.database.problems());
         found.extend(self.report.problem().map(|(key, why)| (key, why.to_owned())));
         self.limit_problems(&mut found);
         let filter = tracing_subscriber::EnvFilter::try_new(&self.log.filter);
@@ -347,8 +352,10 @@ impl Config {
 
     /// What is wrong with the secrets that are given, by their keys. Reads the files that are named.
     pub fn secret_problems(&self) -> Vec<(&'static str, String)> {
-        let secret = self.evidence.secret_access_key().err().map(|why| ("evidence.secret_access_key_file", why));
-        self.keys.problems().into_iter().chain(secret).collect()
+        let mut found = self.keys.problems();
+        found.extend(self.database.address().err());
+        found.extend(self.evidence.secret_access_key().err().map(|why| ("evidence.secret_access_key_file", why)));
+        found
     }
 }
 
@@ -457,6 +464,8 @@ mod tests {
             ("metrics.listen = '127.0.0.1:8080'", "metrics.listen"),
             ("limits.handshakes_burst = 1", "limits.handshakes_burst"),
             ("limits = 7", "limits"),
+            ("database.connections_limit = 1", "database.connections_limit"),
+            ("database = {url = 'postgres://u@h/d', url_file = 'f'}", "database.url_file"),
             ("log.format = 'xml'", "log.format"),
             ("log.filter = 'invigil=loud'", "log.filter"),
         ] {
@@ -494,6 +503,7 @@ mod tests {
             jail.set_env("INVIGIL_LIMITS__PHOTO_BYTES_LIMIT", "lots");
             jail.set_env("INVIGIL_KEYS__MASTER", "5ec2e7");
             jail.set_env("INVIGIL_KEYS__MASTR", "5ec2e7");
+            jail.set_env("INVIGIL_DATABASE__URL", "postgres://u:5ec2e7@h/d");
             jail.set_env("INVIGIL_KEYS__MASTER_FILE", "/somewhere");
             let overrides = Overrides { log_filter: Some("invigil=loud".into()), ..Overrides::default() };
             let refused = Config::load(Some(Path::new("own.toml")), &overrides).unwrap_err();

@@ -72,11 +72,7 @@ impl KeySettings {
     /// # Errors
     /// When the file cannot be read.
     pub fn operator(&self) -> Result<Option<String>, String> {
-        if let Some(secret) = &self.operator {
-            return Ok(Some(secret.0.trim().to_owned()));
-        }
-        let Some(path) = &self.operator_file else { return Ok(None) };
-        read_text(path).map(Some)
+        text(self.operator.as_ref(), self.operator_file.as_deref())
     }
 
     /// The settings that were given as text and as a file too, by the file's key.
@@ -110,6 +106,16 @@ impl KeySettings {
         .filter_map(|(key, result)| result.err().map(|why| (key, why)))
         .collect()
     }
+}
+
+/// A secret that is text, without what surrounds it; `None` where it is not given.
+pub(super) fn text(given: Option<&Secret>, file: Option<&Path>) -> Result<Option<String>, String> {
+    if let Some(secret) = given {
+        return Ok(Some(secret.0.trim().to_owned()));
+    }
+    let Some(path) = file else { return Ok(None) };
+    let text = String::from_utf8(read(path)?).map_err(|_| format!("{}: not text", path.display()))?;
+    Ok(Some(text.trim().to_owned()))
 }
 
 fn key(text: Option<&Secret>, file: Option<&Path>) -> Result<Option<[u8; 32]>, String> {

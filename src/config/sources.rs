@@ -163,8 +163,8 @@ impl Sources {
 
 /// A mistyped secret is one too.
 fn is_secret(key: &str) -> bool {
-    let secret = ["keys.", "report.secret", "evidence.secret"].iter().any(|prefix| key.starts_with(prefix));
-    let given_as_text = secret && !key.ends_with("_file");
+    let secrets = ["keys.", "report.secret", "database.url", "evidence.secret"];
+    let given_as_text = secrets.iter().any(|secret| key.starts_with(secret)) && !key.ends_with("_file");
     key == "keys" || given_as_text
 }
 

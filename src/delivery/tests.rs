@@ -11,6 +11,7 @@ use tokio::sync::{Notify, mpsc};
 
 use super::sign::{ID_HEADER, WebhookSecret, verify};
 use super::*;
+use crate::store::fixture;
 use crate::store::outbox::{DeliveryState, DeliveryStatus};
 
 const START_MS: i64 = 1_767_225_600_000;
@@ -87,10 +88,9 @@ struct Bench {
 
 impl Bench {
     async fn start(url: &str, config: Webhook) -> Self {
-        let folder = tempfile::tempdir().unwrap();
+        let (folder, store) = fixture::store().await;
         let entropy = Entropy::seeded(1);
         let keys = Arc::new(Keys::open_or_create(folder.path(), &entropy).unwrap());
-        let store = Store::open(folder.path()).unwrap();
         let secret = WebhookSecret::generate(&entropy);
         store.add_platform_for_test("p1", url, secret.seal(&keys, &entropy, "p1")).await;
         let (clock, wake) = (Clock::manual(START_MS), Arc::new(Notify::new()));

@@ -14,7 +14,7 @@ struct Patient {
 
 impl Patient {
     async fn new() -> Self {
-        let (folder, store) = fixture::store_with_session("s1").await;
+        let (folder, store) = fixture::embedded_with_session("s1").await;
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o700)).unwrap();
         Keys::open_or_create(folder.path(), &Entropy::seeded(1)).unwrap();
         fixture::execute(&store, "UPDATE session SET closed_at = 5").await;

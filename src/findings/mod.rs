@@ -238,7 +238,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_was_seen_before_a_restart_counts_after_it() {
-        let (_folder, store) = fixture::store();
+        let (_folder, store) = fixture::store().await;
         let (reporter, inbox) = channel();
         let detectors = start(&store, inbox).await;
         for learner in ["a", "b"] {

@@ -6,7 +6,6 @@ use std::path::Path;
 use crate::auth::keys::Keys;
 use crate::clock::Clock;
 use crate::config::KeySettings;
-use crate::store::inspect::Inspection;
 use crate::store::{DATABASE_FILE, Store, folder_lock};
 
 /// How much later than the last record a server may start without a word, ms: a weekend with its holidays.
@@ -33,10 +32,9 @@ pub(super) fn take(folder: &Path, given: &KeySettings) -> std::io::Result<File> 
     Ok(lock)
 }
 
-/// Whether the keys open what is sealed in this folder.
-pub(super) fn check_keys(folder: &Path, keys: &Keys) -> Result<(), String> {
-    let database = Inspection::open(&folder.join(DATABASE_FILE), false).map_err(|error| error.to_string())?;
-    match database.a_sealed_key().map_err(|error| error.to_string())? {
+/// Whether the keys open what is sealed in the database.
+pub(super) async fn check_keys(store: &Store, keys: &Keys) -> Result<(), String> {
+    match store.a_sealed_key().await.map_err(|error| error.to_string())? {
         Some((learner, sealed)) if keys.unwrap(&learner, &sealed).is_err() => {
             Err("master.key does not open what is sealed in the database: it is of another installation".into())
         }

@@ -276,8 +276,8 @@ async fn start_services(setup: &ServerConfig, public_url: &str) -> Result<(Arc<S
     let ServerConfig { config, clock, wall, entropy } = setup;
     let folder = &config.data_folder;
     let keys = Keys::open(folder, &config.keys, entropy).map_err(StartError::of("keys"))?;
-    let store = Store::open(folder).map_err(StartError::of("database"))?;
-    guards::check_keys(folder, &keys).map_err(StartError::of("keys"))?;
+    let store = open_store(config).await?;
+    guards::check_keys(&store, &keys).await.map_err(StartError::of("keys"))?;
     keys.note(folder).map_err(StartError::of("keys"))?;
     let clock = guards::session_clock(clock, &store).await.map_err(StartError::of("database"))?;
     let evidence = open_evidence(config).await.map_err(StartError::of("photos"))?;
@@ -319,6 +319,16 @@ fn start_retention(config: &Config, services: &Arc<Services>) -> Option<Retentio
     let keep_ms = config.evidence.retention_ms()?;
     let (store, evidence, clock) = (services.store.clone(), services.evidence.clone(), services.clock.clone());
     Some(Retention::start(retention::Parts { store, evidence, clock, keep_ms }))
+}
+
+/// The store that the configuration names.
+async fn open_store(config: &Config) -> Result<Store, StartError> {
+    let refused = |(key, why)| StartError::of("database")(format!("{key}: {why}"));
+    let Some(address) = config.database.address().map_err(refused)? else {
+        return Store::open(&config.data_folder).map_err(StartError::of("database"));
+    };
+    let connecting = Store::connect(address, config.database.connections_limit, &config.data_folder);
+    connecting.await.map_err(StartError::of("database"))
 }
 
 fn api_router(

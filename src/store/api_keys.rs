@@ -1,6 +1,6 @@
 //! API keys: whose a key is. Only digests are kept.
 
-use rusqlite::{OptionalExtension as _, Row, params};
+use super::sql::{self, OptionalExtension as _, Row, params};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -78,8 +78,8 @@ pub enum AddKeyError {
     Store(#[from] StoreError),
 }
 
-impl From<rusqlite::Error> for AddKeyError {
-    fn from(error: rusqlite::Error) -> Self {
+impl From<sql::Error> for AddKeyError {
+    fn from(error: sql::Error) -> Self {
         Self::Store(error.into())
     }
 }
@@ -125,7 +125,7 @@ impl Store {
             }
             let limit = if platform.is_some() { KEYS_OF_PLATFORM } else { OFFICE_KEYS };
             let valid: u32 = transaction.query_row(
-                "SELECT count(*) FROM api_key WHERE platform IS ?1 AND role <> 'operator' AND revoked_at IS NULL",
+                "SELECT count(*) FROM api_key WHERE platform IS NOT DISTINCT FROM ?1 AND role <> 'operator' AND revoked_at IS NULL",
                 [&platform],
                 |row| row.get(0),
             )?;
@@ -136,7 +136,7 @@ impl Store {
                 "INSERT INTO api_key (hash, id, platform, label, role, created_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
                 params![hash, record.id, platform, record.label, record.role, record.created_at],
             )?;
-            Ok(record)
+            Ok(record.clone())
         })
         .await
     }
@@ -180,7 +180,7 @@ impl Store {
             let keys = connection
                 .prepare_cached(
                     "SELECT id, label, role, created_at, revoked_at FROM api_key
-                     WHERE platform IS ?1 AND role <> 'operator' AND id > ?2 ORDER BY id LIMIT ?3",
+                     WHERE platform IS NOT DISTINCT FROM ?1 AND role <> 'operator' AND id > ?2 ORDER BY id LIMIT ?3",
                 )?
                 .query_map(params![platform, request.start(), request.rows()], record)?
                 .collect::<Result<Vec<_>, _>>()?;
@@ -199,7 +199,7 @@ impl Store {
         self.write(move |transaction| {
             let found = transaction.execute(
                 "UPDATE api_key SET revoked_at = coalesce(revoked_at, ?3)
-                 WHERE platform IS ?1 AND role <> 'operator' AND id = ?2",
+                 WHERE platform IS NOT DISTINCT FROM ?1 AND role <> 'operator' AND id = ?2",
                 params![platform, key, now_ms],
             )?;
             Ok(found > 0)
@@ -208,7 +208,7 @@ impl Store {
     }
 }
 
-fn record(row: &Row<'_>) -> rusqlite::Result<ApiKeyRecord> {
+fn record(row: &Row<'_>) -> sql::Result<ApiKeyRecord> {
     Ok(ApiKeyRecord {
         id: row.get(0)?,
         label: row.get(1)?,

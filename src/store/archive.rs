@@ -11,7 +11,7 @@ use rusqlite::{Connection, OptionalExtension as _, Row};
 use super::journal::{decompressing, open_segment};
 use super::ledger::{LedgerCursor, LedgerEntry, LedgerFilter};
 use super::ledger_totals::{LedgerTotals, totals};
-use super::{SessionKey, StoreError, embedded, ledger, policy_texts};
+use super::{SessionKey, StoreError, embedded, ledger, policy_texts, sql};
 
 /// The closed sessions of a data folder.
 pub struct Archive {
@@ -133,7 +133,7 @@ impl Archive {
     /// # Errors
     /// When the database cannot be read.
     pub fn policy_texts(&self) -> Result<Vec<(String, String)>, StoreError> {
-        policy_texts::all(&self.connection)
+        policy_texts::all(&sql::Connection::embedded(&self.connection))
     }
 
     /// Tells `each` of every project and lesson, the lessons of a project in the order in which they are taken.
@@ -218,7 +218,7 @@ impl Archive {
         cursor: Option<LedgerCursor>,
         limit: u32,
     ) -> Result<(Vec<LedgerEntry>, Option<LedgerCursor>), StoreError> {
-        ledger::entries(&self.connection, filter, cursor, limit)
+        ledger::entries(&sql::Connection::embedded(&self.connection), filter, cursor, limit)
     }
 
     /// The sum of all that a filter lets through.
@@ -226,7 +226,7 @@ impl Archive {
     /// # Errors
     /// When the database refuses.
     pub fn ledger_total(&self, filter: &LedgerFilter) -> Result<LedgerTotals, StoreError> {
-        Ok(totals(&self.connection, filter, None, None, 1)?.pop().unwrap_or_default())
+        Ok(totals(&sql::Connection::embedded(&self.connection), filter, None, None, 1)?.pop().unwrap_or_default())
     }
 }
 
@@ -251,7 +251,7 @@ mod tests {
     use crate::store::{Batch, Store};
 
     async fn close(store: &Store, session: SessionKey) {
-        store.tails.enter(session);
+        store.embedded().1.enter(session);
         let batch = Batch { session, epoch: 0, first_n: 1, count: 2, lines: b"one\ntwo\n".to_vec() };
         let delivery = NewDelivery {
             event: format!("event {}", session.0),
@@ -273,7 +273,7 @@ mod tests {
 
     #[tokio::test]
     async fn closed_sessions_are_read_beside_the_writer() {
-        let (folder, store) = fixture::store_with_session("s1").await;
+        let (folder, store) = fixture::embedded_with_session("s1").await;
         let archive = Archive::open(folder.path()).unwrap();
         let all = || {
             let mut all = Vec::new();
@@ -311,7 +311,7 @@ mod tests {
     async fn what_this_version_cannot_read_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         assert!(Archive::open(folder.path()).is_err());
-        let (folder, store) = fixture::store();
+        let (folder, store) = fixture::embedded();
         for (step, said) in [(1, "start the server once"), (1_000, "use the newer one")] {
             fixture::execute(&store, &format!("PRAGMA user_version = {step}")).await;
             let refused = Archive::open(folder.path()).err().map(|error| error.to_string()).unwrap_or_default();

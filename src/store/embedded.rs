@@ -12,7 +12,7 @@ use std::time::Duration;
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 use tokio::sync::{Semaphore, oneshot, watch};
 
-use super::StoreError;
+use super::{StoreError, sql};
 use crate::clock::Stopwatch;
 use crate::telemetry::instruments::{Counter, Gauge, Histogram};
 
@@ -314,6 +314,15 @@ impl Database {
         answered.await.map_err(|_| StoreError::Stopped)?
     }
 
+    /// Whether a write reaches the disk now: writes a page that means nothing new.
+    pub(super) async fn check_writable(&self) -> Result<(), StoreError> {
+        self.write(|transaction| {
+            let step: i64 = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
+            Ok(transaction.pragma_update(None, "user_version", step)?)
+        })
+        .await
+    }
+
     /// Runs `work` on the writer's connection outside any transaction; the writes behind it wait.
     pub(super) async fn alone<T: Send + 'static>(
         &self,
@@ -462,7 +471,7 @@ fn write_groups(mut connection: Connection, writer: &LastWill) {
 }
 
 /// Says it once when writing begins to fail, and once when it works again.
-fn note(state: &watch::Sender<Writing>, refused: Option<Arc<rusqlite::Error>>) {
+fn note(state: &watch::Sender<Writing>, refused: Option<Arc<sql::Error>>) {
     let now = refused.map_or(Writing::Well, |error| Writing::Refused { why: error.to_string() });
     state.send_if_modified(|before| {
         match (&*before, &now) {
@@ -480,24 +489,24 @@ fn note(state: &watch::Sender<Writing>, refused: Option<Arc<rusqlite::Error>>) {
 }
 
 /// Whether a transaction can be made durable: writes again which schema this is.
-fn probe(connection: &mut Connection) -> Result<(), Arc<rusqlite::Error>> {
+fn probe(connection: &mut Connection) -> Result<(), Arc<sql::Error>> {
     let mut attempt = || {
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let schema: u32 = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
         transaction.pragma_update(None, "user_version", schema)?;
         transaction.commit()
     };
-    attempt().map_err(Arc::new)
+    attempt().map_err(|error| Arc::new(error.into()))
 }
 
 /// Returns why the group could not be made durable, if it could not.
-fn write_group(connection: &mut Connection, group: Vec<Change>, meters: &StoreMeters) -> Option<Arc<rusqlite::Error>> {
+fn write_group(connection: &mut Connection, group: Vec<Change>, meters: &StoreMeters) -> Option<Arc<sql::Error>> {
     let transaction = match connection.transaction_with_behavior(TransactionBehavior::Immediate) {
         Ok(transaction) => transaction,
         Err(error) => {
             meters.failures.inc();
             tracing::debug!(%error, writes = group.len(), "cannot begin a transaction: these writes are refused");
-            let error = Arc::new(error);
+            let error = Arc::new(sql::Error::from(error));
             for change in group {
                 change(Err(StoreError::Commit(error.clone())))(Ok(()));
             }
@@ -515,7 +524,7 @@ fn write_group(connection: &mut Connection, group: Vec<Change>, meters: &StoreMe
     let committed = transaction.commit().map_err(|error| {
         meters.failures.inc();
         tracing::debug!(%error, writes = settles.len(), "cannot commit: none of these writes is acknowledged");
-        Arc::new(error)
+        Arc::new(sql::Error::from(error))
     });
     meters.commit.observe(committing.elapsed());
     for settle in settles {
@@ -531,7 +540,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_write_that_panics_is_heard_of_and_ends_all_writing() {
-        let (_folder, store) = fixture::store();
+        let (_folder, store) = fixture::embedded();
         let mut writing = store.writing();
         assert_eq!(*writing.borrow(), Writing::Well);
         let lost = store.write(|_| -> Result<(), StoreError> { panic!("a mistake in the program") }).await;
@@ -543,7 +552,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_transaction_that_is_lost_on_the_way_takes_no_neighbour_with_it_unheard() {
-        let (_folder, store) = fixture::store();
+        let (_folder, store) = fixture::embedded();
         let held = hold_writer(&store).await;
         // All three are in one group: the second loses the transaction, as a full disk may.
         let write = |id: &'static str| {
@@ -557,7 +566,7 @@ mod tests {
         let (first, lost, second) = tokio::join!(all, async { held.send(()).unwrap() }).0;
         assert!(first.is_err() && lost.is_err() && second.is_err(), "{first:?} {lost:?} {second:?}");
         let rows = store.read(|connection| {
-            Ok::<i64, StoreError>(connection.query_row("SELECT count(*) FROM learner", [], |row| row.get(0))?)
+            Ok::<i64, StoreError>(connection.query_row("SELECT count(*) FROM learner", (), |row| row.get(0))?)
         });
         assert_eq!(rows.await.unwrap(), 0, "nothing of what was refused is there");
         assert_eq!(write("c").await.unwrap(), 1, "and the writer goes on");
@@ -598,7 +607,7 @@ mod tests {
     async fn hold_writer(store: &Store) -> std::sync::mpsc::Sender<()> {
         let (release, released) = std::sync::mpsc::channel();
         let (begun, begins) = oneshot::channel();
-        let database = store.database.clone();
+        let database = store.embedded().0.clone();
         tokio::spawn(async move {
             let work = move |_: &mut Connection| {
                 let _ = begun.send(());

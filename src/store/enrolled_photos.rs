@@ -3,7 +3,7 @@
 //! The photo itself lies encrypted in the evidence store; here is only what names it. Whether a new face matches the
 //! old one is decided before anything comes here.
 
-use rusqlite::{OptionalExtension as _, params};
+use super::sql::{OptionalExtension as _, params};
 
 use super::{Store, StoreError};
 use crate::auth::keys::{DataKey, KeyError, Keys};
@@ -96,7 +96,7 @@ impl Store {
     pub async fn put_enrolled_photo(&self, photo: NewEnrolledPhoto) -> Result<bool, StoreError> {
         self.write(move |transaction| {
             let next = transaction.execute(
-                "UPDATE learner SET photo_version = ?2 WHERE id = ?1 AND photo_version = ?2 - 1 AND data_key NOT NULL",
+                "UPDATE learner SET photo_version = ?2 WHERE id = ?1 AND photo_version = ?2 - 1 AND data_key IS NOT NULL",
                 params![photo.learner, photo.version],
             )?;
             if next == 0 {

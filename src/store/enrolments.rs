@@ -6,8 +6,8 @@
 
 use std::sync::Arc;
 
+use super::sql::{self, Connection, OptionalExtension as _, Row, params};
 use jiff::civil::Date;
-use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -55,8 +55,8 @@ pub enum EnrolError {
     Store(#[from] StoreError),
 }
 
-impl From<rusqlite::Error> for EnrolError {
-    fn from(error: rusqlite::Error) -> Self {
+impl From<sql::Error> for EnrolError {
+    fn from(error: sql::Error) -> Self {
         Self::Store(error.into())
     }
 }
@@ -98,7 +98,7 @@ impl Store {
                     enrolment.created_at
                 ],
             )?;
-            Ok((enrolment, true))
+            Ok((enrolment.clone(), true))
         })
         .await
     }
@@ -197,7 +197,7 @@ fn find(connection: &Connection, project: &str, learner: &str) -> Result<Option<
     Ok(enrolment)
 }
 
-fn record(row: &Row<'_>) -> rusqlite::Result<EnrolmentRecord> {
+fn record(row: &Row<'_>) -> sql::Result<EnrolmentRecord> {
     Ok(EnrolmentRecord {
         id: row.get(0)?,
         project: row.get(1)?,

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use rusqlite::{Connection, OptionalExtension as _, Row, ToSql, Transaction, params};
+use super::sql::{Connection, OptionalExtension as _, Row, ToSql, params};
 use serde_json::{Map, Value};
 
 use super::page::{Page, PageRequest};
@@ -105,10 +105,10 @@ impl Store {
         self.read(|connection| {
             let mut statement = connection
                 .prepare_cached("SELECT kind, value, learner, day, at, faulty FROM risk_sighting ORDER BY at")?;
-            let mut rows = statement.query([])?;
+            let mut rows = statement.query(())?;
             let mut sightings = Vec::new();
             while let Some(row) = rows.next()? {
-                let text = |column| row.get::<_, String>(column).map(Arc::<str>::from);
+                let text = |column| row.get::<String>(column).map(Arc::<str>::from);
                 let kind: String = row.get(0)?;
                 sightings.push(Sighting {
                     kind: SightingKind::from_word(&kind).ok_or(StoreError::Corrupt { what: "sighting", why: kind })?,
@@ -167,7 +167,7 @@ impl Store {
             let mut found = statement.query(values.as_slice())?;
             let mut findings = Vec::new();
             while let Some(row) = found.next()? {
-                findings.push(record(row)?);
+                findings.push(record(&row)?);
             }
             Ok(request.page(findings, |finding: &FindingRecord| &finding.id))
         })
@@ -198,8 +198,9 @@ impl Store {
             // What it was dismissed with is what new evidence is measured by.
             let changed = transaction.execute(
                 "UPDATE finding SET state = ?2,
-                    dismissed_strength = iif(?2 = 'dismissed', strength, dismissed_strength),
-                    dismissed_severity = iif(?2 = 'dismissed', severity, dismissed_severity) WHERE id = ?1",
+                    dismissed_strength = CASE WHEN ?2 = 'dismissed' THEN strength ELSE dismissed_strength END,
+                    dismissed_severity = CASE WHEN ?2 = 'dismissed' THEN severity ELSE dismissed_severity END
+                 WHERE id = ?1",
                 params![id, decision.state.as_str()],
             )?;
             if changed > 0 {
@@ -211,11 +212,12 @@ impl Store {
     }
 }
 
-fn keep_sighting(transaction: &Transaction, sighting: &Sighting) -> Result<(), StoreError> {
+fn keep_sighting(transaction: &Connection, sighting: &Sighting) -> Result<(), StoreError> {
     transaction
         .prepare_cached(
             "INSERT INTO risk_sighting (day, kind, value, learner, at, faulty) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
-             ON CONFLICT DO UPDATE SET faulty = max(faulty, excluded.faulty)",
+             ON CONFLICT (day, kind, value, learner) DO UPDATE SET faulty = excluded.faulty
+             WHERE excluded.faulty > risk_sighting.faulty",
         )?
         .execute(params![
             sighting.day,
@@ -238,7 +240,7 @@ struct Known {
     lists: [Vec<String>; 3],
 }
 
-fn keep_finding(transaction: &Transaction, new_id: &str, finding: &Finding) -> Result<(), StoreError> {
+fn keep_finding(transaction: &Connection, new_id: &str, finding: &Finding) -> Result<(), StoreError> {
     let known = known(transaction, finding)?;
     let mut lists = known.as_ref().map(|known| known.lists.clone()).unwrap_or_default();
     for (list, more) in lists.iter_mut().zip([&finding.platforms, &finding.learners, &finding.sessions]) {
@@ -260,7 +262,8 @@ fn keep_finding(transaction: &Transaction, new_id: &str, finding: &Finding) -> R
              VALUES (?1, ?2, ?3, ?4, ?5, 'open', ?6, ?7, ?8, ?9, ?10, ?11, ?11, 1)
              ON CONFLICT (code, subject) DO UPDATE SET severity = excluded.severity, strength = excluded.strength,
                 evidence = excluded.evidence, platforms = excluded.platforms, learners = excluded.learners,
-                sessions = excluded.sessions, last_at = max(last_at, excluded.last_at), count = count + 1",
+                sessions = excluded.sessions, count = finding.count + 1,
+                last_at = CASE WHEN excluded.last_at > finding.last_at THEN excluded.last_at ELSE finding.last_at END",
         )?
         .execute(params![
             id,
@@ -298,11 +301,11 @@ impl Known {
     }
 }
 
-fn known(transaction: &Transaction, finding: &Finding) -> Result<Option<Known>, StoreError> {
+fn known(transaction: &Connection, finding: &Finding) -> Result<Option<Known>, StoreError> {
     let row = |row: &Row<'_>| {
-        let words: [String; 3] = [row.get(1)?, row.get(2)?, row.get::<_, Option<String>>(5)?.unwrap_or_default()];
+        let words: [String; 3] = [row.get(1)?, row.get(2)?, row.get::<Option<String>>(5)?.unwrap_or_default()];
         let lists: [String; 3] = [row.get(6)?, row.get(7)?, row.get(8)?];
-        Ok((row.get::<_, String>(0)?, words, (row.get::<_, i64>(3)?, row.get::<_, Option<i64>>(4)?), lists))
+        Ok((row.get::<String>(0)?, words, (row.get::<i64>(3)?, row.get::<Option<i64>>(4)?), lists))
     };
     let found = transaction
         .prepare_cached(
@@ -336,7 +339,7 @@ fn merge(list: &mut Vec<String>, more: &[Arc<str>]) {
     list.drain(..list.len().saturating_sub(NAMED));
 }
 
-fn add_state(transaction: &Transaction, finding: &str, state: &FindingState) -> Result<(), StoreError> {
+fn add_state(transaction: &Connection, finding: &str, state: &FindingState) -> Result<(), StoreError> {
     transaction.execute(
         "INSERT INTO finding_state (finding, number, state, decided_by, note, at)
          SELECT ?1, coalesce(max(number), 0) + 1, ?2, ?3, ?4, ?5 FROM finding_state WHERE finding = ?1",
@@ -349,7 +352,7 @@ fn find(connection: &Connection, id: &str) -> Result<Option<(FindingRecord, Vec<
     let mut statement = connection.prepare_cached(&format!("SELECT {COLUMNS} FROM finding WHERE id = ?1"))?;
     let mut rows = statement.query([id])?;
     let Some(row) = rows.next()? else { return Ok(None) };
-    let finding = record(row)?;
+    let finding = record(&row)?;
     let mut statement = connection
         .prepare_cached("SELECT state, decided_by, note, at FROM finding_state WHERE finding = ?1 ORDER BY number")?;
     let mut rows = statement.query([id])?;
@@ -366,7 +369,7 @@ fn find(connection: &Connection, id: &str) -> Result<Option<(FindingRecord, Vec<
 }
 
 fn record(row: &Row<'_>) -> Result<FindingRecord, StoreError> {
-    let text = |column| row.get::<_, String>(column);
+    let text = |column| row.get::<String>(column);
     Ok(FindingRecord {
         id: text(0)?,
         code: word(Code::from_word, text(1)?)?,
@@ -418,7 +421,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_same_finding_is_one_row_with_the_newest_evidence() {
-        let (_folder, store) = fixture::store();
+        let (_folder, store) = fixture::store().await;
         keep(&store, "f1", finding(&["a", "b"], Strength::InAll(2))).await;
         let (record, states) = keep(&store, "f2", finding(&["b", "c"], Strength::InAll(3))).await;
         assert_eq!(record.learners, ["a", "b", "c"]);
@@ -437,7 +440,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_dismissed_one_opens_again_only_with_half_as_much_evidence_more_or_more_weight() {
-        let (_folder, store) = fixture::store();
+        let (_folder, store) = fixture::store().await;
         keep(&store, "f1", finding(&["a"], Strength::InAll(10))).await;
         let dismiss = |at| FindingState {
             state: State::Dismissed,
@@ -460,7 +463,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_was_acknowledged_or_confirmed_stays_so() {
-        let (_folder, store) = fixture::store();
+        let (_folder, store) = fixture::store().await;
         keep(&store, "f1", finding(&["a"], Strength::OnceMore)).await;
         for state in [State::Acknowledged, State::Confirmed] {
             let decision = FindingState { state, decided_by: "k1".to_owned(), note: None, at: 1 };
@@ -471,7 +474,7 @@ mod tests {
 
     #[tokio::test]
     async fn lists_are_filtered_and_paged() {
-        let (_folder, store) = fixture::store();
+        let (_folder, store) = fixture::store().await;
         for number in 1..=5 {
             let mut finding = finding(&["a"], Strength::OnceMore);
             finding.subject = format!("device:{number}");
@@ -497,7 +500,7 @@ mod tests {
 
     #[tokio::test]
     async fn sightings_come_back_until_they_are_too_old() {
-        let (_folder, store) = fixture::store();
+        let (_folder, store) = fixture::store().await;
         let sighting = |day, at, faulty| Sighting {
             kind: SightingKind::Verdict,
             value: "p1".into(),

@@ -1,25 +1,56 @@
 //! Stores for unit tests, with just enough in them that references hold.
+//!
+//! They are embedded, and in the tests that `contract.rs` runs again they are in PostgreSQL. A test of what only the
+//! embedded engine has asks for that.
 
+use super::contract;
 use super::{Store, StoreError};
 
 /// An empty store, and the folder that holds it for as long as the test keeps it.
-pub(crate) fn store() -> (tempfile::TempDir, Store) {
+pub(crate) async fn store() -> (tempfile::TempDir, Store) {
+    match contract::servers::again::database() {
+        None => embedded(),
+        Some(database) => {
+            let folder = tempfile::tempdir().unwrap();
+            let store = contract::connect(&database, folder.path()).await;
+            (folder, store)
+        }
+    }
+}
+
+/// An empty store of the embedded engine, with its folder.
+pub(crate) fn embedded() -> (tempfile::TempDir, Store) {
     let folder = tempfile::tempdir().unwrap();
     let store = Store::open(folder.path()).unwrap();
     (folder, store)
 }
 
-/// Runs SQL that a test needs and no method offers.
+/// Runs SQL that a test needs and no method offers. Bytes are written `x'00ff'` for both engines.
 pub(crate) async fn execute(store: &Store, sql: &str) {
-    let sql = sql.to_owned();
+    let sql = match &store.engine {
+        super::Engine::Embedded(..) => sql.to_owned(),
+        super::Engine::Postgres(..) => sql.replace(" x'", " '\\x").replace("(x'", "('\\x"),
+    };
     store.write(move |transaction| Ok::<_, StoreError>(transaction.execute_batch(&sql)?)).await.unwrap();
 }
 
 /// A store with one open session, of a learner `l1` at platform `p1`, in project `j1` with its lesson `e1`.
 pub(crate) async fn store_with_session(session: &str) -> (tempfile::TempDir, Store) {
-    let (folder, store) = store();
+    let (folder, store) = store().await;
+    insert_session(&store, session).await;
+    (folder, store)
+}
+
+/// The same, of the embedded engine.
+pub(crate) async fn embedded_with_session(session: &str) -> (tempfile::TempDir, Store) {
+    let (folder, store) = embedded();
+    insert_session(&store, session).await;
+    (folder, store)
+}
+
+async fn insert_session(store: &Store, session: &str) {
     execute(
-        &store,
+        store,
         &format!(
             "INSERT INTO platform (id, name, status, created_at) VALUES ('p1', 'P', 'active', 0);
              INSERT INTO learner (id, created_at) VALUES ('l1', 0);
@@ -32,7 +63,6 @@ pub(crate) async fn store_with_session(session: &str) -> (tempfile::TempDir, Sto
         ),
     )
     .await;
-    (folder, store)
 }
 
 /// Seals `log` as the log of the closed session with this key, with a verdict on it; `extra` goes into the verdict.

@@ -11,10 +11,10 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rusqlite::{Connection, OptionalExtension as _, params};
+use super::sql::{self, Connection, OptionalExtension as _, params};
 use serde::{Deserialize, Serialize};
 
-use super::{DATABASE_FILE, Store, StoreError, embedded};
+use super::{DATABASE_FILE, Engine, Store, StoreError, embedded};
 
 /// The tombstones, in the data folder: one object a line.
 pub const TOMBSTONES_FILE: &str = "forgotten.jsonl";
@@ -55,8 +55,8 @@ pub enum ForgetError {
     Store(#[from] StoreError),
 }
 
-impl From<rusqlite::Error> for ForgetError {
-    fn from(error: rusqlite::Error) -> Self {
+impl From<sql::Error> for ForgetError {
+    fn from(error: sql::Error) -> Self {
         Self::Store(error.into())
     }
 }
@@ -113,8 +113,8 @@ impl Store {
     /// When the store cannot read.
     pub async fn unpurged(&self) -> Result<Vec<String>, StoreError> {
         self.read(|connection| {
-            let mut statement = connection.prepare("SELECT learner FROM forgotten WHERE purged_at IS NULL")?;
-            let rows = statement.query_map([], |row| row.get(0))?;
+            let mut statement = connection.prepare_cached("SELECT learner FROM forgotten WHERE purged_at IS NULL")?;
+            let rows = statement.query_map((), |row| row.get(0))?;
             Ok(rows.collect::<Result<_, _>>()?)
         })
         .await
@@ -137,27 +137,20 @@ impl Store {
     pub async fn purge(&self, learner: &str, remains: Remains, now_ms: i64) -> Result<(), ForgetError> {
         let id = learner.to_owned();
         let purged = "SELECT 1 FROM forgotten WHERE learner = ?1 AND purged_at IS NOT NULL";
-        if self.read(move |connection| Ok::<_, StoreError>(connection.prepare(purged)?.exists([id])?)).await? {
+        if self.read(move |connection| Ok::<_, StoreError>(connection.prepare_cached(purged)?.exists([&id])?)).await? {
             return Ok(());
         }
         let id = learner.to_owned();
         self.write(move |transaction| {
-            transaction.pragma_update(None, "secure_delete", "ON")?;
+            transaction.overwrite_deleted(true)?;
             let done = remove_photo_rows(transaction, &id);
-            transaction.pragma_update(None, "secure_delete", "FAST")?;
+            transaction.overwrite_deleted(false)?;
             Ok::<_, ForgetError>(done?)
         })
         .await?;
-        self.truncate_log().await?;
-        let needles = remains.secrets;
-        if needles.is_empty() || self.holds_any(needles.clone()).await? {
-            tracing::info!(learner, "the database is written anew, so that no trace of a destroyed key stays in it");
-            self.database.alone(|connection| Ok(connection.execute_batch("VACUUM")?)).await?;
-            self.truncate_log().await?;
-            if self.holds_any(needles).await? {
-                let why = "a destroyed key is still found in the database's files".to_owned();
-                return Err(StoreError::Corrupt { what: "forgotten learner", why }.into());
-            }
+        // PostgreSQL's files are not ours to look into: what it deletes it overwrites in its own time.
+        if let Engine::Embedded(database, _) = &self.engine {
+            self.remove_traces(database, learner, remains.secrets).await?;
         }
         let id = learner.to_owned();
         self.write(move |transaction| {
@@ -169,29 +162,34 @@ impl Store {
     }
 
     async fn keep_tombstones(&self, wanted: Vec<Tombstone>) -> Result<(), ForgetError> {
-        let path = self.folder.join(TOMBSTONES_FILE);
-        // The writer's turn is what keeps two of these apart.
-        let kept = self.database.alone(move |_| Ok(append_tombstones(&path, &wanted))).await?;
+        let (path, turn) = (self.folder.join(TOMBSTONES_FILE), self.tombstones.clone());
+        let keep = move || {
+            let _turn = turn.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+            append_tombstones(&path, &wanted)
+        };
+        let kept = tokio::task::spawn_blocking(keep).await.map_err(|_| StoreError::Stopped)?;
         kept.map_err(|error| ForgetError::Tombstone(Arc::new(error)))
     }
 
-    /// Moves everything out of the write-ahead log and empties its file.
-    async fn truncate_log(&self) -> Result<(), ForgetError> {
-        for _ in 0..TRUNCATE_ATTEMPTS {
-            let busy: bool = self
-                .database
-                .alone(|connection| {
-                    connection.busy_timeout(TRUNCATE_PATIENCE)?;
-                    let busy = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0));
-                    connection.busy_timeout(embedded::BUSY_TIMEOUT)?;
-                    Ok(busy?)
-                })
-                .await?;
-            if !busy {
-                return Ok(());
-            }
+    /// Removes every trace of `needles` from the embedded database's files; what they are may be no longer known.
+    async fn remove_traces(
+        &self,
+        database: &embedded::Database,
+        learner: &str,
+        needles: Vec<Vec<u8>>,
+    ) -> Result<(), ForgetError> {
+        truncate_log(database).await?;
+        if !needles.is_empty() && !self.holds_any(needles.clone()).await? {
+            return Ok(());
         }
-        Err(ForgetError::BeingRead)
+        tracing::info!(learner, "the database is written anew, so that no trace of a destroyed key stays in it");
+        database.alone(|connection| Ok(connection.execute_batch("VACUUM")?)).await?;
+        truncate_log(database).await?;
+        if self.holds_any(needles).await? {
+            let why = "a destroyed key is still found in the database's files".to_owned();
+            return Err(StoreError::Corrupt { what: "forgotten learner", why }.into());
+        }
+        Ok(())
     }
 
     /// Whether one of the secrets, or a part of one, is anywhere in the database's files.
@@ -215,6 +213,24 @@ impl Store {
         .map_err(|_| StoreError::Stopped)?
         .map_err(|error| StoreError::Start(Arc::new(error)))
     }
+}
+
+/// Moves everything out of the write-ahead log and empties its file.
+async fn truncate_log(database: &embedded::Database) -> Result<(), ForgetError> {
+    for _ in 0..TRUNCATE_ATTEMPTS {
+        let busy: bool = database
+            .alone(|connection| {
+                connection.busy_timeout(TRUNCATE_PATIENCE)?;
+                let busy = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0));
+                connection.busy_timeout(embedded::BUSY_TIMEOUT)?;
+                Ok(busy?)
+            })
+            .await?;
+        if !busy {
+            return Ok(());
+        }
+    }
+    Err(ForgetError::BeingRead)
 }
 
 /// Whether one of the needles (at least two bytes each) is in the file.
@@ -244,16 +260,16 @@ fn contains_any(mut file: impl io::Read, needles: &[&[u8]]) -> io::Result<bool> 
     }
 }
 
-fn open_sessions_of(connection: &Connection, learner: &str) -> Result<Vec<String>, rusqlite::Error> {
+fn open_sessions_of(connection: &Connection, learner: &str) -> sql::Result<Vec<String>> {
     connection
-        .prepare("SELECT id FROM session WHERE learner = ?1 AND closed_at IS NULL ORDER BY id")?
+        .prepare_cached("SELECT id FROM session WHERE learner = ?1 AND closed_at IS NULL ORDER BY id")?
         .query_map([learner], |row| row.get(0))?
         .collect()
 }
 
-fn photos_of(connection: &Connection, learner: &str) -> Result<Vec<String>, rusqlite::Error> {
+fn photos_of(connection: &Connection, learner: &str) -> sql::Result<Vec<String>> {
     connection
-        .prepare(
+        .prepare_cached(
             "SELECT evidence FROM enrolled_photo WHERE learner = ?1
              UNION SELECT evidence FROM photo
                  WHERE deleted_at IS NULL AND session IN (SELECT key FROM session WHERE learner = ?1)",
@@ -262,7 +278,7 @@ fn photos_of(connection: &Connection, learner: &str) -> Result<Vec<String>, rusq
         .collect()
 }
 
-fn remove_photo_rows(connection: &Connection, learner: &str) -> Result<(), rusqlite::Error> {
+fn remove_photo_rows(connection: &Connection, learner: &str) -> sql::Result<()> {
     connection.execute("DELETE FROM enrolled_photo WHERE learner = ?1", [learner])?;
     connection.execute("DELETE FROM photo WHERE session IN (SELECT key FROM session WHERE learner = ?1)", [learner])?;
     Ok(())
@@ -270,10 +286,10 @@ fn remove_photo_rows(connection: &Connection, learner: &str) -> Result<(), rusql
 
 /// Destroys the key and the links within the caller's transaction; `None` when nobody has this identifier. The rows of
 /// photos stay, so that what remains can be found.
-pub(super) fn forget_in(connection: &Connection, learner: &str, at: i64) -> Result<Option<Remains>, rusqlite::Error> {
+pub(super) fn forget_in(connection: &Connection, learner: &str, at: i64) -> sql::Result<Option<Remains>> {
     let found = connection
         .query_row("SELECT data_key, sealed_person FROM learner WHERE id = ?1", [learner], |row| {
-            Ok((row.get::<_, Option<Vec<u8>>>(0)?, row.get::<_, Option<Vec<u8>>>(1)?))
+            Ok((row.get::<Option<Vec<u8>>>(0)?, row.get::<Option<Vec<u8>>>(1)?))
         })
         .optional()?;
     let Some((data_key, person)) = found else { return Ok(None) };
@@ -282,27 +298,28 @@ pub(super) fn forget_in(connection: &Connection, learner: &str, at: i64) -> Resu
         "SELECT identity FROM learner_identity WHERE learner = ?1",
         "SELECT template FROM enrolled_photo WHERE learner = ?1",
     ] {
-        let mut statement = connection.prepare(sql)?;
+        let mut statement = connection.prepare_cached(sql)?;
         let rows = statement.query_map([learner], |row| row.get(0))?;
         secrets.extend(rows.collect::<Result<Vec<_>, _>>()?);
     }
-    connection.pragma_update(None, "secure_delete", "ON")?;
+    connection.overwrite_deleted(true)?;
     let destroyed = destroy(connection, learner, at);
-    connection.pragma_update(None, "secure_delete", "FAST")?;
+    connection.overwrite_deleted(false)?;
     destroyed?;
     Ok(Some(Remains { photos: photos_of(connection, learner)?, secrets }))
 }
 
-fn destroy(connection: &Connection, learner: &str, at: i64) -> Result<(), rusqlite::Error> {
+fn destroy(connection: &Connection, learner: &str, at: i64) -> sql::Result<()> {
     for sql in [
         "DELETE FROM learner_identity WHERE learner = ?1",
         "DELETE FROM platform_learner WHERE learner = ?1",
-        "UPDATE enrolled_photo SET template = x'' WHERE learner = ?1",
         "UPDATE session SET client_key = NULL WHERE learner = ?1 AND client_key IS NOT NULL",
         "DELETE FROM token WHERE session IN (SELECT key FROM session WHERE learner = ?1)",
     ] {
         connection.execute(sql, [learner])?;
     }
+    connection
+        .execute("UPDATE enrolled_photo SET template = ?2 WHERE learner = ?1", params![learner, b"".as_slice()])?;
     connection.execute(
         "UPDATE learner SET data_key = NULL, sealed_person = NULL, photo_version = 0,
              forgotten_at = coalesce(forgotten_at, ?2) WHERE id = ?1",
@@ -328,8 +345,8 @@ fn forget_again(connection: &Connection, tombstones: &[Tombstone]) -> Result<Vec
 }
 
 fn tombstones_of(connection: &Connection) -> Result<Vec<Tombstone>, StoreError> {
-    let mut statement = connection.prepare("SELECT learner, at FROM forgotten ORDER BY at, learner")?;
-    let rows = statement.query_map([], |row| Ok(Tombstone { learner: row.get(0)?, at: row.get(1)? }))?;
+    let mut statement = connection.prepare_cached("SELECT learner, at FROM forgotten ORDER BY at, learner")?;
+    let rows = statement.query_map((), |row| Ok(Tombstone { learner: row.get(0)?, at: row.get(1)? }))?;
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
@@ -340,22 +357,32 @@ fn tombstones_of(connection: &Connection) -> Result<Vec<Tombstone>, StoreError> 
 /// When the database cannot be opened or written.
 pub fn forget_offline(path: &Path, tombstones: &[Tombstone]) -> Result<BTreeSet<String>, ForgetError> {
     let mut connection = embedded::connect_to_write(path)?;
-    let transaction = connection.transaction()?;
-    forget_again(&transaction, tombstones)?;
-    let mut photos = BTreeSet::new();
-    let mut gone = transaction.prepare("SELECT id FROM learner WHERE forgotten_at IS NOT NULL")?;
-    let learners: Vec<String> = gone.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
-    drop(gone);
-    for learner in &learners {
-        photos.extend(photos_of(&transaction, learner)?);
-        remove_photo_rows(&transaction, learner)?;
-    }
-    transaction.commit()?;
+    let transaction = connection.transaction().map_err(StoreError::from)?;
+    let (learners, photos) = forget_photos(&Connection::embedded(&transaction), tombstones)?;
+    transaction.commit().map_err(StoreError::from)?;
     if !learners.is_empty() {
-        connection.execute_batch("VACUUM")?;
+        connection.execute_batch("VACUUM").map_err(StoreError::from)?;
     }
-    connection.query_row("PRAGMA journal_mode = DELETE", [], |_| Ok(()))?;
+    connection.query_row("PRAGMA journal_mode = DELETE", [], |_| Ok(())).map_err(StoreError::from)?;
     Ok(photos)
+}
+
+/// Who is forgotten, and the names of their photos, whose rows are gone then.
+fn forget_photos(
+    connection: &Connection,
+    tombstones: &[Tombstone],
+) -> Result<(Vec<String>, BTreeSet<String>), ForgetError> {
+    forget_again(connection, tombstones)?;
+    let learners: Vec<String> = connection
+        .prepare_cached("SELECT id FROM learner WHERE forgotten_at IS NOT NULL")?
+        .query_map((), |row| row.get(0))?
+        .collect::<sql::Result<_>>()?;
+    let mut photos = BTreeSet::new();
+    for learner in &learners {
+        photos.extend(photos_of(connection, learner)?);
+        remove_photo_rows(connection, learner)?;
+    }
+    Ok((learners, photos))
 }
 
 /// The tombstones in a file; none when there is no file. A last line that a crash has cut off was never acknowledged and
@@ -432,7 +459,7 @@ mod tests {
 
     /// Many learners, whose rows grew after they were written, so that SQLite had to move them about.
     async fn crowd() -> (tempfile::TempDir, Store) {
-        let (folder, store) = fixture::store_with_session("s1").await;
+        let (folder, store) = fixture::embedded_with_session("s1").await;
         let mut sql = String::from("UPDATE session SET closed_at = 1;");
         for n in 0..600 {
             let key = if n == 300 { KEY.to_vec() } else { format!("{n:060}").into_bytes() };
@@ -504,7 +531,7 @@ mod tests {
     #[tokio::test]
     async fn traces_stay_while_an_older_state_is_read_and_that_is_said() {
         let (folder, store) = crowd().await;
-        let reader = Connection::open(folder.path().join(DATABASE_FILE)).unwrap();
+        let reader = rusqlite::Connection::open(folder.path().join(DATABASE_FILE)).unwrap();
         reader.execute_batch("BEGIN; SELECT count(*) FROM learner;").unwrap();
         let remains = store.forget_learner("x300", 77).await.unwrap();
         let refused = store.purge("x300", remains.clone(), 78).await;
@@ -524,9 +551,47 @@ mod tests {
         assert_eq!(read_tombstones(&folder.path().join(TOMBSTONES_FILE)).unwrap(), []);
     }
 
+    /// A learner with a key, a photo and a closed session.
+    async fn known() -> (tempfile::TempDir, Store) {
+        let (folder, store) = fixture::store_with_session("s1").await;
+        let known = format!(
+            "INSERT INTO learner (id, data_key, sealed_person, created_at) VALUES ('x300', x'{}', x'01', 0);
+             INSERT INTO learner_identity (identity, learner) VALUES (x'{}', 'x300');
+             INSERT INTO enrolled_photo (learner, version, digest, evidence, template, platform, created_at)
+                 VALUES ('x300', 1, 'd', 'photo-1', x'{}', 'p1', 0);
+             UPDATE session SET learner = 'x300', client_key = x'02', closed_at = 1;
+             INSERT INTO photo (session, capture, digest, evidence, created_at) VALUES (1, 'c1', 'd', 'photo-2', 0);
+             INSERT INTO token (hash, session, expires_at) VALUES (x'03', 1, 9);
+             INSERT INTO platform_learner (platform, learner, created_at) VALUES ('p1', 'x300', 0);",
+            hex::encode(KEY),
+            hex::encode(identity(300)),
+            hex::encode(TEMPLATE)
+        );
+        fixture::execute(&store, &known).await;
+        (folder, store)
+    }
+
+    #[tokio::test]
+    async fn the_key_and_all_that_leads_to_the_person_are_gone() {
+        let (folder, store) = known().await;
+        let mut remains = store.forget_learner("x300", 77).await.unwrap();
+        remains.photos.sort();
+        assert_eq!(remains.photos, ["photo-1", "photo-2"]);
+        assert_eq!(store.sealed_data_key("x300").await.unwrap(), None);
+        assert_eq!(store.learner("p1", "x300").await.unwrap(), None);
+        assert!(store.person("x300").await.unwrap().is_none());
+        assert_eq!(store.token_holder([3; 32]).await.unwrap(), None);
+        assert_eq!(store.unpurged().await.unwrap(), ["x300"]);
+        store.purge("x300", remains, 78).await.unwrap();
+        assert_eq!(store.unpurged().await.unwrap(), [""; 0]);
+        assert!(store.remains_of("x300").await.unwrap().photos.is_empty());
+        let tombstones = read_tombstones(&folder.path().join(TOMBSTONES_FILE)).unwrap();
+        assert_eq!(tombstones, [Tombstone { learner: "x300".into(), at: 77 }]);
+    }
+
     #[tokio::test]
     async fn a_restored_database_forgets_again() {
-        let (folder, store) = crowd().await;
+        let (folder, store) = known().await;
         let tombstones =
             [Tombstone { learner: "x300".into(), at: 5 }, Tombstone { learner: "made later".into(), at: 6 }];
         append_tombstones(&folder.path().join(TOMBSTONES_FILE), &tombstones).unwrap();

@@ -8,9 +8,9 @@ use std::collections::HashMap;
 use std::io::{Read as _, Write as _};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
+use rusqlite::{Connection, OptionalExtension as _, params};
 
-use super::{Store, StoreError, checksum};
+use super::{Engine, Store, StoreError, checksum, embedded, postgres, sql};
 
 /// The short key of a session in the journal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -64,6 +64,12 @@ impl From<rusqlite::Error> for AppendError {
     }
 }
 
+impl From<sql::Error> for AppendError {
+    fn from(error: sql::Error) -> Self {
+        Self::Store(error.into())
+    }
+}
+
 /// What is known of each open session's live rows.
 #[derive(Clone, Default)]
 pub(super) struct Tails(Arc<Mutex<HashMap<SessionKey, Tail>>>);
@@ -100,7 +106,7 @@ impl Tails {
     }
 
     /// Checks `batch` against the tail and writes its row.
-    pub(super) fn append(&self, transaction: &Transaction, batch: &Batch) -> Result<(), AppendError> {
+    pub(super) fn append(&self, transaction: &Connection, batch: &Batch) -> Result<(), AppendError> {
         let mut tails = self.lock();
         let tail = tails.get_mut(&batch.session).ok_or(AppendError::NotOpen)?;
         tail.check(batch)?;
@@ -140,7 +146,7 @@ impl Tails {
     }
 
     /// A new owner takes the session: earlier epochs are over.
-    pub(super) fn acquire(&self, transaction: &Transaction, session: SessionKey) -> Result<Acquired, AppendError> {
+    pub(super) fn acquire(&self, transaction: &Connection, session: SessionKey) -> Result<Acquired, AppendError> {
         let epoch = transaction
             .prepare_cached(
                 "UPDATE session SET epoch = epoch + 1 WHERE key = ?1 AND closed_at IS NULL RETURNING epoch",
@@ -159,7 +165,7 @@ impl Tails {
     /// Puts `segment`, which holds the whole log with `last` at its end, in the place of a session's live rows.
     pub(super) fn seal(
         &self,
-        transaction: &Transaction,
+        transaction: &Connection,
         last: &Batch,
         digest: &str,
         segment: &[u8],
@@ -315,22 +321,67 @@ fn corrupt(error: &std::io::Error) -> StoreError {
     StoreError::Corrupt { what: "segment", why: error.to_string() }
 }
 
+/// What the engine keeps of a session's log, within the transaction of whoever opens or closes the session.
+#[derive(Clone)]
+pub(super) enum Log {
+    Embedded(Tails),
+    Postgres,
+}
+
+impl Log {
+    /// Writes the first line of a session that has just been made.
+    pub(super) fn begin(&self, transaction: &sql::Connection, first: &Batch) -> Result<(), AppendError> {
+        match (self, transaction.as_embedded()) {
+            (Self::Embedded(tails), Some(transaction)) => {
+                tails.enter(first.session);
+                tails.append(transaction, first)
+            }
+            _ => postgres::log::append(transaction, first),
+        }
+    }
+
+    /// Puts `segment`, which holds the whole log with `last` at its end, in the place of a session's live rows.
+    pub(super) fn seal(
+        &self,
+        transaction: &sql::Connection,
+        last: &Batch,
+        digest: &str,
+        segment: &[u8],
+    ) -> Result<(), AppendError> {
+        match (self, transaction.as_embedded()) {
+            (Self::Embedded(tails), Some(transaction)) => tails.seal(transaction, last, digest, segment),
+            _ => postgres::log::seal(transaction, last, digest, segment),
+        }
+    }
+
+    /// The session is closed, or nobody knows whether it is: it takes no more appends until it is acquired anew.
+    pub(super) fn forget(&self, session: SessionKey) {
+        if let Self::Embedded(tails) = self {
+            tails.forget(session);
+        }
+    }
+}
+
 impl Store {
+    pub(super) fn log(&self) -> Log {
+        match &self.engine {
+            Engine::Embedded(_, tails) => Log::Embedded(tails.clone()),
+            Engine::Postgres(_) => Log::Postgres,
+        }
+    }
+
     /// Appends a batch; on disk when it returns.
     ///
     /// # Errors
-    /// See [`AppendError`]; then nothing of the batch is in the journal, except after [`StoreError::Stopped`], when
-    /// nobody can say until the session is acquired anew.
+    /// See [`AppendError`]; then nothing of the batch is in the journal, except after [`StoreError::Stopped`] and
+    /// [`StoreError::Unknown`], when nobody can say until the session is acquired anew.
     pub async fn append(&self, batch: Batch) -> Result<(), AppendError> {
-        let (tails, session) = (self.tails.clone(), batch.session);
-        let (first_n, next_n) = (batch.first_n, batch.first_n + batch.count);
-        let result = self.write_one(move |transaction| tails.append(transaction, &batch)).await;
-        match &result {
-            Err(AppendError::Store(StoreError::Stopped)) => self.tails.forget(session),
-            Err(AppendError::Store(_)) => self.tails.take_back(session, first_n, next_n),
-            _ => {}
+        match &self.engine {
+            Engine::Embedded(database, tails) => tails.clone().write(database, batch).await,
+            Engine::Postgres(database) => {
+                database.write(move |transaction| postgres::log::append(transaction, &batch)).await
+            }
         }
-        result
     }
 
     /// Takes an open session over: reads its log and ends the epoch of whoever owned it.
@@ -338,8 +389,15 @@ impl Store {
     /// # Errors
     /// [`AppendError::NotOpen`] when it is closed or unknown.
     pub async fn acquire(&self, session: SessionKey) -> Result<Acquired, AppendError> {
-        let tails = self.tails.clone();
-        self.write(move |transaction| tails.acquire(transaction, session)).await
+        match &self.engine {
+            Engine::Embedded(database, tails) => {
+                let tails = tails.clone();
+                database.write(move |transaction| tails.acquire(transaction, session)).await
+            }
+            Engine::Postgres(database) => {
+                database.write(move |transaction| postgres::log::acquire(transaction, session)).await
+            }
+        }
     }
 
     /// The latest time that a log or a session's end is stamped with, ms since the epoch; `None` while there is no
@@ -348,17 +406,13 @@ impl Store {
     /// # Errors
     /// When the store cannot read.
     pub async fn latest_stamp(&self) -> Result<Option<i64>, StoreError> {
-        let last_rows: Vec<i64> = self.tails.lock().values().filter_map(|tail| tail.rows.last().copied()).collect();
-        self.read(move |connection| {
-            let mut latest: Option<i64> = connection.query_row(RECENT_ENDS, [], |row| row.get(0))?;
-            let mut read = connection.prepare_cached("SELECT lines FROM journal WHERE id = ?1")?;
-            for row in last_rows {
-                let lines: Option<Vec<u8>> = read.query_row([row], |row| row.get(0)).optional()?;
-                latest = latest.max(lines.as_deref().and_then(last_stamp));
+        match &self.engine {
+            Engine::Embedded(database, tails) => {
+                let last_rows: Vec<i64> = tails.lock().values().filter_map(|tail| tail.rows.last().copied()).collect();
+                database.read(move |connection| latest_stamp(connection, &last_rows)).await
             }
-            Ok(latest)
-        })
-        .await
+            Engine::Postgres(database) => database.read(postgres::log::latest_stamp).await,
+        }
     }
 
     /// The whole log of a session, open or closed, as it stands.
@@ -366,8 +420,15 @@ impl Store {
     /// # Errors
     /// When the store cannot read it.
     pub async fn read_log(&self, session: SessionKey) -> Result<Vec<u8>, StoreError> {
-        let tails = self.tails.clone();
-        self.read(move |connection| tails.read_log(connection, session)).await
+        match &self.engine {
+            Engine::Embedded(database, tails) => {
+                let tails = tails.clone();
+                database.read(move |connection| tails.read_log(connection, session)).await
+            }
+            Engine::Postgres(database) => {
+                database.read(move |connection| postgres::log::read(connection, session)).await
+            }
+        }
     }
 
     /// The segment of a session whose log ends with `last`, which is not written yet. Made away from the writer's thread,
@@ -376,21 +437,52 @@ impl Store {
     /// # Errors
     /// When the store cannot read the log, or `last` does not continue it.
     pub(super) async fn compress_log(&self, last: &Batch) -> Result<Vec<u8>, AppendError> {
-        let (tails, last) = (self.tails.clone(), last.clone());
-        self.read(move |connection| {
-            let mut log = tails.read_log(connection, last.session)?;
-            let found = log.iter().filter(|byte| **byte == b'\n').count() as u64 + 1;
-            if found != last.first_n {
-                return Err(AppendError::WrongNumber { expected: found, found: last.first_n });
+        let last = last.clone();
+        match &self.engine {
+            Engine::Embedded(database, tails) => {
+                let tails = tails.clone();
+                database.read(move |connection| segment_of(tails.read_log(connection, last.session)?, &last)).await
             }
-            log.extend_from_slice(&last.lines);
-            Ok(compress(&log)?)
-        })
-        .await
+            Engine::Postgres(database) => {
+                let read = postgres::log::read;
+                database.read(move |connection| segment_of(read(connection, last.session)?, &last)).await
+            }
+        }
     }
 }
 
+fn segment_of(mut log: Vec<u8>, last: &Batch) -> Result<Vec<u8>, AppendError> {
+    let found = log.iter().filter(|byte| **byte == b'\n').count() as u64 + 1;
+    if found != last.first_n {
+        return Err(AppendError::WrongNumber { expected: found, found: last.first_n });
+    }
+    log.extend_from_slice(&last.lines);
+    Ok(compress(&log)?)
+}
+
+fn latest_stamp(connection: &Connection, last_rows: &[i64]) -> Result<Option<i64>, StoreError> {
+    let mut latest: Option<i64> = connection.query_row(RECENT_ENDS, [], |row| row.get(0))?;
+    let mut read = connection.prepare_cached("SELECT lines FROM journal WHERE id = ?1")?;
+    for row in last_rows {
+        let lines: Option<Vec<u8>> = read.query_row([row], |row| row.get(0)).optional()?;
+        latest = latest.max(lines.as_deref().and_then(last_stamp));
+    }
+    Ok(latest)
+}
+
 impl Tails {
+    async fn write(self, database: &embedded::Database, batch: Batch) -> Result<(), AppendError> {
+        let (tails, session) = (self.clone(), batch.session);
+        let (first_n, next_n) = (batch.first_n, batch.first_n + batch.count);
+        let result = database.write_one(move |transaction| tails.append(transaction, &batch)).await;
+        match &result {
+            Err(AppendError::Store(StoreError::Stopped)) => self.forget(session),
+            Err(AppendError::Store(_)) => self.take_back(session, first_n, next_n),
+            _ => {}
+        }
+        result
+    }
+
     fn read_log(&self, connection: &Connection, session: SessionKey) -> Result<Vec<u8>, StoreError> {
         // One snapshot for all that follows: the session may be sealed meanwhile.
         let connection = connection.unchecked_transaction()?;
@@ -420,7 +512,7 @@ mod tests {
     /// A store with one open session, known to the journal.
     async fn open_session() -> (tempfile::TempDir, Store) {
         let (folder, store) = fixture::store_with_session("s1").await;
-        store.tails.enter(SessionKey(1));
+        store.embedded().1.enter(SessionKey(1));
         store.append(batch(0, 1, b"one\n")).await.unwrap();
         (folder, store)
     }
@@ -438,7 +530,7 @@ mod tests {
     async fn a_batch_that_the_disk_refused_is_not_there_and_can_be_appended_again() {
         let (_folder, store) = open_session().await;
         let set = async |pragma: &'static str| {
-            store.database.alone(move |writer| Ok(writer.execute_batch(pragma)?)).await.unwrap();
+            store.embedded().0.alone(move |writer| Ok(writer.execute_batch(pragma)?)).await.unwrap();
         };
         set("PRAGMA query_only = ON").await;
         let refused = store.append(batch(0, 2, b"two\n")).await;
@@ -447,9 +539,9 @@ mod tests {
         store.append(batch(0, 2, b"two\n")).await.unwrap();
         assert_eq!(store.read_log(SessionKey(1)).await.unwrap(), b"one\ntwo\n");
         // A transaction that failed after the row was in it.
-        store.tails.lock().get_mut(&SessionKey(1)).unwrap().rows.push(99);
-        store.tails.lock().get_mut(&SessionKey(1)).unwrap().next_n = 4;
-        store.tails.take_back(SessionKey(1), 3, 4);
+        store.embedded().1.lock().get_mut(&SessionKey(1)).unwrap().rows.push(99);
+        store.embedded().1.lock().get_mut(&SessionKey(1)).unwrap().next_n = 4;
+        store.embedded().1.take_back(SessionKey(1), 3, 4);
         store.append(batch(0, 3, b"three\n")).await.unwrap();
         assert_eq!(store.read_log(SessionKey(1)).await.unwrap(), b"one\ntwo\nthree\n");
     }
@@ -469,7 +561,7 @@ mod tests {
     async fn the_log_is_found_again_after_a_restart_and_after_being_forgotten() {
         let (folder, store) = open_session().await;
         store.append(batch(0, 2, b"two\n")).await.unwrap();
-        store.tails.forget(SessionKey(1));
+        store.embedded().1.forget(SessionKey(1));
         assert!(matches!(store.append(batch(0, 3, b"x\n")).await, Err(AppendError::NotOpen)));
         assert_eq!(store.acquire(SessionKey(1)).await.unwrap().log, b"one\ntwo\n");
         drop(store);

@@ -3,7 +3,7 @@
 //! The link from a person to the identifier is a row of its own, so that it can be forgotten. A platform sees those
 //! learners only whom it has named itself. Photos are in `enrolled_photos.rs`, names and numbers in `persons.rs`.
 
-use rusqlite::{Connection, OptionalExtension as _, params};
+use super::sql::{Connection, OptionalExtension as _, params};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -58,7 +58,7 @@ impl Store {
             transaction.execute(
                 "INSERT INTO platform_learner (platform, learner, external_reference, created_at)
                  VALUES (?1, ?2, ?3, ?4) ON CONFLICT (platform, learner)
-                 DO UPDATE SET external_reference = coalesce(excluded.external_reference, external_reference)",
+                 DO UPDATE SET external_reference = coalesce(excluded.external_reference, platform_learner.external_reference)",
                 params![named.platform, learner, named.external_reference, named.now_ms],
             )?;
             let record = find(transaction, &named.platform, &learner)?.ok_or_else(|| StoreError::Corrupt {
@@ -91,6 +91,18 @@ impl Store {
                 .query_row([&learner], |row| row.get(0))
                 .optional()?;
             Ok(key.flatten())
+        })
+        .await
+    }
+
+    /// A learner with the sealed data key, to try the master key on; `None` when nobody has one.
+    ///
+    /// # Errors
+    /// When the store could not read.
+    pub async fn a_sealed_key(&self) -> Result<Option<(String, Vec<u8>)>, StoreError> {
+        self.read(|connection| {
+            let sql = "SELECT id, data_key FROM learner WHERE data_key IS NOT NULL ORDER BY id DESC LIMIT 1";
+            Ok(connection.query_row(sql, (), |row| Ok((row.get(0)?, row.get(1)?))).optional()?)
         })
         .await
     }

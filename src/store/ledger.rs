@@ -3,8 +3,7 @@
 //! Nothing is copied: rows are read out of sessions, verdicts, photos and approvals as they stand (the view `ledger` of
 //! schema 3). Sums are in `ledger_totals.rs`. What a column means is in docs/ledger.md.
 
-use rusqlite::types::Value;
-use rusqlite::{Connection, OptionalExtension as _, Row, params_from_iter};
+use super::sql::{self, Connection, Dialect, OptionalExtension as _, Row, Value, params};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -169,7 +168,7 @@ impl Conditions {
     }
 
     /// Whose: what a session and an enrolment have in common.
-    pub(super) fn whose(&mut self, filter: &LedgerFilter) {
+    pub(super) fn whose(&mut self, filter: &LedgerFilter, dialect: Dialect) {
         let columns = [
             ("platform", &filter.scope),
             ("platform", &filter.platform),
@@ -185,8 +184,8 @@ impl Conditions {
             // Nothing that begins with these digits comes at or after the colon, which follows the digit 9.
             let (from, before) = (self.value(region.clone()), self.value(format!("{region}:")));
             let of_region = format!("SELECT id FROM project WHERE region >= ?{from} AND region < ?{before}");
-            // The plus keeps SQLite from taking the sessions project by project, and sorting them all for one page.
-            self.sql.push_str(&format!(" AND +project IN ({of_region})"));
+            // Else SQLite takes the sessions project by project, and sorts them all for one page.
+            self.sql.push_str(&format!(" AND {} IN ({of_region})", dialect.unindexed("project")));
         }
     }
 
@@ -199,9 +198,9 @@ impl Conditions {
         }
     }
 
-    pub(super) fn of(filter: &LedgerFilter) -> Self {
+    pub(super) fn of(filter: &LedgerFilter, dialect: Dialect) -> Self {
         let mut conditions = Self::new();
-        conditions.whose(filter);
+        conditions.whose(filter, dialect);
         conditions.when(filter);
         if let Some(status) = filter.status {
             conditions.add("status", "=", status.as_str().to_owned());
@@ -219,12 +218,19 @@ const ENTRY: &str = "SELECT l.key, l.opened_at, l.session, l.learner, l.platform
     (SELECT name FROM project WHERE id = l.project),
     (SELECT class FROM enrolment WHERE project = l.project AND learner = l.learner),
     (SELECT position FROM lesson WHERE id = l.lesson),
-    (SELECT title FROM lesson WHERE id = l.lesson),
-    (SELECT json_group_array(DISTINCT json_extract(each.value, '$.rule')) FROM verdict,
-        json_each(verdict.body, '$.violations') AS each WHERE verdict.session = l.key AND verdict.version = l.version),
-    (SELECT json_group_array(json_object('capture', capture, 'digest', digest)) FROM photo WHERE session = l.key),
-    (SELECT json_object('id', id, 'reference', reference, 'office', office) FROM makeup WHERE id = l.makeup)
-    FROM (SELECT key AS shown FROM ledger WHERE ";
+    (SELECT title FROM lesson WHERE id = l.lesson)";
+
+/// The rules that were broken, the photos as JSON objects with commas between them, and the make-up as one.
+fn evidence(dialect: Dialect) -> String {
+    let photo = dialect.json_object(&[("capture", "capture"), ("digest", "digest")]);
+    let makeup = dialect.json_object(&[("id", "id"), ("reference", "reference"), ("office", "office")]);
+    format!(
+        "(SELECT {} FROM verdict WHERE verdict.session = l.key AND verdict.version = l.version),
+         (SELECT string_agg({photo}, ',' ORDER BY capture) FROM photo WHERE session = l.key),
+         (SELECT {makeup} FROM makeup WHERE id = l.makeup)",
+        dialect.rules_broken("verdict.body")
+    )
+}
 
 /// A page of the ledger, in the order of opening, from after `cursor` on; with the cursor after its last entry.
 ///
@@ -236,34 +242,38 @@ pub fn entries(
     cursor: Option<LedgerCursor>,
     limit: u32,
 ) -> Result<(Vec<LedgerEntry>, Option<LedgerCursor>), StoreError> {
-    let mut conditions = Conditions::of(filter);
+    let dialect = connection.dialect();
+    let mut conditions = Conditions::of(filter, dialect);
     if let Some((opened_at, key)) = cursor {
         let (opened_at, key) = (conditions.value(opened_at), conditions.value(key));
         conditions.sql.push_str(&format!(" AND (opened_at, key) > (?{opened_at}, ?{key})"));
     }
     let limit = conditions.value(i64::from(limit));
     let sql = format!(
-        "{ENTRY}{} ORDER BY opened_at, key LIMIT ?{limit}) CROSS JOIN ledger AS l ON l.key = shown
-         ORDER BY l.opened_at, l.key",
-        conditions.sql
+        "{ENTRY}, {}
+         FROM (SELECT key AS shown FROM ledger WHERE {} ORDER BY opened_at, key LIMIT ?{limit}) AS page
+         {} ledger AS l ON l.key = shown ORDER BY l.opened_at, l.key",
+        evidence(dialect),
+        conditions.sql,
+        dialect.then_join()
     );
     let mut statement = connection.prepare_cached(&sql)?;
-    let mut rows = statement.query(params_from_iter(conditions.values))?;
+    let mut rows = statement.query(&conditions.values[..])?;
     let (mut entries, mut last) = (Vec::new(), None);
     while let Some(row) = rows.next()? {
         last = Some((row.get(1)?, row.get(0)?));
-        entries.push(entry(row)?);
+        entries.push(entry(&row)?);
     }
     Ok((entries, last))
 }
 
 fn entry(row: &Row) -> Result<LedgerEntry, StoreError> {
     let session: String = row.get(2)?;
-    let read = |error: rusqlite::Error| StoreError::Corrupt {
+    let read = |error: sql::Error| StoreError::Corrupt {
         what: "verdict",
         why: format!("of session {session} cannot be listed: {error}"),
     };
-    let json = |column: usize| row.get::<_, Option<String>>(column).map(Option::unwrap_or_default).map_err(read);
+    let json = |column: usize| row.get::<Option<String>>(column).map(Option::unwrap_or_default).map_err(read);
     let hundredths: i64 = row.get(18).map_err(read)?;
     let made_up = json(30)?;
     Ok(LedgerEntry {
@@ -291,11 +301,11 @@ fn entry(row: &Row) -> Result<LedgerEntry, StoreError> {
         external_reference: row.get(22)?,
         platform_name: row.get(23)?,
         project_name: row.get(24)?,
-        class: row.get::<_, Option<String>>(25)?.unwrap_or_default(),
+        class: row.get::<Option<String>>(25)?.unwrap_or_default(),
         lesson_position: row.get(26)?,
         lesson_title: row.get(27)?,
-        rules: parsed(&json(28)?, &session)?,
-        photos: parsed(&json(29)?, &session)?,
+        rules: json(28)?.split_terminator(',').map(str::to_owned).collect(),
+        photos: parsed(&format!("[{}]", json(29)?), &session)?,
         makeup: if made_up.is_empty() { None } else { Some(parsed(&made_up, &session)?) },
         session,
     })
@@ -324,7 +334,7 @@ pub fn cursor_after(
 ) -> Result<Option<LedgerCursor>, StoreError> {
     Ok(connection
         .prepare_cached("SELECT opened_at, key FROM session WHERE id = ?1 AND coalesce(platform = ?2, TRUE)")?
-        .query_row(rusqlite::params![session, scope], |row| Ok((row.get(0)?, row.get(1)?)))
+        .query_row(params![session, scope], |row| Ok((row.get(0)?, row.get(1)?)))
         .optional()?)
 }
 

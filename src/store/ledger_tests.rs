@@ -19,6 +19,7 @@ type KeyOf = Box<dyn Fn(&LedgerEntry) -> String>;
 /// Session i is of project i mod 4, and opened i × 10 minutes after the first day's beginning.
 pub(crate) async fn filled(store: &Store, sessions: usize) {
     let learners = (sessions / 40).max(2) * 4;
+    let padding = " ".repeat(1_000);
     let sql = format!(
         r#"
         INSERT INTO platform (id, name, status, created_at) VALUES ('p0', 'A', 'active', 0), ('p1', 'B', 'active', 0);
@@ -31,28 +32,34 @@ pub(crate) async fn filled(store: &Store, sessions: usize) {
             SELECT 'e' || i, 'j' || (i % 4), 1 + i / 4, 'L' || i, 600000,
                 CASE i / 4 WHEN 3 THEN 'practice' ELSE 'theory' END FROM n;
         WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < {learners} - 1)
-        INSERT INTO learner (id, created_at) SELECT printf('l%06d', i), 0 FROM n;
+        INSERT INTO learner (id, created_at) SELECT 'l' || substr(CAST(1000000 + i AS TEXT), 2), 0 FROM n;
         -- One more learner than come.
-        INSERT INTO learner (id, created_at) VALUES ('absent', 0);
+        INSERT INTO learner (id, created_at) VALUES ('l999000', 0);
         INSERT INTO enrolment (id, project, learner, class, created_at)
-            SELECT 'n' || id, 'j' || (substr(id, 2) % 4), id, '一班', 0 FROM learner WHERE id <> 'absent';
-        INSERT INTO enrolment (id, project, learner, created_at) VALUES ('nabsent', 'j0', 'absent', 0);
+            SELECT 'n' || id, 'j' || (CAST(substr(id, 2) AS INTEGER) % 4), id, '一班', 0 FROM learner
+            WHERE id <> 'l999000';
+        INSERT INTO enrolment (id, project, learner, created_at) VALUES ('nabsent', 'j0', 'l999000', 0);
         INSERT INTO platform_learner (platform, learner, external_reference, created_at)
-            SELECT 'p' || (substr(id, 2) % 2), id, 'u' || id, 0 FROM learner;
+            SELECT 'p' || (CAST(substr(id, 2) AS INTEGER) % 2), id, 'u' || id, 0 FROM learner;
         WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < {sessions} - 1)
         INSERT INTO session (key, id, platform, learner, project, lesson, seed, opened_at, closed_at)
-            SELECT i + 1, printf('s%08d', i), 'p' || (i % 2), printf('l%06d', i % {learners}), 'j' || (i % 4),
-                'e' || (i % 4 + 4 * (i / {learners} % {LESSONS})), zeroblob(64),
-                {FIRST_DAY_MS} + i * 600000, {FIRST_DAY_MS} + i * 600000 + 500000 FROM n;
+            SELECT i + 1, 's' || substr(CAST(100000000 + i AS TEXT), 2), 'p' || (i % 2),
+                'l' || substr(CAST(1000000 + i % {learners} AS TEXT), 2), 'j' || (i % 4),
+                'e' || (i % 4 + 4 * (i / {learners} % {LESSONS})), x'00',
+                {FIRST_DAY_MS} + CAST(i AS BIGINT) * 600000, {FIRST_DAY_MS} + CAST(i AS BIGINT) * 600000 + 500000 FROM n;
         INSERT INTO verdict (session, version, status, body, created_at)
-            SELECT key, 1, status, json_object('session', id, 'policy', 'default', 'status', status,
-                'watched_ms', key, 'watch_ms', key + 1, 'creditable_ms', key - 1, 'credited_ms', key * (status <> 'invalid'),
-                'credited_hours', (key % 100) / 100.0 * (status <> 'invalid'), 'completed', json(iif(key % 3, 'true', 'false')),
-                'coverage', json('[[0, 1000]]'), 'violations', json('[{{"rule": "unfocused"}}, {{"rule": "unfocused"}}]'),
-                'violations_total', 2, 'log_digest', 'd' || key, 'padding', printf('%1000d', 7)), closed_at
-            FROM (SELECT key, id, closed_at, CASE WHEN key % 10 < 8 THEN 'valid' WHEN key % 10 = 8 THEN 'review'
-                ELSE 'invalid' END AS status FROM session);
-        INSERT INTO photo (session, capture, digest, evidence, created_at) SELECT key, 'c1', 'f' || key, 'x', 0 FROM session;
+            SELECT key, 1, status, '{{"session":"' || id || '","policy":"default","status":"' || status
+                || '","watched_ms":' || key || ',"watch_ms":' || (key + 1) || ',"creditable_ms":' || (key - 1)
+                || ',"credited_ms":' || (key * counts) || ',"credited_hours":0.'
+                || substr(CAST(100 + key % 100 * counts AS TEXT), 2) || ',"completed":'
+                || CASE key % 3 WHEN 0 THEN 'false' ELSE 'true' END
+                || ',"coverage":[[0,1000]],"violations":[{{"rule":"unfocused"}},{{"rule":"unfocused"}}]'
+                || ',"violations_total":2,"log_digest":"d' || key || '","padding":"{padding}"}}', closed_at
+            FROM (SELECT key, id, closed_at, CASE WHEN key % 10 < 9 THEN 1 ELSE 0 END AS counts,
+                CASE WHEN key % 10 < 8 THEN 'valid' WHEN key % 10 = 8 THEN 'review' ELSE 'invalid' END AS status
+                FROM session) AS closed;
+        INSERT INTO photo (session, capture, digest, evidence, created_at)
+            SELECT key, 'c1', 'f' || key, 'x', 0 FROM session;
         "#,
         last_lesson = 4 * LESSONS - 1,
     );
@@ -60,7 +67,7 @@ pub(crate) async fn filled(store: &Store, sessions: usize) {
 }
 
 async fn store_of(sessions: usize) -> (tempfile::TempDir, Store) {
-    let (folder, store) = fixture::store();
+    let (folder, store) = fixture::store().await;
     filled(&store, sessions).await;
     (folder, store)
 }
@@ -224,7 +231,7 @@ async fn attendance_is_of_theory_lessons_and_counts_whoever_never_came() {
     assert_eq!(sum.attendance, Some((attended * 10_000 / due) as f64 / 10_000.0));
     assert_eq!(sum.name.as_deref(), Some("J0"));
 
-    let absent = LedgerFilter { learner: Some("absent".to_owned()), ..Default::default() };
+    let absent = LedgerFilter { learner: Some("l999000".to_owned()), ..Default::default() };
     let sum = sums(&store, &absent, Some(LedgerGroup::Learner), 10).await.remove(0);
     assert_eq!((sum.sessions, sum.lessons_due, sum.attendance), (0, Some(3), Some(0.0)));
     let by_day = sums(&store, &LedgerFilter::default(), Some(LedgerGroup::Day), 10).await.remove(0);
@@ -237,12 +244,13 @@ async fn the_latest_version_counts_and_a_make_up_is_named() {
     let before = sums(&store, &LedgerFilter::default(), None, 1).await.remove(0);
     fixture::execute(
         &store,
-        "INSERT INTO makeup (id, enrolment, lesson, reference, office, reason, created_by, created_at)
+        r#"INSERT INTO makeup (id, enrolment, lesson, reference, office, reason, created_by, created_at)
              SELECT 'm1', 'nl000007', 'e3', 'ref-1', 'office', 'ill', 'key', 0;
          UPDATE session SET makeup = 'm1' WHERE key = 8;
          INSERT INTO verdict (session, version, status, body, created_at, reviewer)
-             SELECT session, 2, 'invalid', json_set(body, '$.status', 'invalid', '$.credited_ms', 0,
-                 '$.credited_hours', 0.0), 9, 'reviewer-1' FROM verdict WHERE session = 8;",
+             SELECT session, 2, 'invalid', replace(replace(replace(body, '"review"', '"invalid"'),
+                 '"credited_ms":8,', '"credited_ms":0,'), '"credited_hours":0.08', '"credited_hours":0.0'), 9,
+                 'reviewer-1' FROM verdict WHERE session = 8;"#,
     )
     .await;
     let eighth = all(&store, &LedgerFilter::default(), 200).await.remove(7);

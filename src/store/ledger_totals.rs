@@ -2,7 +2,7 @@
 //!
 //! Every sum is of whole numbers that stand in the verdicts, so that it can be added up again by anybody.
 
-use rusqlite::{Connection, Row, params_from_iter};
+use super::sql::{self, Connection, Dialect, Row};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -69,20 +69,16 @@ pub struct LedgerTotals {
     pub attendance: Option<f64>,
 }
 
-/// The first ms of the day in China, from which days are counted.
-const CHINA_OFFSET_S: i64 = 8 * 3_600;
-
 impl LedgerGroup {
     /// The key of a session of the view `ledger`.
-    fn of_session(self) -> String {
-        let moment = format!("opened_at / 1000 + {CHINA_OFFSET_S}, 'unixepoch'");
+    fn of_session(self, dialect: Dialect) -> String {
         match self {
             Self::Learner => "learner".to_owned(),
             Self::Project => "project".to_owned(),
             Self::Platform => "platform".to_owned(),
             Self::Region => "coalesce(nullif(region, ''), '-')".to_owned(),
-            Self::Day => format!("strftime('%Y-%m-%d', {moment})"),
-            Self::Month => format!("strftime('%Y-%m', {moment})"),
+            Self::Day => dialect.day("opened_at"),
+            Self::Month => dialect.month("opened_at"),
         }
     }
 
@@ -100,6 +96,22 @@ impl LedgerGroup {
     }
 }
 
+/// What is summed up, in the order in which it is read.
+const SUMMED: [&str; 12] = [
+    "sessions",
+    "valid",
+    "review",
+    "invalid",
+    "watched_ms",
+    "creditable_ms",
+    "credited_ms * valid",
+    "credited_hundredths * valid",
+    "credited_ms * review",
+    "credited_hundredths * review",
+    "due",
+    "attended",
+];
+
 /// Sums by `group`, in the order of their keys, from after `after` on; without a group one sum of all.
 ///
 /// # Errors
@@ -111,25 +123,26 @@ pub fn totals(
     after: Option<&str>,
     limit: u32,
 ) -> Result<Vec<LedgerTotals>, StoreError> {
-    let key = group.map_or_else(|| "''".to_owned(), LedgerGroup::of_session);
-    let mut conditions = Conditions::of(filter);
+    let dialect = connection.dialect();
+    let key = group.map_or_else(|| "''".to_owned(), |group| group.of_session(dialect));
+    let mut conditions = Conditions::of(filter, dialect);
     let of_sessions = conditions.sql.clone();
     let with_lessons = !group.is_some_and(LedgerGroup::is_of_time);
-    let lessons = if with_lessons { of_enrolments(&key, filter, &mut conditions) } else { String::new() };
+    let lessons = if with_lessons { of_enrolments(&key, filter, dialect, &mut conditions) } else { String::new() };
     let (after, limit) = (conditions.value(after.unwrap_or("").to_owned()), conditions.value(i64::from(limit)));
     let name = group.map_or("NULL", LedgerGroup::name_of_key);
     let sql = format!(
-        "SELECT key, {name}, sum(sessions), sum(valid), sum(review), sum(invalid), sum(watched_ms), sum(creditable_ms),
-             sum(credited_ms * valid), sum(credited_hundredths * valid), sum(credited_ms * review),
-             sum(credited_hundredths * review), sum(due), sum(attended)
-         FROM (SELECT {key} AS key, 1 AS sessions, status = 'valid' AS valid, status = 'review' AS review,
-                   status = 'invalid' AS invalid, watched_ms, creditable_ms, credited_ms, credited_hundredths,
-                   0 AS due, 0 AS attended
-               FROM ledger WHERE {of_sessions}{lessons})
-         WHERE key > ?{after} OR ?{after} = '' GROUP BY key ORDER BY key LIMIT ?{limit}"
+        "SELECT key, {name}, {}
+         FROM (SELECT {key} AS key, 1 AS sessions, CASE status WHEN 'valid' THEN 1 ELSE 0 END AS valid,
+                   CASE status WHEN 'review' THEN 1 ELSE 0 END AS review,
+                   CASE status WHEN 'invalid' THEN 1 ELSE 0 END AS invalid,
+                   watched_ms, creditable_ms, credited_ms, credited_hundredths, 0 AS due, 0 AS attended
+               FROM ledger WHERE {of_sessions}{lessons}) AS held
+         WHERE key > ?{after} OR ?{after} = '' GROUP BY key ORDER BY key LIMIT ?{limit}",
+        SUMMED.map(|column| format!("CAST(sum({column}) AS BIGINT)")).join(", ")
     );
     let mut statement = connection.prepare_cached(&sql)?;
-    let rows = statement.query_map(params_from_iter(conditions.values), |row| total(row, with_lessons))?;
+    let rows = statement.query_map(&conditions.values[..], |row| total(row, with_lessons))?;
     let mut sums: Vec<LedgerTotals> = rows.collect::<Result<_, _>>()?;
     if sums.is_empty() && group.is_none() {
         sums.push(LedgerTotals { lessons_due: Some(0), lessons_attended: Some(0), ..LedgerTotals::default() });
@@ -139,9 +152,9 @@ pub fn totals(
 
 /// The lessons that are due and attended, one row an enrolment. A lesson is attended in the period, whatever status
 /// is asked for; it is due whether or not its learner ever came.
-fn of_enrolments(key: &str, filter: &LedgerFilter, conditions: &mut Conditions) -> String {
+fn of_enrolments(key: &str, filter: &LedgerFilter, dialect: Dialect, conditions: &mut Conditions) -> String {
     conditions.sql = "TRUE".to_owned();
-    conditions.whose(filter);
+    conditions.whose(filter, dialect);
     let whose = std::mem::replace(&mut conditions.sql, "TRUE".to_owned());
     conditions.when(filter);
     let when = &conditions.sql;
@@ -150,15 +163,15 @@ fn of_enrolments(key: &str, filter: &LedgerFilter, conditions: &mut Conditions) 
             (SELECT count(*) FROM lesson WHERE lesson.project = of.project AND kind = 'theory'),
             (SELECT count(DISTINCT lesson.id) FROM ledger AS held JOIN lesson ON lesson.id = held.lesson
              WHERE held.learner = of.learner AND held.project = of.project AND lesson.kind = 'theory'
-                 AND held.status = 'valid' AND held.completed AND {when})
+                 AND held.status = 'valid' AND held.completed = 1 AND {when})
           FROM (SELECT enrolment.learner, enrolment.project, project.platform, project.region
                 FROM enrolment JOIN project ON project.id = enrolment.project) AS of
           WHERE {whose}"
     )
 }
 
-fn total(row: &Row, with_lessons: bool) -> rusqlite::Result<LedgerTotals> {
-    let sum = |column: usize| row.get::<_, Option<i64>>(column).map(Option::unwrap_or_default);
+fn total(row: &Row, with_lessons: bool) -> sql::Result<LedgerTotals> {
+    let sum = |column: usize| row.get::<Option<i64>>(column).map(Option::unwrap_or_default);
     let (credited_hundredths, pending_hundredths) = (sum(9)?, sum(11)?);
     let (due, attended) = (sum(12)?, sum(13)?);
     Ok(LedgerTotals {

@@ -1,6 +1,6 @@
 //! Make-up lessons (补课): which the office allowed to whom, before the project's final assessment.
 
-use rusqlite::{Connection, OptionalExtension as _, Row, params};
+use super::sql::{self, Connection, OptionalExtension as _, Row, params};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -62,8 +62,8 @@ pub enum MakeupError {
     Store(#[from] StoreError),
 }
 
-impl From<rusqlite::Error> for MakeupError {
-    fn from(error: rusqlite::Error) -> Self {
+impl From<sql::Error> for MakeupError {
+    fn from(error: sql::Error) -> Self {
         Self::Store(error.into())
     }
 }
@@ -105,7 +105,7 @@ impl Store {
                     makeup.created_at
                 ],
             )?;
-            if added == 0 { Err(MakeupError::Repeated) } else { Ok(makeup) }
+            if added == 0 { Err(MakeupError::Repeated) } else { Ok(makeup.clone()) }
         })
         .await
     }
@@ -158,7 +158,7 @@ pub(super) fn reference(
     connection: &Connection,
     makeup: &str,
     (learner, project, lesson): (&str, &str, &str),
-) -> Result<Option<String>, rusqlite::Error> {
+) -> sql::Result<Option<String>> {
     connection
         .prepare_cached(
             "SELECT makeup.reference FROM makeup JOIN enrolment ON enrolment.id = makeup.enrolment
@@ -168,7 +168,7 @@ pub(super) fn reference(
         .optional()
 }
 
-fn record(row: &Row<'_>) -> rusqlite::Result<MakeupRecord> {
+fn record(row: &Row<'_>) -> sql::Result<MakeupRecord> {
     Ok(MakeupRecord {
         id: row.get(0)?,
         enrolment: row.get(1)?,

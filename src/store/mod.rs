@@ -4,13 +4,13 @@
 //! write has happened, and is on disk, when its future returns.
 
 use std::path::Path;
-use std::sync::Arc;
-
-use rusqlite::{Connection, Transaction};
+use std::sync::{Arc, Mutex};
 
 pub mod api_keys;
 pub mod archive;
 pub mod checksum;
+#[cfg(test)]
+pub(crate) mod contract;
 mod embedded;
 pub mod enrolled_photos;
 pub mod enrolments;
@@ -33,16 +33,19 @@ pub mod persons;
 pub mod platforms;
 mod policy_texts;
 pub mod populate;
+pub mod postgres;
 pub mod projects;
 pub mod reports;
 pub mod retention;
 pub mod session_records;
 pub mod sessions;
+pub mod sql;
 pub mod tokens;
 pub mod words;
 
 pub use embedded::{StoreMeters, Writing};
 pub use journal::{Acquired, AppendError, Batch, SessionKey};
+use sql::Connection;
 
 /// Why the store could not do what it was asked.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -55,13 +58,19 @@ pub enum StoreError {
     Stopped,
     /// The transaction that held the write failed: a full disk, say.
     #[error("the write could not be made durable: {0}")]
-    Commit(Arc<rusqlite::Error>),
+    Commit(Arc<sql::Error>),
+    /// The connection was lost while the write was made durable: it is there, or it is not.
+    #[error("nobody can say whether the write was made durable: {0}")]
+    Unknown(Arc<sql::Error>),
+    /// The database is of a kind that cannot be used.
+    #[error("the database cannot be used: {0}")]
+    Unfit(String),
     /// Another write of the same transaction lost it: nothing of this one has happened.
     #[error("the transaction was lost: nothing was written")]
     RolledBack,
     /// A statement failed.
     #[error("the database refused: {0}")]
-    Database(Arc<rusqlite::Error>),
+    Database(Arc<sql::Error>),
     /// The data folder was written by a later invigil.
     #[error("the database has schema {found}; this invigil knows up to {known}: use the newer one")]
     NewerSchema {
@@ -99,25 +108,28 @@ pub enum StoreError {
 impl StoreError {
     /// Whether the disk is the reason, or the number of those who wait: the same may succeed later.
     pub fn is_passing(&self) -> bool {
-        use rusqlite::ErrorCode::{CannotOpen, DatabaseBusy, DatabaseLocked, DiskFull, ReadOnly, SystemIoFailure};
         match self {
-            Self::Busy | Self::Stopped | Self::Commit(_) | Self::RolledBack => true,
-            Self::Database(error) => matches!(
-                error.sqlite_error_code(),
-                Some(DiskFull | ReadOnly | SystemIoFailure | DatabaseBusy | DatabaseLocked | CannotOpen)
-            ),
+            Self::Busy | Self::Stopped | Self::Commit(_) | Self::Unknown(_) | Self::RolledBack => true,
+            Self::Database(error) => error.is_passing(),
             Self::NewerSchema { .. }
             | Self::OlderSchema { .. }
             | Self::Start(_)
+            | Self::Unfit(_)
             | Self::Corrupt { .. }
             | Self::Damaged(_) => false,
         }
     }
 }
 
+impl From<sql::Error> for StoreError {
+    fn from(error: sql::Error) -> Self {
+        Self::Database(Arc::new(error))
+    }
+}
+
 impl From<rusqlite::Error> for StoreError {
     fn from(error: rusqlite::Error) -> Self {
-        Self::Database(Arc::new(error))
+        sql::Error::from(error).into()
     }
 }
 
@@ -130,9 +142,18 @@ pub const LOCK_FILE: &str = "invigil.lock";
 /// The store of one data folder. Cheap to clone.
 #[derive(Clone)]
 pub struct Store {
-    database: embedded::Database,
-    tails: journal::Tails,
+    engine: Engine,
     folder: Arc<Path>,
+    /// held by whoever adds to the file of tombstones
+    tombstones: Arc<Mutex<()>>,
+}
+
+/// Where records and journal are.
+#[derive(Clone)]
+enum Engine {
+    /// In a file of the data folder; who has which rows of the journal is known in memory.
+    Embedded(embedded::Database, journal::Tails),
+    Postgres(postgres::Database),
 }
 
 impl Store {
@@ -147,17 +168,37 @@ impl Store {
         let connection = embedded::connect_to_read(&path)?;
         journal::check_pages(&connection)?;
         let tails = journal::Tails::scan(&connection)?;
-        Ok(Self { database, tails, folder: folder.into() })
+        Ok(Self { engine: Engine::Embedded(database, tails), folder: folder.into(), tombstones: Arc::default() })
+    }
+
+    /// The store whose records and journal are in PostgreSQL, over so many connections
+    /// ([`postgres::CONNECTIONS_LEAST`] or more). `folder` keeps who was forgotten.
+    ///
+    /// # Errors
+    /// When the server cannot be reached or is unfit, or its schema is newer than this binary.
+    pub async fn connect(
+        address: postgres::Address,
+        connections_limit: usize,
+        folder: &Path,
+    ) -> Result<Self, StoreError> {
+        let database = postgres::Database::connect(address, connections_limit).await?;
+        Ok(Self { engine: Engine::Postgres(database), folder: folder.into(), tombstones: Arc::default() })
     }
 
     /// Whether writes reach the disk, as a signal.
     pub fn writing(&self) -> tokio::sync::watch::Receiver<Writing> {
-        self.database.writing()
+        match &self.engine {
+            Engine::Embedded(database, _) => database.writing(),
+            Engine::Postgres(database) => database.writing(),
+        }
     }
 
     /// What the writer measures of itself.
     pub fn meters(&self) -> &StoreMeters {
-        self.database.meters()
+        match &self.engine {
+            Engine::Embedded(database, _) => database.meters(),
+            Engine::Postgres(database) => database.meters(),
+        }
     }
 
     /// Whether a write reaches the disk now: writes a page that means nothing new.
@@ -165,39 +206,47 @@ impl Store {
     /// # Errors
     /// When it could not be made durable.
     pub async fn check_writable(&self) -> Result<(), StoreError> {
-        self.write(|transaction| {
-            let step: i64 = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
-            Ok(transaction.pragma_update(None, "user_version", step)?)
-        })
-        .await
+        match &self.engine {
+            Engine::Embedded(database, _) => database.check_writable().await,
+            Engine::Postgres(database) => database.check_writable().await,
+        }
     }
 
-    /// Runs `change` in the next transaction of the single writer; durable when it returns. For the files of this
-    /// module, which give it names.
-    async fn write<T, E>(&self, change: impl FnOnce(&Transaction) -> Result<T, E> + Send + 'static) -> Result<T, E>
+    #[cfg(test)]
+    fn embedded(&self) -> (&embedded::Database, &journal::Tails) {
+        match &self.engine {
+            Engine::Embedded(database, tails) => (database, tails),
+            Engine::Postgres(_) => panic!("this test is of the embedded engine"),
+        }
+    }
+
+    /// Runs `change` in a transaction; durable when it returns. It may be run more than once, of which one counts. For
+    /// the files of this module, which give it names.
+    async fn write<T, E>(&self, change: impl Fn(&Connection<'_>) -> Result<T, E> + Send + 'static) -> Result<T, E>
     where
         T: Send + 'static,
         E: From<StoreError> + Send + 'static,
     {
-        self.database.write(change).await
-    }
-
-    /// As `write`, for a single statement behind its checks.
-    async fn write_one<T, E>(&self, change: impl FnOnce(&Transaction) -> Result<T, E> + Send + 'static) -> Result<T, E>
-    where
-        T: Send + 'static,
-        E: From<StoreError> + Send + 'static,
-    {
-        self.database.write_one(change).await
+        match &self.engine {
+            Engine::Embedded(database, _) => {
+                database.write(move |transaction| change(&Connection::embedded(transaction))).await
+            }
+            Engine::Postgres(database) => database.write(change).await,
+        }
     }
 
     /// Runs `query` on a read-only connection.
-    async fn read<T, E>(&self, query: impl FnOnce(&Connection) -> Result<T, E> + Send + 'static) -> Result<T, E>
+    async fn read<T, E>(&self, query: impl Fn(&Connection<'_>) -> Result<T, E> + Send + 'static) -> Result<T, E>
     where
         T: Send + 'static,
         E: From<StoreError> + Send + 'static,
     {
-        self.database.read(query).await
+        match &self.engine {
+            Engine::Embedded(database, _) => {
+                database.read(move |connection| query(&Connection::embedded(connection))).await
+            }
+            Engine::Postgres(database) => database.read(query).await,
+        }
     }
 }
 

@@ -4,7 +4,7 @@
 //! ordering key go out oldest first, one at a time. How a delivery is sent, and when it is tried again, is decided in
 //! [`crate::delivery`].
 
-use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, params};
+use super::sql::{self, Connection, Dialect, OptionalExtension as _, Row, params};
 
 use super::{Store, StoreError, checksum};
 
@@ -78,7 +78,7 @@ pub struct DeliveryStatus {
 ///
 /// # Errors
 /// When the database refuses.
-pub fn enqueue(transaction: &Transaction, delivery: &NewDelivery) -> Result<bool, StoreError> {
+pub fn enqueue(transaction: &Connection, delivery: &NewDelivery) -> Result<bool, StoreError> {
     let queued = transaction
         .prepare_cached(
             "INSERT INTO outbox (event, platform, ordering, body, next_attempt_at, created_at, checksum)
@@ -111,15 +111,21 @@ macro_rules! heads_of_platform {
     };
 }
 
-const DUE: &str = concat!(
-    "SELECT d.id, d.event, d.platform, d.body, d.attempts, d.first_attempt_at, p.webhook_url, p.webhook_secret,
-         d.checksum
-     FROM platform AS p JOIN outbox AS d ON d.id IN (",
+const DUE_OF_PLATFORM: &str = concat!(
     heads_of_platform!("head.id", "head.next_attempt_at <= ?1"),
-    " ORDER BY head.next_attempt_at, head.id LIMIT ?2)
-     WHERE p.webhook_url IS NOT NULL AND p.webhook_secret IS NOT NULL AND p.webhook_disabled IS NULL
-     ORDER BY d.next_attempt_at, d.id LIMIT ?3"
+    " ORDER BY head.next_attempt_at, head.id LIMIT ?2"
 );
+
+fn due(dialect: Dialect) -> String {
+    format!(
+        "SELECT d.id, d.event, d.platform, d.body, d.attempts, d.first_attempt_at, p.webhook_url, p.webhook_secret,
+             d.checksum
+         FROM platform AS p {}
+         WHERE p.webhook_url IS NOT NULL AND p.webhook_secret IS NOT NULL AND p.webhook_disabled IS NULL
+         ORDER BY d.next_attempt_at, d.id LIMIT ?3",
+        dialect.join_found("outbox", "d", DUE_OF_PLATFORM)
+    )
+}
 
 const NEXT_DUE: &str = concat!(
     "SELECT min((",
@@ -142,7 +148,7 @@ impl Store {
         limit: usize,
     ) -> Result<Vec<DueDelivery>, StoreError> {
         self.read(move |connection| {
-            let mut statement = connection.prepare_cached(DUE)?;
+            let mut statement = connection.prepare_cached(&due(connection.dialect()))?;
             let rows = statement.query_map(params![now_ms, platform_limit as i64, limit as i64], due_delivery)?;
             Ok(rows.collect::<Result<_, _>>()?)
         })
@@ -166,7 +172,7 @@ impl Store {
     pub async fn pending_deliveries(&self) -> Result<i64, StoreError> {
         self.read(|connection| {
             let mut count = connection.prepare_cached("SELECT count(*) FROM outbox WHERE state = 'pending'")?;
-            Ok(count.query_row([], |row| row.get(0))?)
+            Ok(count.query_row((), |row| row.get(0))?)
         })
         .await
     }
@@ -266,7 +272,7 @@ impl Store {
     }
 }
 
-fn due_delivery(row: &Row) -> rusqlite::Result<DueDelivery> {
+fn due_delivery(row: &Row) -> sql::Result<DueDelivery> {
     let (event, body): (String, String) = (row.get(1)?, row.get(3)?);
     Ok(DueDelivery {
         id: row.get(0)?,
@@ -284,7 +290,7 @@ fn due_delivery(row: &Row) -> rusqlite::Result<DueDelivery> {
 fn status_of(connection: &Connection, event: &str) -> Result<Option<DeliveryStatus>, StoreError> {
     let found = connection
         .prepare_cached("SELECT state, attempts, next_attempt_at, last_error FROM outbox WHERE event = ?1")?
-        .query_row([event], |row| Ok((row.get::<_, String>(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))
+        .query_row([event], |row| Ok((row.get::<String>(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))
         .optional()?;
     found
         .map(|(state, attempts, next_attempt_at_ms, last_error)| {
@@ -336,12 +342,13 @@ impl Store {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::fixture;
 
-    async fn store_with_platforms(folder: &std::path::Path) -> Store {
-        let store = Store::open(folder).unwrap();
+    async fn store_with_platforms() -> (tempfile::TempDir, Store) {
+        let (folder, store) = fixture::store().await;
         store.add_platform_for_test("p1", "https://one.example/hook", vec![1]).await;
         store.add_platform_for_test("p2", "https://two.example/hook", vec![2]).await;
-        store
+        (folder, store)
     }
 
     async fn due(store: &Store, now_ms: i64) -> Vec<String> {
@@ -350,8 +357,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_oldest_of_each_key_is_due_and_holds_back_the_rest() {
-        let folder = tempfile::tempdir().unwrap();
-        let store = store_with_platforms(folder.path()).await;
+        let (_folder, store) = store_with_platforms().await;
         for (event, platform, ordering, at) in
             [("a1", "p1", "a", 10), ("a2", "p1", "a", 11), ("b1", "p2", "b", 12), ("c1", "p1", "c", 99)]
         {
@@ -374,8 +380,7 @@ mod tests {
 
     #[tokio::test]
     async fn one_platform_cannot_fill_the_list() {
-        let folder = tempfile::tempdir().unwrap();
-        let store = store_with_platforms(folder.path()).await;
+        let (_folder, store) = store_with_platforms().await;
         for n in 0..9 {
             store.enqueue_for_test(&format!("p1-{n}"), "p1", &format!("s{n}"), n).await;
         }
@@ -385,8 +390,7 @@ mod tests {
 
     #[tokio::test]
     async fn nothing_is_queued_twice_or_for_nobody() {
-        let folder = tempfile::tempdir().unwrap();
-        let store = store_with_platforms(folder.path()).await;
+        let (_folder, store) = store_with_platforms().await;
         assert!(!store.enqueue_for_test("e", "unknown", "a", 1).await);
         assert!(store.enqueue_for_test("e", "p1", "a", 1).await);
         assert!(!store.enqueue_for_test("e", "p1", "a", 2).await);
@@ -395,8 +399,7 @@ mod tests {
 
     #[tokio::test]
     async fn disabling_fails_what_waits_but_only_for_the_address_that_asked() {
-        let folder = tempfile::tempdir().unwrap();
-        let store = store_with_platforms(folder.path()).await;
+        let (_folder, store) = store_with_platforms().await;
         store.enqueue_for_test("e1", "p1", "a", 1).await;
         assert!(!store.disable_webhook("p1", "https://old.example/hook", "410 Gone", 5).await.unwrap());
         assert_eq!(due(&store, 5).await, ["e1"]);

@@ -2,7 +2,7 @@
 //!
 //! What is sealed here is opened nowhere but by whoever holds the master key; see [`crate::auth::person`].
 
-use rusqlite::{OptionalExtension as _, Row, params};
+use super::sql::{self, OptionalExtension as _, Row, params};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -83,7 +83,7 @@ impl Store {
         self.write(move |transaction| {
             let replaced = transaction.execute(
                 "UPDATE learner SET sealed_person = ?3
-                 WHERE id = ?1 AND sealed_person IS ?2 AND data_key IS NOT NULL",
+                 WHERE id = ?1 AND sealed_person IS NOT DISTINCT FROM ?2 AND data_key IS NOT NULL",
                 params![before.learner, before.person, person],
             )?;
             Ok(replaced > 0)
@@ -128,10 +128,10 @@ impl Store {
     }
 }
 
-fn sealed(row: &Row<'_>) -> rusqlite::Result<SealedPerson> {
+fn sealed(row: &Row<'_>) -> sql::Result<SealedPerson> {
     Ok(SealedPerson { learner: row.get(0)?, data_key: row.get(1)?, person: row.get(2)? })
 }
 
-fn access(row: &Row<'_>) -> rusqlite::Result<AccessRecord> {
+fn access(row: &Row<'_>) -> sql::Result<AccessRecord> {
     Ok(AccessRecord { id: row.get(0)?, shown_to: row.get(1)?, role: row.get(2)?, form: row.get(3)?, at: row.get(4)? })
 }

@@ -3,7 +3,7 @@
 //! A platform's status is what was decided last, read by the day: a ban ends by itself. So whoever reads a status says
 //! what time it is. Their keys are in `api_keys.rs`; deliveries are in `outbox.rs`.
 
-use rusqlite::{Connection, OptionalExtension as _, Row, params};
+use super::sql::{self, Connection, OptionalExtension as _, Row, ToSql, params};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -64,7 +64,7 @@ pub struct StatusRecord {
 pub(super) const STATUS_COLUMNS: &str = "platform.status, platform.banned_until, platform.after_ban";
 
 /// The status in force at `now_ms`, from [`STATUS_COLUMNS`] that begin at column `first`.
-pub(super) fn status_in_force(row: &Row<'_>, first: usize, now_ms: i64) -> rusqlite::Result<PlatformStatus> {
+pub(super) fn status_in_force(row: &Row<'_>, first: usize, now_ms: i64) -> sql::Result<PlatformStatus> {
     let (status, until): (PlatformStatus, Option<String>) = (row.get(first)?, row.get(first + 1)?);
     // Days as text compare as days do.
     let over = until.is_some_and(|until| until <= date_in_china(now_ms).to_string());
@@ -238,7 +238,7 @@ fn gone() -> StoreError {
     StoreError::Corrupt { what: "platform", why: "gone as soon as it was written".to_owned() }
 }
 
-fn add_decision(connection: &Connection, platform: &str, decision: &StatusRecord) -> Result<(), rusqlite::Error> {
+fn add_decision(connection: &Connection, platform: &str, decision: &StatusRecord) -> sql::Result<()> {
     connection
         .prepare_cached(
             "INSERT INTO platform_status
@@ -295,7 +295,7 @@ impl Store {
 }
 
 /// No such platform has no origins.
-fn origins(connection: &Connection, query: &str, of: &[&dyn rusqlite::ToSql]) -> Result<Vec<String>, StoreError> {
+fn origins(connection: &Connection, query: &str, of: &[&dyn ToSql]) -> Result<Vec<String>, StoreError> {
     let stored: Option<String> = connection.prepare_cached(query)?.query_row(of, |row| row.get(0)).optional()?;
     let corrupt = |error: serde_json::Error| StoreError::Corrupt { what: "origins", why: error.to_string() };
     stored.map_or(Ok(Vec::new()), |stored| serde_json::from_str(&stored).map_err(corrupt))
@@ -309,7 +309,7 @@ fn find(connection: &Connection, id: &str, now_ms: i64) -> Result<Option<Platfor
     Ok(platform)
 }
 
-fn record(row: &Row<'_>, now_ms: i64) -> rusqlite::Result<PlatformRecord> {
+fn record(row: &Row<'_>, now_ms: i64) -> sql::Result<PlatformRecord> {
     Ok(PlatformRecord {
         id: row.get(0)?,
         name: row.get(1)?,
@@ -324,7 +324,7 @@ fn record(row: &Row<'_>, now_ms: i64) -> rusqlite::Result<PlatformRecord> {
     })
 }
 
-fn decision_record(row: &Row<'_>) -> rusqlite::Result<StatusRecord> {
+fn decision_record(row: &Row<'_>) -> sql::Result<StatusRecord> {
     Ok(StatusRecord {
         id: row.get(0)?,
         status: row.get(1)?,
@@ -344,7 +344,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_history_is_only_added_to() {
-        let (_folder, store) = fixture::store();
+        let (_folder, store) = fixture::store().await;
         let first = StatusRecord {
             id: "p1".to_owned(),
             status: PlatformStatus::Active,

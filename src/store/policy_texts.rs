@@ -1,6 +1,6 @@
 //! The text of every policy pack under which a session was ever opened.
 
-use rusqlite::{Connection, OptionalExtension as _, Transaction};
+use super::sql::{self, Connection, OptionalExtension as _};
 
 use super::sessions::PackInForce;
 use super::{Store, StoreError};
@@ -23,7 +23,7 @@ impl Store {
         self.read(move |connection| {
             Ok(connection
                 .prepare_cached("SELECT policy FROM project WHERE id = ?1")?
-                .query_row([project], |row| row.get(0))
+                .query_row([&project], |row| row.get(0))
                 .optional()?
                 .unwrap_or_default())
         })
@@ -33,16 +33,16 @@ impl Store {
 
 pub(super) fn all(connection: &Connection) -> Result<Vec<(String, String)>, StoreError> {
     let mut statement = connection.prepare_cached("SELECT label, text FROM policy_text ORDER BY label")?;
-    let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let rows = statement.query_map((), |row| Ok((row.get(0)?, row.get(1)?)))?;
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
 /// Keeps a pack. A label with a digest can have one text only; a pack without version is kept as it was last used.
-pub(super) fn keep(transaction: &Transaction, pack: &PackInForce) -> Result<(), rusqlite::Error> {
+pub(super) fn keep(transaction: &Connection, pack: &PackInForce) -> sql::Result<()> {
     transaction
         .prepare_cached(
             "INSERT INTO policy_text (label, text) VALUES (?1, ?2)
-             ON CONFLICT (label) DO UPDATE SET text = excluded.text WHERE text <> excluded.text",
+             ON CONFLICT (label) DO UPDATE SET text = excluded.text WHERE policy_text.text <> excluded.text",
         )?
         .execute([&pack.label, &pack.text])?;
     Ok(())

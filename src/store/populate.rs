@@ -5,7 +5,7 @@
 
 use std::path::Path;
 
-use rusqlite::params;
+use super::sql::{self, Connection, params};
 
 use super::{Store, StoreError, embedded};
 use crate::auth::SecretHash;
@@ -114,7 +114,7 @@ impl LogBytes {
     }
 }
 
-fn enrol(transaction: &rusqlite::Transaction, school: &School, pupil: &Pupil) -> Result<(), rusqlite::Error> {
+fn enrol(transaction: &Connection, school: &School, pupil: &Pupil) -> sql::Result<()> {
     let School { platform, project, now_ms, .. } = school;
     transaction
         .prepare_cached("INSERT INTO learner (id, photo_version, data_key, created_at) VALUES (?1, 1, ?2, ?3)")?

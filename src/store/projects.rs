@@ -3,7 +3,7 @@
 //! A project does not change once it is made: what was approved is what is taught. Only approvals and the day of the
 //! assessment change, and those are the office's.
 
-use rusqlite::{Connection, OptionalExtension as _, Row, params};
+use super::sql::{self, Connection, OptionalExtension as _, Row, params};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -271,9 +271,9 @@ impl Store {
         let id = id.to_owned();
         self.write(move |transaction| {
             let approved = approval.is_some();
-            let (number, date, office) = approval
-                .map(|given| (given.number, given.date, given.office))
-                .map_or((None, None, None), |given| (Some(given.0), Some(given.1), Some(given.2)));
+            let given = approval.as_ref();
+            let (number, date) = (given.map(|given| &given.number), given.map(|given| &given.date));
+            let office = given.map(|given| &given.office);
             let found = transaction.execute(
                 "UPDATE lesson SET content_approved = ?2, approval_number = ?3, approval_date = ?4,
                      approval_office = ?5 WHERE id = ?1",
@@ -321,7 +321,7 @@ impl Store {
     }
 }
 
-fn insert(connection: &Connection, project: &ProjectRecord) -> Result<(), rusqlite::Error> {
+fn insert(connection: &Connection, project: &ProjectRecord) -> sql::Result<()> {
     let plan = &project.plan;
     connection
         .prepare_cached(
@@ -371,18 +371,19 @@ fn find(connection: &Connection, id: &str) -> Result<Option<(ProjectRecord, Vec<
         .query_row([id], project_record)
         .optional()?;
     let Some(project) = project else { return Ok(None) };
+    let questions = connection.dialect().json_length("questions");
     let lessons = connection
-        .prepare_cached(
-            "SELECT id, position, title, duration_ms, kind, content_approved, json_array_length(questions),
+        .prepare_cached(&format!(
+            "SELECT id, position, title, duration_ms, kind, content_approved, {questions},
                     approval_number, approval_date, approval_office
-             FROM lesson WHERE project = ?1 ORDER BY position",
-        )?
+             FROM lesson WHERE project = ?1 ORDER BY position"
+        ))?
         .query_map([id], lesson_record)?
         .collect::<Result<Vec<_>, _>>()?;
     Ok(Some((project, lessons)))
 }
 
-fn project_record(row: &Row<'_>) -> rusqlite::Result<ProjectRecord> {
+fn project_record(row: &Row<'_>) -> sql::Result<ProjectRecord> {
     Ok(ProjectRecord {
         id: row.get(0)?,
         platform: row.get(1)?,
@@ -412,7 +413,7 @@ fn project_record(row: &Row<'_>) -> rusqlite::Result<ProjectRecord> {
     })
 }
 
-fn lesson_record(row: &Row<'_>) -> rusqlite::Result<LessonRecord> {
+fn lesson_record(row: &Row<'_>) -> sql::Result<LessonRecord> {
     Ok(LessonRecord {
         id: row.get(0)?,
         position: row.get(1)?,

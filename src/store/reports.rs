@@ -6,8 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use rusqlite::types::ValueRef;
-use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, params};
+use super::sql::{Connection, OptionalExtension as _, Row, ValueRef, params};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
@@ -146,13 +145,16 @@ macro_rules! facts_of_both {
             ("project.occupation", "project.occupation"),
             ("project.level", "project.level"),
             ("project.certificate", "project.certificate"),
-            ("project.subsidised", "iif(project.subsidised, 'true', 'false')"),
+            ("project.subsidised", "CASE WHEN project.subsidised = 1 THEN 'true' ELSE 'false' END"),
             ("project.total_hours", "project.total_hours"),
             ("project.approval_document", "project.approval_document"),
             $($more),*
         ]
     };
 }
+
+/// Stands for the expression that an engine has for the rules that were broken.
+const RULES: &str = "";
 
 /// What a mapping may ask of an enrolment.
 pub const ENROLMENT_FACTS: &[Fact] = facts_of_both!();
@@ -173,13 +175,9 @@ pub const VERDICT_FACTS: &[Fact] = facts_of_both!(
     ("verdict.watched_ms", "verdict.watched_ms"),
     ("verdict.creditable_ms", "verdict.creditable_ms"),
     ("verdict.credited_ms", "verdict.credited_ms"),
-    ("verdict.credited_hours", "verdict.credited_hundredths / 100.0"),
-    ("verdict.completed", "iif(verdict.completed, 'true', 'false')"),
-    (
-        "verdict.rules",
-        "(SELECT group_concat(DISTINCT json_extract(each.value, '$.rule'))
-            FROM json_each(verdict.body, '$.violations') AS each)"
-    ),
+    ("verdict.credited_hours", "CAST(verdict.credited_hundredths AS DOUBLE PRECISION) / 100"),
+    ("verdict.completed", "CASE WHEN verdict.completed = 1 THEN 'true' ELSE 'false' END"),
+    ("verdict.rules", RULES),
     ("verdict.violations_total", "verdict.violations_total"),
     ("verdict.log_digest", "verdict.log_digest"),
     ("verdict.reviewer", "verdict.reviewer"),
@@ -210,7 +208,7 @@ impl Store {
     pub async fn set_reporting(&self, on: bool, now_ms: i64) -> Result<usize, StoreError> {
         self.write(move |transaction| {
             if !on {
-                transaction.execute("DELETE FROM report_target", [])?;
+                transaction.execute("DELETE FROM report_target", ())?;
                 return Ok(0);
             }
             let begun = transaction
@@ -230,7 +228,7 @@ impl Store {
                 .prepare_cached(
                     "SELECT id, number, body, attempts, next_attempt_at FROM report_batch WHERE state = 'open'",
                 )?
-                .query_row([], |row| {
+                .query_row((), |row| {
                     Ok(OpenBatch {
                         id: row.get(0)?,
                         number: row.get(1)?,
@@ -279,14 +277,14 @@ impl Store {
     ) -> Result<(), StoreError> {
         let number = number.to_owned();
         self.write(move |transaction| {
-            transaction
+            let batch: i64 = transaction
                 .prepare_cached(
-                    "INSERT INTO report_batch (number, body, next_attempt_at, created_at) VALUES (?1, ?2, ?3, ?3)",
+                    "INSERT INTO report_batch (number, body, next_attempt_at, created_at) VALUES (?1, ?2, ?3, ?3)
+                     RETURNING id",
                 )?
-                .execute(params![number, sealed_body, now_ms])?;
-            let batch = transaction.last_insert_rowid();
+                .query_row(params![number, sealed_body, now_ms], |row| row.get(0))?;
             let mut join = transaction.prepare_cached("UPDATE report_item SET batch = ?2 WHERE id = ?1")?;
-            for item in items {
+            for item in &items {
                 join.execute(params![item, batch])?;
             }
             Ok(())
@@ -372,7 +370,7 @@ impl Store {
     /// When the store could not read.
     pub async fn report_summary(&self) -> Result<ReportSummary, StoreError> {
         self.read(|connection| {
-            let since = connection.query_row("SELECT since FROM report_target", [], |row| row.get(0)).optional()?;
+            let since = connection.query_row("SELECT since FROM report_target", (), |row| row.get(0)).optional()?;
             let count = |state: &str| {
                 connection
                     .prepare_cached("SELECT count(*) FROM report_item WHERE state = ?1")?
@@ -382,7 +380,7 @@ impl Store {
                 .prepare_cached(
                     "SELECT number, attempts, next_attempt_at, last_error FROM report_batch WHERE state = 'open'",
                 )?
-                .query_row([], |row| {
+                .query_row((), |row| {
                     let (number, attempts) = (row.get(0)?, row.get(1)?);
                     Ok(BatchSummary { number, attempts, next_attempt_at: row.get(2)?, last_error: row.get(3)? })
                 })
@@ -410,7 +408,7 @@ impl Store {
             let mut found = statement.query(params![after, rows, state.map(ReportState::as_str)])?;
             let mut items = Vec::new();
             while let Some(row) = found.next()? {
-                items.push(report_item(row)?);
+                items.push(report_item(&row)?);
             }
             let more = items.len() == rows as usize;
             items.truncate(rows as usize - 1);
@@ -429,7 +427,8 @@ impl Store {
         self.write(move |transaction| {
             transaction
                 .prepare_cached(
-                    "UPDATE report_batch SET next_attempt_at = min(next_attempt_at, ?2) WHERE state = 'open'
+                    "UPDATE report_batch SET next_attempt_at = CASE WHEN next_attempt_at > ?2 THEN ?2 ELSE next_attempt_at END
+                     WHERE state = 'open'
                          AND id = (SELECT batch FROM report_item WHERE id = ?1 AND state = 'pending')",
                 )?
                 .execute(params![id, now_ms])?;
@@ -441,7 +440,7 @@ impl Store {
                 .execute([id])?;
             let mut statement = transaction.prepare_cached(&format!("{ITEM} WHERE item.id = ?1"))?;
             let mut rows = statement.query([id])?;
-            rows.next()?.map(report_item).transpose()
+            rows.next()?.map(|row| report_item(&row)).transpose()
         })
         .await
     }
@@ -459,7 +458,7 @@ impl Store {
                     "SELECT sealed_person, data_key FROM learner
                      WHERE id = ?1 AND sealed_person IS NOT NULL AND data_key IS NOT NULL",
                 )?
-                .query_row([learner], |row| Ok((row.get(0)?, row.get(1)?)))
+                .query_row([&learner], |row| Ok((row.get(0)?, row.get(1)?)))
                 .optional()?)
         })
         .await
@@ -476,25 +475,25 @@ impl ReportState {
     }
 }
 
-fn queue_the_past(transaction: &Transaction) -> Result<usize, StoreError> {
+fn queue_the_past(transaction: &Connection) -> Result<usize, StoreError> {
     let enrolments = transaction.execute(
         "INSERT INTO report_item (kind, subject, version, created_at)
          SELECT 'enrolment', id, 1, created_at FROM enrolment WHERE TRUE ORDER BY id ON CONFLICT DO NOTHING",
-        [],
+        (),
     )?;
     let verdicts = transaction.execute(
         "INSERT INTO report_item (kind, subject, version, created_at)
          SELECT 'verdict', session.id, verdict.version, verdict.created_at
          FROM verdict JOIN session ON session.key = verdict.session WHERE TRUE
          ORDER BY verdict.session, verdict.version ON CONFLICT DO NOTHING",
-        [],
+        (),
     )?;
     Ok(enrolments + verdicts)
 }
 
-fn settle(transaction: &Transaction, answers: &[(i64, Option<String>)], now_ms: i64) -> Result<(), StoreError> {
+fn settle(transaction: &Connection, answers: &[(i64, Option<String>)], now_ms: i64) -> Result<(), StoreError> {
     let mut update = transaction.prepare_cached(
-        "UPDATE report_item SET state = iif(?2 IS NULL, 'acknowledged', 'refused'), reason = ?2, finished_at = ?3
+        "UPDATE report_item SET state = CASE WHEN ?2 IS NULL THEN 'acknowledged' ELSE 'refused' END, reason = ?2, finished_at = ?3
          WHERE id = ?1 AND state = 'pending'",
     )?;
     for (item, reason) in answers {
@@ -503,7 +502,7 @@ fn settle(transaction: &Transaction, answers: &[(i64, Option<String>)], now_ms: 
     Ok(())
 }
 
-fn put_off(transaction: &Transaction, batch: i64, next_attempt_at_ms: i64, error: &str) -> Result<(), StoreError> {
+fn put_off(transaction: &Connection, batch: i64, next_attempt_at_ms: i64, error: &str) -> Result<(), StoreError> {
     transaction
         .prepare_cached(
             "UPDATE report_batch SET attempts = attempts + 1, next_attempt_at = ?2, last_error = ?3 WHERE id = ?1",
@@ -517,7 +516,9 @@ fn report_record(connection: &Connection, id: i64, kind: ReportKind) -> Result<R
         ReportKind::Enrolment => (ENROLMENT_FACTS, OF_ENROLMENT),
         ReportKind::Verdict => (VERDICT_FACTS, OF_VERDICT),
     };
-    let columns: Vec<&str> = facts.iter().map(|(_, column)| *column).collect();
+    let rules = connection.dialect().rules_broken("verdict.body");
+    let columns: Vec<&str> =
+        facts.iter().map(|(_, column)| if *column == RULES { rules.as_str() } else { column }).collect();
     let sql = format!("SELECT {} {from} WHERE item.id = ?1", columns.join(", "));
     let mut statement = connection.prepare_cached(&sql)?;
     let mut rows = statement.query([id])?;
@@ -536,7 +537,7 @@ fn json(value: ValueRef) -> Result<Value, StoreError> {
         ValueRef::Null => Value::Null,
         ValueRef::Integer(number) => number.into(),
         ValueRef::Real(number) => number.into(),
-        ValueRef::Text(text) => String::from_utf8_lossy(text).into(),
+        ValueRef::Text(text) => text.into(),
         ValueRef::Blob(_) => return Err(corrupt("a fact is no text and no number".to_owned())),
     })
 }

@@ -2,7 +2,7 @@
 //!
 //! Opening, owning and closing a session is written elsewhere; so are the facts of its opening.
 
-use rusqlite::{OptionalExtension as _, Row, ToSql, params};
+use super::sql::{self, OptionalExtension as _, Row, ToSql, params};
 
 use super::page::{Page, PageRequest};
 use super::{Store, StoreError, checksum};
@@ -111,7 +111,7 @@ impl Store {
     }
 }
 
-fn record(row: &Row<'_>) -> rusqlite::Result<SessionRecord> {
+fn record(row: &Row<'_>) -> sql::Result<SessionRecord> {
     Ok(SessionRecord {
         id: row.get(0)?,
         platform: row.get(1)?,

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
+use super::sql::{self, Connection, OptionalExtension as _, params};
 use serde::Serialize;
 
 use super::journal::{AppendError, Batch, SessionKey};
@@ -115,8 +115,8 @@ pub enum OpenError {
     Store(#[from] StoreError),
 }
 
-impl From<rusqlite::Error> for OpenError {
-    fn from(error: rusqlite::Error) -> Self {
+impl From<sql::Error> for OpenError {
+    fn from(error: sql::Error) -> Self {
         Self::Store(error.into())
     }
 }
@@ -155,7 +155,7 @@ impl Store {
     /// # Errors
     /// See [`OpenError`].
     pub async fn open_session(&self, new: NewSession) -> Result<Opened, OpenError> {
-        let tails = self.tails.clone();
+        let log = self.log();
         self.write(move |transaction| {
             let opened = opening(transaction, &new)?;
             let reference = makeup_reference(transaction, &new)?;
@@ -166,9 +166,8 @@ impl Store {
             let first = FirstLine { opened: &opened, makeup };
             let mut line = log::write::server_line(1, new.now_ms, EventType::SessionOpened, &first);
             line.push('\n');
-            tails.enter(key);
             let batch = Batch { session: key, epoch: 0, first_n: 1, count: 1, lines: line.into_bytes() };
-            tails.append(transaction, &batch).map_err(|error| match error {
+            log.begin(transaction, &batch).map_err(|error| match error {
                 AppendError::Store(error) => OpenError::Store(error),
                 other => OpenError::Store(StoreError::Corrupt { what: "new session", why: other.to_string() }),
             })?;
@@ -192,7 +191,7 @@ impl Store {
                 .prepare_cached(
                     "SELECT key, id FROM session WHERE learner = ?1 AND project = ?2 AND closed_at IS NULL",
                 )?
-                .query_row([learner, project], |row| Ok((SessionKey(row.get(0)?), row.get(1)?)))
+                .query_row([&learner, &project], |row| Ok((SessionKey(row.get(0)?), row.get(1)?)))
                 .optional()?)
         })
         .await
@@ -207,7 +206,7 @@ impl Store {
         self.read(move |connection| {
             Ok(connection
                 .prepare_cached("SELECT key FROM session WHERE id = ?1")?
-                .query_row([session], |row| row.get(0).map(SessionKey))
+                .query_row([&session], |row| row.get(0).map(SessionKey))
                 .optional()?)
         })
         .await
@@ -220,7 +219,7 @@ impl Store {
     pub async fn open_sessions(&self) -> Result<Vec<(SessionKey, String)>, StoreError> {
         self.read(|connection| {
             let mut statement = connection.prepare_cached("SELECT key, id FROM session WHERE closed_at IS NULL")?;
-            let rows = statement.query_map([], |row| Ok((SessionKey(row.get(0)?), row.get(1)?)))?;
+            let rows = statement.query_map((), |row| Ok((SessionKey(row.get(0)?), row.get(1)?)))?;
             Ok(rows.collect::<Result<_, _>>()?)
         })
         .await
@@ -232,9 +231,8 @@ impl Store {
     /// When the store cannot read, or there is no such session.
     pub async fn session_to_own(&self, session: SessionKey) -> Result<SessionToOwn, StoreError> {
         self.read(move |connection| {
-            let record = |row: &rusqlite::Row| {
-                Ok(SessionToOwn { id: row.get(0)?, sealed_seed: row.get(1)?, questions: row.get(2)? })
-            };
+            let record =
+                |row: &sql::Row| Ok(SessionToOwn { id: row.get(0)?, sealed_seed: row.get(1)?, questions: row.get(2)? });
             Ok(connection
                 .prepare_cached(
                     "SELECT session.id, seed, lesson.questions FROM session JOIN lesson ON lesson.id = session.lesson
@@ -268,11 +266,12 @@ impl Store {
     /// # Errors
     /// As for [`Store::append`]; then nothing of it has happened.
     pub async fn close_session(&self, closing: Closing) -> Result<(), AppendError> {
-        let (tails, session) = (self.tails.clone(), closing.batch.session);
+        let (log, session) = (self.log(), closing.batch.session);
+        let end = log.clone();
         let segment = self.compress_log(&closing.batch).await?;
         let result = self
             .write(move |transaction| {
-                tails.seal(transaction, &closing.batch, &closing.log_digest, &segment)?;
+                end.seal(transaction, &closing.batch, &closing.log_digest, &segment)?;
                 record_verdict(transaction, &closing)?;
                 outbox::enqueue(transaction, &closing.delivery)?;
                 Ok::<_, AppendError>(())
@@ -280,7 +279,7 @@ impl Store {
             .await;
         // A transaction that failed has changed nothing of what is known.
         if matches!(result, Ok(()) | Err(AppendError::Store(StoreError::Stopped))) {
-            self.tails.forget(session);
+            log.forget(session);
         }
         result
     }
@@ -336,26 +335,28 @@ fn client_key(connection: &Connection, session: SessionKey) -> Result<Option<Vec
         .flatten())
 }
 
-fn insert(transaction: &Transaction, new: &NewSession) -> Result<SessionKey, rusqlite::Error> {
+fn insert(transaction: &Connection, new: &NewSession) -> sql::Result<SessionKey> {
     transaction
         .prepare_cached(
             "INSERT INTO session (id, platform, learner, project, lesson, makeup, seed, opened_at)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) RETURNING key",
         )?
-        .execute(params![
-            new.id,
-            new.platform,
-            new.learner,
-            new.project,
-            new.lesson,
-            new.makeup,
-            new.sealed_seed,
-            new.now_ms
-        ])?;
-    Ok(SessionKey(transaction.last_insert_rowid()))
+        .query_row(
+            params![
+                new.id,
+                new.platform,
+                new.learner,
+                new.project,
+                new.lesson,
+                new.makeup,
+                new.sealed_seed,
+                new.now_ms
+            ],
+            |row| row.get(0).map(SessionKey),
+        )
 }
 
-fn record_verdict(transaction: &Transaction, closing: &Closing) -> Result<(), rusqlite::Error> {
+fn record_verdict(transaction: &Connection, closing: &Closing) -> sql::Result<()> {
     let session = closing.batch.session.0;
     let checksum = checksum::of_verdict(session, 1, &closing.verdict);
     transaction
@@ -426,7 +427,7 @@ struct LessonRow {
 }
 
 fn lesson_of(connection: &Connection, new: &NewSession) -> Result<Option<LessonRow>, StoreError> {
-    let row = |row: &rusqlite::Row| {
+    let row = |row: &sql::Row| {
         let word: (PlatformStatus, String, String) =
             (status_in_force(row, 0, new.now_ms)?.into(), row.get(3)?, row.get(4)?);
         let rest = (row.get(5)?, row.get(6)?, row.get(7)?);
@@ -460,14 +461,14 @@ fn lesson_of(connection: &Connection, new: &NewSession) -> Result<Option<LessonR
     Ok(Some(LessonRow { position, duration_ms, facts }))
 }
 
-fn prior_online_ms(connection: &Connection, new: &NewSession) -> Result<Option<i64>, rusqlite::Error> {
+fn prior_online_ms(connection: &Connection, new: &NewSession) -> sql::Result<Option<i64>> {
     connection
         .prepare_cached("SELECT prior_online_ms FROM enrolment WHERE project = ?1 AND learner = ?2")?
         .query_row([&new.project, &new.learner], |row| row.get(0))
         .optional()
 }
 
-fn has_photo(connection: &Connection, learner: &str) -> Result<bool, rusqlite::Error> {
+fn has_photo(connection: &Connection, learner: &str) -> sql::Result<bool> {
     connection
         .prepare_cached("SELECT photo_version > 0 AND data_key IS NOT NULL FROM learner WHERE id = ?1")?
         .query_row([learner], |row| row.get(0))
@@ -475,7 +476,7 @@ fn has_photo(connection: &Connection, learner: &str) -> Result<bool, rusqlite::E
         .map(|found| found.unwrap_or(false))
 }
 
-fn prior_lessons(connection: &Connection, new: &NewSession, position: i64) -> Result<Vec<String>, rusqlite::Error> {
+fn prior_lessons(connection: &Connection, new: &NewSession, position: i64) -> sql::Result<Vec<String>> {
     connection
         .prepare_cached("SELECT id FROM lesson WHERE project = ?1 AND position < ?2 ORDER BY position")?
         .query_map(params![new.project, position], |row| row.get(0))?

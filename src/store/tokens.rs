@@ -2,7 +2,7 @@
 //!
 //! Only digests are kept. Whether a token may be renewed is decided by who calls.
 
-use rusqlite::{OptionalExtension as _, params};
+use super::sql::{OptionalExtension as _, params};
 
 use super::{Store, StoreError};
 use crate::auth::SecretHash;
@@ -46,8 +46,8 @@ impl Store {
             let Some(key) = key else { return Ok(false) };
             transaction
                 .prepare_cached(
-                    "DELETE FROM token WHERE session = ?1 AND (expires_at <= ?2 OR hash IN
-                     (SELECT hash FROM token WHERE session = ?1 ORDER BY expires_at DESC LIMIT -1 OFFSET ?3))",
+                    "DELETE FROM token WHERE session = ?1 AND (expires_at <= ?2 OR hash NOT IN
+                     (SELECT hash FROM token WHERE session = ?1 ORDER BY expires_at DESC LIMIT ?3))",
                 )?
                 .execute(params![key, now_ms, TOKENS_OF_SESSION - 1])?;
             transaction

@@ -1,6 +1,6 @@
 //! Words that records are allowed to hold, as the database and the API spell them.
 
-use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
+use super::sql::{FromSql, Kind, Plain, ValueRef};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -18,17 +18,19 @@ macro_rules! words {
             }
         }
 
-        impl ToSql for $name {
-            fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
-                Ok(self.as_str().into())
+        impl Plain for $name {
+            const KIND: Kind = Kind::Text;
+
+            fn plain(&self) -> ValueRef<'_> {
+                ValueRef::Text(self.as_str())
             }
         }
 
         impl FromSql for $name {
-            fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
-                match value.as_str()? {
-                    $($word => Ok(Self::$variant),)+
-                    _ => Err(FromSqlError::InvalidType),
+            fn from_sql(value: ValueRef<'_>) -> Result<Self, String> {
+                match value {
+                    $(ValueRef::Text($word) => Ok(Self::$variant),)+
+                    other => Err(format!("holds {other:?}, which is no {}", stringify!($name))),
                 }
             }
         }
@@ -133,6 +135,6 @@ mod tests {
         ] {
             assert_eq!(json.unwrap(), format!("\"{word}\""));
         }
-        assert!(PlatformStatus::column_result(ValueRef::Text(b"odd")).is_err());
+        assert!(PlatformStatus::from_sql(ValueRef::Text("odd")).is_err());
     }
 }

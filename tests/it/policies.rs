@@ -9,7 +9,7 @@ use invigil::policy::Policy;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::harness::{Course, START_MS, Stage, application, frame, replayed, text};
+use crate::harness::{Course, START_MS, Stage, application, execute, frame, replayed, text};
 
 const DAY_MS: i64 = 86_400_000;
 /// The clocks begin on 2026-09-21 in China. A session may be silent for days, so that it is open when the next version
@@ -66,8 +66,8 @@ async fn an_expired_document_approves_no_project_and_opens_no_session() {
 
     course.enrol(&course.project, &learner).await;
     // A project that was approved while its document was in force.
-    let database = rusqlite::Connection::open(stage.folder.path().join("invigil.sqlite")).unwrap();
-    database.execute("UPDATE project SET policy = 'city-2019' WHERE id = ?1", [&course.project]).unwrap();
+    let sql = format!("UPDATE project SET policy = 'city-2019' WHERE id = '{}'", course.project);
+    assert_eq!(execute(stage.folder.path(), &sql).await, 1);
     let body = json!({"lesson": course.lessons.remove(0), "learner": learner});
     let problem = refused(course.platform.send(Method::POST, "/sessions", Some(body)).await).await;
     assert_eq!(problem["errors"][0]["field"], "lesson");

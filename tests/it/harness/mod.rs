@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use invigil::clock::{Clock, Entropy};
-use invigil::config::{Config, Webhook};
+use invigil::config::{Config, Secret, Webhook};
 use invigil::lifecycle::{Server, ServerConfig, StartError};
 use invigil::log::{Digest, parse_line};
 use invigil::policy::Policy;
@@ -185,8 +185,34 @@ async fn serve(
     };
     config.vision.workers = 1;
     edit(&mut config);
+    config.database.url = database_of(folder).map(Secret::new);
     let (clock, wall) = (clock.clone(), wall.clone());
     Server::start(ServerConfig { config, clock, wall, entropy: Entropy::system() }).await
+}
+
+/// The URL of the database that belongs to a server's folder, when this is a run over PostgreSQL: a new one for a new
+/// folder.
+pub fn database_of(folder: &Path) -> Option<String> {
+    let note = folder.join("database.url");
+    if !note.exists() {
+        std::fs::create_dir_all(folder).unwrap();
+        std::fs::write(&note, servers::again::database()?).unwrap();
+    }
+    Some(std::fs::read_to_string(note).unwrap())
+}
+
+/// Runs a statement that no path offers in the database of a server's folder; how many rows it changed. Bytes are written
+/// `x'00ff'`.
+pub async fn execute(folder: &Path, sql: &str) -> u64 {
+    let (folder, sql) = (folder.to_owned(), sql.to_owned());
+    let run = move || match database_of(&folder) {
+        None => rusqlite::Connection::open(folder.join("invigil.sqlite")).unwrap().execute(&sql, []).unwrap() as u64,
+        Some(url) => {
+            let mut database = postgres::Client::connect(&url, postgres::NoTls).unwrap();
+            database.execute(&sql.replace(" x'", " '\\x"), &[]).unwrap()
+        }
+    };
+    tokio::task::spawn_blocking(run).await.unwrap()
 }
 
 impl Course {

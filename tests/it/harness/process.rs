@@ -11,7 +11,7 @@ use invigil::policy::Policy;
 use serde_json::Value;
 use tokio::sync::{oneshot, watch};
 
-use super::{Api, models, quick_pack};
+use super::{Api, database_of, models, quick_pack};
 
 /// Any port of an address from which nobody dials out, so that no outgoing connection takes the port while the server
 /// is dead.
@@ -79,6 +79,7 @@ impl Home {
         command.arg("--data-folder").arg(self.folder.path().join("data")).arg("--models-folder").arg(models());
         command.args(["--log-format", "json", "--listen"]);
         command.arg(listen.map_or(ANY_PORT.to_owned(), |listen| listen.to_string()));
+        command.envs(database_of(&self.data()).map(|url| ("INVIGIL_DATABASE__URL", url)));
         command
     }
 
