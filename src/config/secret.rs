@@ -113,9 +113,7 @@ pub(super) fn text(given: Option<&Secret>, file: Option<&Path>) -> Result<Option
     if let Some(secret) = given {
         return Ok(Some(secret.0.trim().to_owned()));
     }
-    let Some(path) = file else { return Ok(None) };
-    let text = String::from_utf8(read(path)?).map_err(|_| format!("{}: not text", path.display()))?;
-    Ok(Some(text.trim().to_owned()))
+    file.map(read_text).transpose()
 }
 
 fn key(text: Option<&Secret>, file: Option<&Path>) -> Result<Option<[u8; 32]>, String> {

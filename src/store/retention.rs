@@ -3,8 +3,7 @@
 use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 
-use rusqlite::params;
-
+use super::sql::{self, params};
 use super::{Store, StoreError, embedded};
 use crate::verdict::Status;
 
@@ -73,7 +72,7 @@ impl Store {
                     })
                 },
             )?;
-            Ok(rows.collect::<Result<_, _>>()?)
+            Ok(rows.collect::<sql::Result<_>>()?)
         })
         .await
     }
@@ -103,8 +102,8 @@ impl Store {
     pub async fn sessions_of_undecided_findings(&self) -> Result<HashSet<String>, StoreError> {
         self.read(|connection| {
             let sql = "SELECT sessions FROM finding WHERE state IN ('open', 'acknowledged')";
-            let mut statement = connection.prepare(sql)?;
-            let mut rows = statement.query([])?;
+            let mut statement = connection.prepare_cached(sql)?;
+            let mut rows = statement.query(())?;
             let mut sessions = HashSet::new();
             while let Some(row) = rows.next()? {
                 let list: String = row.get(0)?;
@@ -141,7 +140,7 @@ pub fn delete_offline(path: &Path, deleted: &BTreeMap<String, i64>) -> Result<()
     let mut connection = embedded::connect_to_write(path)?;
     let transaction = connection.transaction()?;
     for (name, deleted_at) in deleted {
-        transaction.execute("UPDATE photo SET deleted_at = ?2 WHERE evidence = ?1", params![name, deleted_at])?;
+        transaction.execute("UPDATE photo SET deleted_at = ?2 WHERE evidence = ?1", rusqlite::params![name, deleted_at])?;
     }
     transaction.commit()?;
     connection.query_row("PRAGMA journal_mode = DELETE", [], |_| Ok(()))?;
@@ -160,10 +159,12 @@ mod tests {
         let (folder, store) = fixture::store_with_session("s1").await;
         fixture::execute(
             &store,
-            "INSERT INTO learner (id, created_at) SELECT 'l' || value, 0 FROM json_each('[2, 3, 4, 5]');
+            "INSERT INTO learner (id, created_at) VALUES ('l2', 0), ('l3', 0), ('l4', 0), ('l5', 0);
              INSERT INTO session (id, platform, learner, project, lesson, seed, opened_at, closed_at)
-                 SELECT 's' || value, 'p1', 'l' || value, 'j1', 'e1', x'00', 0, value * 10 + 5
-                 FROM json_each('[2, 3, 4, 5]');
+                 SELECT replace(learner.id, 'l', 's'), 'p1', learner.id, 'j1', 'e1', seed, 0,
+                     CAST(replace(learner.id, 'l', '') AS INTEGER) * 10 + 5
+                 FROM learner, session WHERE learner.id IN ('l2', 'l3', 'l4', 'l5') AND session.id = 's1'
+                 ORDER BY learner.id;
              INSERT INTO photo (session, capture, digest, evidence, created_at)
                  SELECT key, 'c1', 'd', 'photo-' || key, key * 10 FROM session;
              INSERT INTO verdict (session, version, status, body, created_at)
@@ -220,8 +221,9 @@ mod tests {
             &store,
             "INSERT INTO finding (id, kind, code, subject, severity, state, strength, evidence, platforms, learners,
                  sessions, first_at, last_at, count)
-             SELECT 'f' || value, 'k', 'c', value, 'low', value, 1, '{}', '[]', '[]', '[\"s-' || value || '\"]', 0, 0, 1
-             FROM json_each('[\"open\", \"acknowledged\", \"dismissed\", \"confirmed\"]');",
+             SELECT 'f' || word, 'k', 'c', word, 'low', word, 1, '{}', '[]', '[]', '[\"s-' || word || '\"]', 0, 0, 1
+             FROM (SELECT 'open' AS word UNION SELECT 'acknowledged' UNION SELECT 'dismissed' UNION SELECT 'confirmed')
+                 AS words;",
         )
         .await;
         let sessions = store.sessions_of_undecided_findings().await.unwrap();

@@ -10,7 +10,7 @@ use invigil::clock::Entropy;
 use invigil::config::{Config, EvidenceSettings, Secret};
 use invigil::store::evidence::{Evidence, EvidenceError, EvidenceId, relative_path};
 
-use crate::harness::servers::s3::{KEY_ID, S3, SECRET, Trouble};
+use crate::harness::s3::{KEY_ID, S3, SECRET, Trouble};
 
 /// Where photos are kept, and the test's own way to what lies there.
 struct Place {

@@ -12,7 +12,7 @@ use tokio::sync::{Notify, watch};
 
 use crate::harness::process::{Home, Process};
 use crate::harness::pupil::{Camera, Pupil};
-use crate::harness::servers::s3::{self, S3};
+use crate::harness::s3::{self, S3};
 use crate::harness::wire::{Wire, photo_frame, play};
 use crate::harness::{Opened, QUICK, frame, new_id_number, text};
 

@@ -14,7 +14,7 @@ use rusqlite::Connection;
 use serde_json::{Value, json};
 
 use crate::harness::process::{Home, Process};
-use crate::harness::servers::s3::{BUCKET, PREFIX, S3, Trouble};
+use crate::harness::s3::{BUCKET, PREFIX, S3, Trouble};
 use crate::harness::wire::{Wire, at, play};
 use crate::harness::{Course, Opened, QUICK, START_MS, Stage, frame, models, new_id_number, quick_pack, text};
 

@@ -6,6 +6,7 @@
 pub mod disk;
 pub mod process;
 pub mod pupil;
+pub mod s3;
 pub mod servers;
 pub mod trace;
 pub mod wire;

@@ -6,4 +6,3 @@ pub mod again;
 pub mod daemon;
 pub mod postgres;
 pub mod proxy;
-pub mod s3;
