@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use rusqlite::{Connection, OptionalExtension as _, params};
 
+use super::rows::Rows;
 use super::{Engine, Store, StoreError, checksum, embedded, postgres, sql};
 
 /// The short key of a session in the journal.
@@ -78,7 +79,7 @@ pub(super) struct Tails(Arc<Mutex<HashMap<SessionKey, Tail>>>);
 struct Tail {
     epoch: i64,
     next_n: u64,
-    rows: Vec<i64>,
+    rows: Rows,
 }
 
 impl Tails {
@@ -88,7 +89,7 @@ impl Tails {
         let mut open = connection.prepare("SELECT key, epoch FROM session WHERE closed_at IS NULL")?;
         let mut rows = open.query([])?;
         while let Some(row) = rows.next()? {
-            tails.insert(SessionKey(row.get(0)?), Tail { epoch: row.get(1)?, next_n: 1, rows: Vec::new() });
+            tails.insert(SessionKey(row.get(0)?), Tail { epoch: row.get(1)?, next_n: 1, rows: Rows::default() });
         }
         let mut live = connection.prepare("SELECT id, session, first_n, count FROM journal ORDER BY id")?;
         let mut rows = live.query([])?;
@@ -124,7 +125,7 @@ impl Tails {
 
     /// A new session enters with its first line written by [`Tails::append`].
     pub(super) fn enter(&self, session: SessionKey) {
-        self.lock().insert(session, Tail { epoch: 0, next_n: 1, rows: Vec::new() });
+        self.lock().insert(session, Tail { epoch: 0, next_n: 1, rows: Rows::default() });
     }
 
     /// The transaction that held the lines from `first_n` to before `next_n` failed: they are not there. To forget the
@@ -179,7 +180,7 @@ impl Tails {
             .prepare_cached("INSERT INTO segment (session, count, digest, lines) VALUES (?1, ?2, ?3, ?4)")?
             .execute(params![last.session.0, count as i64, digest, segment])?;
         let mut delete = transaction.prepare_cached("DELETE FROM journal WHERE id = ?1")?;
-        for row in &tail.rows {
+        for row in tail.rows.iter() {
             delete.execute([row])?;
         }
         Ok(())
@@ -218,7 +219,7 @@ pub(super) fn last_stamp(lines: &[u8]) -> Option<i64> {
     crate::log::parse_line(last).ok().map(|event| event.at)
 }
 
-fn rows_of(connection: &Connection, session: SessionKey) -> Result<Vec<i64>, rusqlite::Error> {
+fn rows_of(connection: &Connection, session: SessionKey) -> Result<Rows, rusqlite::Error> {
     connection
         .prepare_cached("SELECT id FROM journal WHERE session = ?1 ORDER BY id")?
         .query_map([session.0], |row| row.get(0))?
@@ -226,12 +227,12 @@ fn rows_of(connection: &Connection, session: SessionKey) -> Result<Vec<i64>, rus
 }
 
 /// The log in these rows, each of which must be what was once appended, and continue the one before.
-fn read_rows(connection: &Connection, session: SessionKey, rows: &[i64]) -> Result<Vec<u8>, StoreError> {
+fn read_rows(connection: &Connection, session: SessionKey, rows: &Rows) -> Result<Vec<u8>, StoreError> {
     let mut log = Vec::new();
     let mut next_n = 1;
     let mut read =
         connection.prepare_cached("SELECT session, first_n, count, lines, checksum FROM journal WHERE id = ?1")?;
-    for id in rows {
+    for id in rows.iter() {
         let take = |row: &rusqlite::Row| {
             let row = LiveRow {
                 session: row.get(0)?,
@@ -408,7 +409,7 @@ impl Store {
     pub async fn latest_stamp(&self) -> Result<Option<i64>, StoreError> {
         match &self.engine {
             Engine::Embedded(database, tails) => {
-                let last_rows: Vec<i64> = tails.lock().values().filter_map(|tail| tail.rows.last().copied()).collect();
+                let last_rows: Vec<i64> = tails.lock().values().filter_map(|tail| tail.rows.last()).collect();
                 database.read(move |connection| latest_stamp(connection, &last_rows)).await
             }
             Engine::Postgres(database) => database.read(postgres::log::latest_stamp).await,

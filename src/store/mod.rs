@@ -37,6 +37,7 @@ pub mod postgres;
 pub mod projects;
 pub mod reports;
 pub mod retention;
+mod rows;
 pub mod session_records;
 pub mod sessions;
 pub mod sql;

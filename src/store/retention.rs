@@ -140,7 +140,8 @@ pub fn delete_offline(path: &Path, deleted: &BTreeMap<String, i64>) -> Result<()
     let mut connection = embedded::connect_to_write(path)?;
     let transaction = connection.transaction()?;
     for (name, deleted_at) in deleted {
-        transaction.execute("UPDATE photo SET deleted_at = ?2 WHERE evidence = ?1", rusqlite::params![name, deleted_at])?;
+        transaction
+            .execute("UPDATE photo SET deleted_at = ?2 WHERE evidence = ?1", rusqlite::params![name, deleted_at])?;
     }
     transaction.commit()?;
     connection.query_row("PRAGMA journal_mode = DELETE", [], |_| Ok(()))?;
