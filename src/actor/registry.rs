@@ -4,7 +4,7 @@
 //! task owns it; a second is never started while the first lives.
 
 use std::collections::HashMap;
-use std::panic::AssertUnwindSafe;
+use std::panic::{self, AssertUnwindSafe};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use futures_util::FutureExt as _;
@@ -327,7 +327,17 @@ impl Registry {
 
 impl SessionDoor for Registry {
     fn open(&self, request: OpenSession) -> BoxFuture<'_, Result<OpenedSession, OpenRefusal>> {
-        Box::pin(self.open_session(request))
+        let registry = self.clone();
+        // In a task of its own: who asks may hang up at any moment, and a session on record must have an owner.
+        let opening = tokio::spawn(async move { registry.open_session(request).await });
+        Box::pin(async move {
+            match opening.await {
+                Ok(opened) => opened,
+                Err(error) if error.is_panic() => panic::resume_unwind(error.into_panic()),
+                // The runtime ends.
+                Err(_) => Err(OpenRefusal::Busy { retry_after_ms: RETRY_AFTER_MS }),
+            }
+        })
     }
 
     fn close(&self, session: String, reason: CloseReason) -> BoxFuture<'_, Result<(), CloseRefusal>> {
@@ -384,5 +394,103 @@ fn refusal(error: OpenError) -> OpenRefusal {
             tracing::error!(%error, "a session was refused for a reason that the API should have seen");
             OpenRefusal::Busy { retry_after_ms: RETRY_AFTER_MS }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use tokio::sync::Notify;
+
+    use super::*;
+    use crate::auth::keys::Keys;
+    use crate::clock::{Clock, Entropy};
+    use crate::cluster::Presence;
+    use crate::config::Config;
+    use crate::policy::Policies;
+    use crate::store::enrolled_photos::seal_template;
+    use crate::store::evidence::Evidence;
+    use crate::store::fixture;
+    use crate::telemetry::Telemetry;
+    use crate::vision::{VisionConfig, VisionPool};
+    use crate::{api, findings};
+
+    /// A registry over an empty store that knows one learner, enrolled in one project with one lesson.
+    async fn registry() -> (tempfile::TempDir, Registry) {
+        let (folder, store) = fixture::store();
+        let entropy = Entropy::seeded(1);
+        let keys = Keys::open_or_create(folder.path(), &entropy).unwrap();
+        let key = DataKey::generate(&entropy);
+        let sealed_key = hex::encode(keys.wrap(&entropy, "l1", &key));
+        let template = hex::encode(seal_template(&key, &entropy, "l1", 1, &template()));
+        let sql = format!(
+            "INSERT INTO platform (id, name, status, created_at) VALUES ('p1', 'P', 'active', 0);
+             INSERT INTO learner (id, photo_version, data_key, created_at) VALUES ('l1', 1, x'{sealed_key}', 0);
+             INSERT INTO enrolled_photo (learner, version, digest, evidence, template, platform, created_at)
+                 VALUES ('l1', 1, '', '', x'{template}', 'p1', 0);
+             INSERT INTO project (id, platform, name, total_hours, delivery, policy, approved, created_at)
+                 VALUES ('j1', 'p1', 'J', 100, 'blended', 'default', 1, 0);
+             INSERT INTO lesson (id, project, position, title, duration_ms, kind, content_approved)
+                 VALUES ('e1', 'j1', 1, 'E', 600000, 'theory', 1);
+             INSERT INTO enrolment (id, project, learner, created_at) VALUES ('n1', 'j1', 'l1', 0);"
+        );
+        fixture::execute(&store, &sql).await;
+        let models = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/cache");
+        let services = Services {
+            store,
+            evidence: Evidence::open(&folder.path().join("photos")).unwrap(),
+            keys: Arc::new(keys),
+            vision: VisionPool::start(VisionConfig { models, workers: 1, queue: 1 }).unwrap(),
+            presence: Presence::default(),
+            findings: findings::channel().0,
+            policies: Policies::new(Vec::new()).unwrap(),
+            clock: Clock::manual(1_790_000_000_000),
+            wall: Clock::manual(1_790_000_000_000),
+            entropy,
+            limits: Config::default().limits,
+            deliver: Arc::new(Notify::new()),
+            telemetry: Arc::new(Telemetry::new(api::operations())),
+            source: String::new(),
+        };
+        (folder, Registry::new(Arc::new(services)))
+    }
+
+    /// A face: a vector of length one, after the digests of a model and a photo.
+    fn template() -> Vec<u8> {
+        let mut numbers = [0_f32; 128];
+        numbers[0] = 1.0;
+        let side_px = 100_f32;
+        let numbers = std::iter::once(side_px).chain(numbers).flat_map(f32::to_le_bytes);
+        b"IVT\x01".iter().copied().chain([0; 64]).chain(numbers).collect()
+    }
+
+    fn request() -> OpenSession {
+        let word = str::to_owned;
+        OpenSession { platform: word("p1"), learner: word("l1"), project: word("j1"), lesson: word("e1"), makeup: None }
+    }
+
+    #[tokio::test]
+    async fn who_hangs_up_while_a_session_is_opened_leaves_it_with_an_owner() {
+        let (_folder, registry) = registry().await;
+        let store = registry.0.services.store.clone();
+        let mut opening = registry.open(request());
+        // Step by step, so that it is dropped when the session has just come on record.
+        let (key, session) = loop {
+            tokio::select! {
+                biased;
+                opened = &mut opening => panic!("opened in one step: {opened:?}"),
+                () = std::future::ready(()) => {}
+            }
+            if let Some(open) = store.open_sessions().await.unwrap().pop() {
+                break open;
+            }
+        };
+        drop(opening);
+        while registry.find(&session).is_none() {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!((registry.count(), store.read_log(key).await.unwrap().is_empty()), (1, false));
+        registry.stop().await;
     }
 }

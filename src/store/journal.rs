@@ -157,7 +157,8 @@ impl Tails {
             .ok_or(AppendError::NotOpen)?;
         let known = self.lock().get(&session).map(|tail| tail.rows.clone());
         let rows = known.map_or_else(|| rows_of(transaction, session), Ok)?;
-        let log = read_rows(transaction, session, &rows)?;
+        // What was not read was never written, and its row may be another session's by now.
+        let (log, rows) = read_rows(transaction, session, &rows)?;
         let next_n = log.iter().filter(|byte| **byte == b'\n').count() as u64 + 1;
         self.lock().insert(session, Tail { epoch, next_n, rows });
         Ok(Acquired { epoch, log })
@@ -179,9 +180,9 @@ impl Tails {
         transaction
             .prepare_cached("INSERT INTO segment (session, count, digest, lines) VALUES (?1, ?2, ?3, ?4)")?
             .execute(params![last.session.0, count as i64, digest, segment])?;
-        let mut delete = transaction.prepare_cached("DELETE FROM journal WHERE id = ?1")?;
+        let mut delete = transaction.prepare_cached("DELETE FROM journal WHERE id = ?1 AND session = ?2")?;
         for row in tail.rows.iter() {
-            delete.execute([row])?;
+            delete.execute([row, last.session.0])?;
         }
         Ok(())
     }
@@ -226,10 +227,11 @@ fn rows_of(connection: &Connection, session: SessionKey) -> Result<Rows, rusqlit
         .collect()
 }
 
-/// The log in these rows, each of which must be what was once appended, and continue the one before.
-fn read_rows(connection: &Connection, session: SessionKey, rows: &Rows) -> Result<Vec<u8>, StoreError> {
+/// The log in these rows, each of which must be what was once appended, and continue the one before; and those of them
+/// that it is in.
+fn read_rows(connection: &Connection, session: SessionKey, rows: &Rows) -> Result<(Vec<u8>, Rows), StoreError> {
     let mut log = Vec::new();
-    let mut next_n = 1;
+    let (mut next_n, mut found) = (1, Rows::default());
     let mut read =
         connection.prepare_cached("SELECT session, first_n, count, lines, checksum FROM journal WHERE id = ?1")?;
     for id in rows.iter() {
@@ -241,18 +243,24 @@ fn read_rows(connection: &Connection, session: SessionKey, rows: &Rows) -> Resul
                 lines: row.get_ref(3)?.as_blob()?,
                 checksum: row.get(4)?,
             };
+            if row.is_anothers(session.0) {
+                return Ok(None);
+            }
             let checked = row.check(session.0, next_n).map(|()| row.count);
             log.extend_from_slice(row.lines);
-            Ok(checked)
+            Ok(Some(checked))
         };
-        // A row that is known but not there yet is in a transaction under way; nothing stands after it.
-        let Some(checked) = read.query_row([id], take).optional()? else { break };
+        // A row that is known but not there is in a transaction under way, or was in one that failed; nothing stands
+        // after it. Its number may have been another session's before, and still be so to this reader, because numbers
+        // of rows that were deleted at the journal's end are given again.
+        let Some(checked) = read.query_row([id], take).optional()?.flatten() else { break };
         next_n += checked.map_err(|why| StoreError::Corrupt {
             what: "journal",
             why: format!("row {id} of session key {}: {why}", session.0),
         })?;
+        found.push(id);
     }
-    Ok(log)
+    Ok((log, found))
 }
 
 /// A row of the live journal as it was read.
@@ -265,6 +273,12 @@ pub(super) struct LiveRow<'a> {
 }
 
 impl LiveRow<'_> {
+    /// Whether it is what was once written for another session. (A row without a checksum does not tell.)
+    fn is_anothers(&self, session: i64) -> bool {
+        let written = || i64::from(checksum::of_lines(self.session, self.first_n, self.count, self.lines));
+        self.session != session && self.checksum == Some(written())
+    }
+
     /// What is wrong with it as the row of `session` that begins with line `next_n`.
     pub(super) fn check(&self, session: i64, next_n: i64) -> Result<(), String> {
         if !checksum::holds(self.checksum, checksum::of_lines(self.session, self.first_n, self.count, self.lines)) {
@@ -496,7 +510,7 @@ impl Tails {
         }
         let known = self.lock().get(&session).map(|tail| tail.rows.clone());
         let rows = known.map_or_else(|| rows_of(&connection, session), Ok)?;
-        read_rows(&connection, session, &rows)
+        read_rows(&connection, session, &rows).map(|(log, _)| log)
     }
 }
 
@@ -592,6 +606,38 @@ mod tests {
         assert_eq!(store.read_log(SessionKey(1)).await.unwrap(), b"one\n");
         fixture::execute(&store, "UPDATE journal SET count = 2").await;
         assert!(store.read_log(SessionKey(1)).await.is_err());
+    }
+
+    /// The number of a row that was never written, because its transaction failed, is another session's row by now.
+    #[tokio::test]
+    async fn a_row_that_is_another_sessions_by_now_is_neither_read_nor_deleted() {
+        let (_folder, store) = open_session().await;
+        fixture::execute(
+            &store,
+            "INSERT INTO project (id, platform, name, total_hours, delivery, policy, created_at)
+                 VALUES ('j2', 'p1', 'J', 100, 'blended', 'default', 0);
+             INSERT INTO session (id, platform, learner, project, lesson, seed, opened_at)
+                 VALUES ('s2', 'p1', 'l1', 'j2', 'e1', x'00', 0);",
+        )
+        .await;
+        let of_other = |epoch, first_n, lines| Batch { session: SessionKey(2), ..batch(epoch, first_n, lines) };
+        store.tails.enter(SessionKey(2));
+        store.append(of_other(0, 1, b"another's\n")).await.unwrap();
+        {
+            let mut tails = store.tails.lock();
+            let others = tails[&SessionKey(2)].rows.clone();
+            let tail = tails.get_mut(&SessionKey(1)).unwrap();
+            others.iter().for_each(|row| tail.rows.push(row));
+            tail.next_n = 3;
+        }
+        assert_eq!(store.read_log(SessionKey(1)).await.unwrap(), b"one\n");
+        let acquired = store.acquire(SessionKey(1)).await.unwrap();
+        assert_eq!(acquired.log, b"one\n");
+        store.append(batch(acquired.epoch, 2, b"two\n")).await.unwrap();
+        let (tails, last) = (store.tails.clone(), batch(acquired.epoch, 3, b"three\n"));
+        let sealed = store.write(move |transaction| tails.seal(transaction, &last, "digest", b"segment")).await;
+        sealed.unwrap();
+        assert_eq!(store.read_log(SessionKey(2)).await.unwrap(), b"another's\n");
     }
 
     #[test]
