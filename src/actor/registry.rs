@@ -418,7 +418,7 @@ mod tests {
 
     /// A registry over an empty store that knows one learner, enrolled in one project with one lesson.
     async fn registry() -> (tempfile::TempDir, Registry) {
-        let (folder, store) = fixture::store();
+        let (folder, store) = fixture::store().await;
         let entropy = Entropy::seeded(1);
         let keys = Keys::open_or_create(folder.path(), &entropy).unwrap();
         let key = DataKey::generate(&entropy);

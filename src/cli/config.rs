@@ -10,6 +10,7 @@ use super::say;
 use crate::config::{Config, Overrides, Problem, Sources, reference};
 use crate::lifecycle::tls;
 use crate::policy::Policy;
+use crate::store::evidence::Evidence;
 
 /// Look at the configuration.
 #[derive(Debug, Args)]
@@ -85,6 +86,12 @@ fn problems_of_files(config: &Config, sources: &Sources) -> Vec<Problem> {
         && let Err(error) = tls::read(certificate, key)
     {
         found.push(sources.problem("tls.certificate_file", error.to_string()));
+    }
+    if config.evidence.bucket().is_some()
+        && config.evidence.secret_access_key().is_ok()
+        && let Err(error) = Evidence::configured(config)
+    {
+        found.push(sources.problem("evidence.url", error.to_string()));
     }
     for path in &config.policies {
         let read = std::fs::read_to_string(path).map_err(anyhow::Error::from).and_then(|text| {

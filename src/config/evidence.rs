@@ -31,6 +31,8 @@ pub struct EvidenceSettings {
     pub secret_access_key: Option<Secret>,
     /// File that holds it.
     pub secret_access_key_file: Option<PathBuf>,
+    /// Certificates (PEM) of whoever vouches for the store, in place of those that the system trusts.
+    pub ca_file: Option<PathBuf>,
     /// Whether the endpoint may be plain HTTP.
     pub allow_http: bool,
     /// Days for which photos of captures are kept after their session's end; 0: for ever.

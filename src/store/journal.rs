@@ -621,10 +621,11 @@ mod tests {
         )
         .await;
         let of_other = |epoch, first_n, lines| Batch { session: SessionKey(2), ..batch(epoch, first_n, lines) };
-        store.tails.enter(SessionKey(2));
+        let (database, tails) = store.embedded();
+        tails.enter(SessionKey(2));
         store.append(of_other(0, 1, b"another's\n")).await.unwrap();
         {
-            let mut tails = store.tails.lock();
+            let mut tails = tails.lock();
             let others = tails[&SessionKey(2)].rows.clone();
             let tail = tails.get_mut(&SessionKey(1)).unwrap();
             others.iter().for_each(|row| tail.rows.push(row));
@@ -634,8 +635,8 @@ mod tests {
         let acquired = store.acquire(SessionKey(1)).await.unwrap();
         assert_eq!(acquired.log, b"one\n");
         store.append(batch(acquired.epoch, 2, b"two\n")).await.unwrap();
-        let (tails, last) = (store.tails.clone(), batch(acquired.epoch, 3, b"three\n"));
-        let sealed = store.write(move |transaction| tails.seal(transaction, &last, "digest", b"segment")).await;
+        let (tails, last) = (tails.clone(), batch(acquired.epoch, 3, b"three\n"));
+        let sealed = database.write(move |transaction| tails.seal(transaction, &last, "digest", b"segment")).await;
         sealed.unwrap();
         assert_eq!(store.read_log(SessionKey(2)).await.unwrap(), b"another's\n");
     }

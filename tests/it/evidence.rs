@@ -10,7 +10,8 @@ use invigil::clock::Entropy;
 use invigil::config::{Config, EvidenceSettings, Secret};
 use invigil::store::evidence::{Evidence, EvidenceError, EvidenceId, relative_path};
 
-use crate::harness::s3::{KEY_ID, S3, SECRET, Trouble};
+use crate::harness::s3::{HOST, KEY_ID, S3, SECRET, Trouble};
+use crate::tls::Authority;
 
 /// Where photos are kept, and the test's own way to what lies there.
 struct Place {
@@ -253,6 +254,25 @@ async fn a_store_that_is_away_is_told_from_one_that_refuses() {
     // That there is no bucket does not mean that the photo is gone.
     let refused = elsewhere.get(&place.key, &id).await.unwrap_err();
     assert!(!matches!(refused, EvidenceError::Missing(_)), "{refused}");
+}
+
+#[tokio::test]
+async fn a_store_is_trusted_by_the_certificates_that_are_named_and_by_no_others() {
+    let (authority, folder) = (Authority::new(), tempfile::tempdir().unwrap());
+    authority.issue_for(HOST, folder.path());
+    authority.write(folder.path());
+    let s3 = S3::start_with_tls(folder.path()).await;
+    let check = async |ca_file| {
+        let settings = EvidenceSettings { ca_file, allow_http: false, ..s3.settings() };
+        Evidence::configured(&configured(settings)).unwrap().check().await
+    };
+    check(Some(folder.path().join("ca.pem"))).await.unwrap();
+    let refused = check(None).await.unwrap_err().to_string();
+    assert!(refused.contains("certificate"), "{refused}");
+    let other = tempfile::tempdir().unwrap();
+    Authority::new().write(other.path());
+    let refused = check(Some(other.path().join("ca.pem"))).await.unwrap_err().to_string();
+    assert!(refused.contains("certificate"), "{refused}");
 }
 
 #[tokio::test]

@@ -21,21 +21,31 @@ use crate::metrics::scrape;
 /// As the server: it looks at its files so often.
 const LOOK_EVERY_MS: i64 = 10_000;
 
-struct Authority {
+pub struct Authority {
     issuer: CertifiedIssuer<'static, KeyPair>,
 }
 
 impl Authority {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         Self { issuer: CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap() }
     }
 
+    /// Writes its own certificate into `folder`, for who trusts it.
+    pub fn write(&self, folder: &Path) {
+        std::fs::write(folder.join("ca.pem"), self.issuer.pem()).unwrap();
+    }
+
     /// Writes a new certificate for `localhost` and its key into `folder`; returns the certificate.
     fn issue(&self, folder: &Path) -> CertificateDer<'static> {
+        self.issue_for("localhost", folder)
+    }
+
+    /// The same for another name or address.
+    pub fn issue_for(&self, name: &str, folder: &Path) -> CertificateDer<'static> {
         let key = KeyPair::generate().unwrap();
-        let params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+        let params = CertificateParams::new(vec![name.to_owned()]).unwrap();
         let certificate = params.signed_by(&key, &self.issuer).unwrap();
         std::fs::write(folder.join("cert.pem"), certificate.pem()).unwrap();
         std::fs::write(folder.join("key.pem"), key.serialize_pem()).unwrap();

@@ -17,8 +17,8 @@ use object_store::aws::{AmazonS3, AmazonS3Builder, Checksum};
 use object_store::client::{HttpError, HttpErrorKind};
 use object_store::path::Path as ObjectPath;
 use object_store::{
-    BackoffConfig, ClientOptions, Error, HeaderValue, ObjectStore as _, ObjectStoreExt as _, PutMode, PutPayload,
-    RetryConfig,
+    BackoffConfig, Certificate, ClientOptions, Error, HeaderValue, ObjectStore as _, ObjectStoreExt as _, PutMode,
+    PutPayload, RetryConfig,
 };
 use tokio::sync::{Semaphore, SemaphorePermit};
 
@@ -81,13 +81,7 @@ impl S3 {
             .with_checksum_algorithm(Checksum::SHA256)
             // Not every store knows the request that deletes many.
             .with_disable_bulk_delete(true)
-            .with_client_options(
-                ClientOptions::new()
-                    .with_user_agent(HeaderValue::from_static(concat!("invigil/", env!("CARGO_PKG_VERSION"))))
-                    .with_allow_http(settings.allow_http)
-                    .with_timeout(REQUEST_TIMEOUT)
-                    .with_connect_timeout(CONNECT_TIMEOUT),
-            )
+            .with_client_options(client_options(settings).map_err(unfit)?)
             .with_retry(RetryConfig {
                 backoff: BackoffConfig { init_backoff: FIRST_PAUSE, max_backoff: LONGEST_PAUSE, base: 2.0 },
                 max_retries: RETRIES,
@@ -246,6 +240,23 @@ impl S3 {
     }
 }
 
+fn client_options(settings: &EvidenceSettings) -> Result<ClientOptions, String> {
+    let options = ClientOptions::new()
+        .with_user_agent(HeaderValue::from_static(concat!("invigil/", env!("CARGO_PKG_VERSION"))))
+        .with_allow_http(settings.allow_http)
+        .with_timeout(REQUEST_TIMEOUT)
+        .with_connect_timeout(CONNECT_TIMEOUT);
+    let Some(path) = &settings.ca_file else { return Ok(options) };
+    let failed = |why: &dyn std::fmt::Display| format!("evidence.ca_file {}: {why}", path.display());
+    let pem = std::fs::read(path).map_err(|error| failed(&error))?;
+    let certificates = Certificate::from_pem_bundle(&pem).map_err(|error| failed(&reason(&error)))?;
+    if certificates.is_empty() {
+        return Err(failed(&"holds no certificate"));
+    }
+    let options = options.with_no_system_certificates(true);
+    Ok(certificates.into_iter().fold(options, ClientOptions::with_root_certificate))
+}
+
 /// Whether the object is not there. That the whole bucket is not there is something else.
 fn is_of_the_object(error: &Error) -> bool {
     matches!(error, Error::NotFound { .. }) && !reason(error).contains("NoSuchBucket")
@@ -318,6 +329,19 @@ mod tests {
         let settings = EvidenceSettings { secret_access_key: None, ..settings() };
         let refused = S3::new(&settings, settings.bucket().unwrap()).unwrap_err();
         assert!(refused.to_string().contains("evidence.secret_access_key"), "{refused}");
+    }
+
+    #[test]
+    fn certificates_that_cannot_be_read_are_said_with_their_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ca.pem");
+        let refused = || {
+            let settings = EvidenceSettings { ca_file: Some(path.clone()), ..settings() };
+            S3::new(&settings, settings.bucket().unwrap()).unwrap_err().to_string()
+        };
+        assert!(refused().contains("ca.pem"), "{}", refused());
+        std::fs::write(&path, "no certificate").unwrap();
+        assert!(refused().contains("holds no certificate"), "{}", refused());
     }
 
     #[test]

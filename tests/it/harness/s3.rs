@@ -2,7 +2,7 @@
 //! temporary folder. Its connections, and what goes wrong on them, are ours.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use axum::body::{Body, Bytes, to_bytes};
@@ -13,15 +13,22 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use invigil::config::{Config, EvidenceSettings, Secret};
 use invigil::store::evidence::{EvidenceId, relative_path};
+use rustls::ServerConfig;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use s3s::auth::SimpleAuth;
 use s3s::service::{S3Service, S3ServiceBuilder};
 use tempfile::TempDir;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio::task::{JoinHandle, JoinSet};
+use tokio_rustls::TlsAcceptor;
 
 /// Any port of an address from which nobody dials out, so that no outgoing connection takes the port while the store is
 /// away.
 const ANY_PORT: &str = "127.0.0.3:0";
+/// Where it is.
+pub const HOST: &str = "127.0.0.3";
 const REGION: &str = "cn-test-1";
 pub const BUCKET: &str = "evidence";
 pub const PREFIX: &str = "photos/of-tests";
@@ -51,6 +58,7 @@ pub struct S3 {
     address: SocketAddr,
     shared: Arc<Shared>,
     serving: Option<JoinHandle<()>>,
+    tls: Option<TlsAcceptor>,
 }
 
 struct Shared {
@@ -65,6 +73,21 @@ struct Shared {
 impl S3 {
     /// A store with one empty bucket.
     pub async fn start() -> Self {
+        Self::start_with(None).await
+    }
+
+    /// The same, which speaks TLS with `cert.pem` and `key.pem` of this folder: a certificate for [`HOST`].
+    pub async fn start_with_tls(folder: &Path) -> Self {
+        let certificates = CertificateDer::pem_file_iter(folder.join("cert.pem")).unwrap();
+        let certificates = certificates.collect::<Result<Vec<_>, _>>().unwrap();
+        let key = PrivateKeyDer::from_pem_file(folder.join("key.pem")).unwrap();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let builder = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+        let config = builder.with_no_client_auth().with_single_cert(certificates, key).unwrap();
+        Self::start_with(Some(Arc::new(config).into())).await
+    }
+
+    async fn start_with(tls: Option<TlsAcceptor>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         std::fs::create_dir(folder.path().join(BUCKET)).unwrap();
         let mut builder = S3ServiceBuilder::new(s3s_fs::FileSystem::new(folder.path()).unwrap());
@@ -78,15 +101,15 @@ impl S3 {
         let listener = TcpListener::bind(ANY_PORT).await.unwrap();
         let address = listener.local_addr().unwrap();
         let shared = Arc::new(shared);
-        let serving = Some(tokio::spawn(serve(listener, shared.clone())));
-        Self { folder, address, shared, serving }
+        let serving = Some(tokio::spawn(serve(listener, tls.clone(), shared.clone())));
+        Self { folder, address, shared, serving, tls }
     }
 
     /// The settings of whoever may use it.
     pub fn settings(&self) -> EvidenceSettings {
         EvidenceSettings {
             url: Some(format!("s3://{BUCKET}/{PREFIX}")),
-            endpoint: Some(format!("http://{}", self.address)),
+            endpoint: Some(self.endpoint()),
             region: REGION.into(),
             access_key_id: Some(KEY_ID.into()),
             secret_access_key: Some(Secret::new(SECRET)),
@@ -98,10 +121,14 @@ impl S3 {
     /// The same as a part of a configuration file.
     pub fn toml(&self) -> String {
         format!(
-            "[evidence]\nurl = \"s3://{BUCKET}/{PREFIX}\"\nendpoint = \"http://{}\"\nregion = \"{REGION}\"\n\
+            "[evidence]\nurl = \"s3://{BUCKET}/{PREFIX}\"\nendpoint = \"{}\"\nregion = \"{REGION}\"\n\
              access_key_id = \"{KEY_ID}\"\nsecret_access_key = \"{SECRET}\"\nallow_http = true\n",
-            self.address
+            self.endpoint()
         )
+    }
+
+    fn endpoint(&self) -> String {
+        format!("{}://{}", if self.tls.is_some() { "https" } else { "http" }, self.address)
     }
 
     /// Goes away: nobody can connect, and open connections end.
@@ -114,7 +141,7 @@ impl S3 {
     /// Comes back to the address where it was.
     pub async fn start_again(&mut self) {
         let listener = TcpListener::bind(self.address).await.unwrap();
-        self.serving = Some(tokio::spawn(serve(listener, self.shared.clone())));
+        self.serving = Some(tokio::spawn(serve(listener, self.tls.clone(), self.shared.clone())));
     }
 
     /// The next `times` requests that write meet this.
@@ -154,16 +181,24 @@ impl Drop for S3 {
     }
 }
 
-async fn serve(listener: TcpListener, shared: Arc<Shared>) {
+async fn serve(listener: TcpListener, tls: Option<TlsAcceptor>, shared: Arc<Shared>) {
     // Dropped with this task, and with them all connections.
     let mut connections = JoinSet::new();
     while let Ok((socket, _)) = listener.accept().await {
-        let shared = shared.clone();
+        let (tls, shared) = (tls.clone(), shared.clone());
         connections.spawn(async move {
-            let service = service_fn(move |request| answer(shared.clone(), request));
-            let _ = http1::Builder::new().serve_connection(TokioIo::new(socket), service).await;
+            match tls {
+                Some(tls) => converse(tls.accept(socket).await?, shared).await,
+                None => converse(socket, shared).await,
+            }
+            Ok::<_, std::io::Error>(())
         });
     }
+}
+
+async fn converse(socket: impl AsyncRead + AsyncWrite + Unpin, shared: Arc<Shared>) {
+    let service = service_fn(move |request| answer(shared.clone(), request));
+    let _ = http1::Builder::new().serve_connection(TokioIo::new(socket), service).await;
 }
 
 /// An error ends the connection without an answer.
