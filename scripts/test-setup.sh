@@ -14,6 +14,8 @@ need strace command -v strace
 need systemd systemd-analyze --version
 need python3 command -v python3
 need python3-venv python3 -c 'import ensurepip'
+need postgresql sh -c 'ls /usr/lib/postgresql/*/bin/postgres || command -v postgres'
+need redis-server command -v redis-server
 
 if [ "${#missing[@]}" -gt 0 ]; then
   if [ "$(id -u)" != 0 ] || ! command -v apt-get > /dev/null; then

@@ -18,6 +18,7 @@ mod refusals;
 mod replay;
 mod report;
 mod risk;
+mod servers;
 mod session;
 mod stop;
 mod tls;

@@ -6,6 +6,7 @@
 pub mod disk;
 pub mod process;
 pub mod pupil;
+pub mod servers;
 pub mod trace;
 pub mod wire;
 
