@@ -5,3 +5,4 @@
 pub mod daemon;
 pub mod postgres;
 pub mod proxy;
+pub mod redis;
