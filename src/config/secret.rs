@@ -113,6 +113,18 @@ impl KeySettings {
     }
 }
 
+/// A secret text, given as such or as a file.
+pub(super) fn text(text: Option<&Secret>, file: Option<&Path>) -> Result<Option<Secret>, String> {
+    match (text, file) {
+        (Some(secret), _) => Ok(Some(Secret(secret.0.trim().to_owned()))),
+        (None, Some(path)) => {
+            let text = String::from_utf8(read(path)?).map_err(|_| format!("{}: not text", path.display()))?;
+            Ok(Some(Secret(text.trim().to_owned())))
+        }
+        (None, None) => Ok(None),
+    }
+}
+
 fn key(text: Option<&Secret>, file: Option<&Path>) -> Result<Option<[u8; 32]>, String> {
     if let Some(secret) = text {
         return decode(secret.0.trim()).map(Some).ok_or_else(|| NO_KEY.to_owned());

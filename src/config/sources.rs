@@ -163,7 +163,8 @@ impl Sources {
 
 /// A mistyped secret is one too.
 fn is_secret(key: &str) -> bool {
-    let given_as_text = (key.starts_with("keys.") || key.starts_with("report.secret")) && !key.ends_with("_file");
+    let secrets = ["keys.", "report.secret", "redis.url"];
+    let given_as_text = secrets.iter().any(|secret| key.starts_with(secret)) && !key.ends_with("_file");
     key == "keys" || given_as_text
 }
 
