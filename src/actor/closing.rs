@@ -80,9 +80,7 @@ impl Live {
     /// Writes the end of the log, the verdict, its record and its delivery: all on disk when this returns.
     pub(super) async fn close(&mut self) -> Result<(), AppendError> {
         let Some(leaving) = self.leaving.take() else { return Ok(()) };
-        let learner = self.fold.opened().map(|opened| opened.learner.clone()).unwrap_or_default();
-        let told = self.services.clone().presence.left(&learner, &self.id, self.now());
-        self.spread(told);
+        self.leave_the_others(self.now()).await;
         let at = self.now();
         if let Some(prompt) = self.schedule.open_prompt().map(|open| open.id.clone()) {
             self.resolve(&prompt, PromptOutcome::Expired, at);

@@ -4,25 +4,25 @@
 //! into the batch; [`Live::settle`] makes the batch durable and only then lets anybody hear of it. So the live session
 //! and a replay of its log cannot differ.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::body::Bytes;
 use tokio::sync::{mpsc, oneshot};
 
 use super::mailbox::{ConnectionId, Message, Outlet};
+use super::playing::Playing;
 use super::registry::Registry;
 use super::services::Services;
 use crate::auth::keys::DataKey;
 use crate::clock::Stopwatch;
-use crate::cluster::{Overlap, Played, Told};
+use crate::cluster::Played;
 use crate::gateway::wire::{ErrorMessage, ServerMessage};
-use crate::log::{self, Body, CloseReason, Digest, Event, EventType, LineError, PresenceConflict};
+use crate::log::{self, Body, CloseReason, Digest, Event, EventType, LineError};
 use crate::policy::Policy;
 use crate::risk::{Observation as RiskObservation, SessionSigns, Sign, Who};
 use crate::schedule::question::Question;
 use crate::schedule::{PauseReason, Schedule, Seed};
-use crate::session::{Intervals, Observation, Session};
+use crate::session::{Observation, Session};
 use crate::store::{AppendError, Batch, SessionKey};
 use crate::vision::Template;
 
@@ -89,17 +89,12 @@ pub(super) struct Live {
     pub(super) noticed_unknown: bool,
     /// watching time that the schedule knows of
     pub(super) watch_seen_ms: i64,
-    /// what the log says of overlaps, by the other session
-    pub(super) conflicts_told: BTreeMap<Box<str>, Intervals>,
-    /// what the log of a session that is taken up again says was played: others have to hear of it
-    pub(super) played_before: Vec<Played>,
-    /// what was played in this turn, up to now
-    pub(super) played_in_turn: Option<Played>,
+    /// where it was playing, and what others know of it
+    pub(super) playing: Playing,
     pub(super) connection: Option<Connection>,
     pub(super) told_pause: Option<PauseReason>,
     /// the client has just said that the learner is there
     pub(super) ready: bool,
-    pub(super) warned_of_overlap: bool,
     /// the capture whose photo is being kept or checked
     pub(super) in_check: Option<String>,
     pub(super) leaving: Option<Leaving>,
@@ -171,13 +166,10 @@ impl Live {
             violations_seen: 0,
             noticed_unknown: false,
             watch_seen_ms: 0,
-            conflicts_told: BTreeMap::new(),
-            played_before: Vec::new(),
-            played_in_turn: None,
+            playing: Playing::default(),
             connection: None,
             told_pause: None,
             ready: false,
-            warned_of_overlap: false,
             in_check: None,
             leaving: None,
             // The time in which the server was down is not the learner's silence.
@@ -191,11 +183,10 @@ impl Live {
             let before = live.fold.last_observation();
             live.fold_line(line)?;
             if let Some(played) = live.played_since(before) {
-                live.played_before.push(played);
+                live.playing.played(played);
             }
         }
-        let told_to = live.conflicts_told.values().filter_map(|told| told.as_slice().last()).map(|last| last.1).max();
-        live.played_before.retain(|played| told_to.is_none_or(|told_to| played.from_at >= told_to));
+        live.playing.taken_up();
         // What the log shows was told when it was written.
         live.told.clear();
         live.warned = live.fold.violations().len();
@@ -234,29 +225,9 @@ impl Live {
         self.batch.push(b'\n');
         self.warn_of_violations();
         if let Some(played) = self.played_since(before) {
-            self.play_on(played);
+            self.playing.played(played);
         }
         Ok(())
-    }
-
-    /// Stretches that follow each other in one turn are one for the others.
-    fn play_on(&mut self, played: Played) {
-        let merged = match self.played_in_turn.take() {
-            Some(earlier) if earlier.to_at == played.from_at => Played { from_at: earlier.from_at, ..played },
-            Some(earlier) => {
-                self.meet_others(earlier);
-                played
-            }
-            None => played,
-        };
-        self.played_in_turn = Some(merged);
-    }
-
-    /// The others hear of what was played in this turn.
-    pub(super) fn tell_played(&mut self) {
-        if let Some(played) = self.played_in_turn.take() {
-            self.meet_others(played);
-        }
     }
 
     fn fold_line(&mut self, line: &[u8]) -> Result<(), LineError> {
@@ -293,8 +264,8 @@ impl Live {
             }
             Body::CaptureExpired(expired) => self.schedule.checked(&expired.capture, None, watch_ms),
             Body::PresenceConflict(conflict) => {
-                let told = self.conflicts_told.entry(conflict.with_session.as_ref().into()).or_default();
-                told.add(conflict.from_at, conflict.to_at);
+                let played = Played { from_at: conflict.from_at, to_at: conflict.to_at };
+                self.playing.logged(&conflict.with_session, played);
             }
             _ => {}
         }
@@ -328,58 +299,6 @@ impl Live {
         let (from, to) = (before?, self.fold.last_observation()?);
         let observed = to.t - from.t <= self.policy.parameters.gap_limit_ms;
         (from.playing && observed && to.t > from.t).then_some(Played { from_at: from.t, to_at: to.t })
-    }
-
-    pub(super) fn meet_others(&mut self, played: Played) {
-        let Some(opened) = self.fold.opened() else { return };
-        let presence = &self.services.presence;
-        let told = presence.played(&opened.learner, &self.id, &opened.platform, played);
-        let overlapping_ms = presence.overlapping_ms(&opened.learner, &self.id);
-        self.spread(told);
-        if let Some(since_ms) = overlapping_ms
-            && !self.warned_of_overlap
-        {
-            let (rule, cause) = ("multi_window".into(), Some("session".into()));
-            self.after.push(After::Tell(ServerMessage::Warning { rule, cause, since_ms: Some(since_ms) }));
-        }
-        self.warned_of_overlap = overlapping_ms.is_some();
-    }
-
-    /// Enters the overlaps that concern this session, and wakes the others that have some to take.
-    pub(super) fn spread(&mut self, told: Told) {
-        for overlap in told.mine {
-            self.overlap(&overlap);
-        }
-        for other in told.others {
-            self.registry.wake(&other);
-        }
-    }
-
-    /// Another session's report has ended an overlap with this one.
-    pub(super) fn take_overlaps(&mut self) {
-        let learner = self.fold.opened().map(|opened| opened.learner.clone()).unwrap_or_default();
-        for overlap in self.services.clone().presence.take(&learner, &self.id) {
-            self.overlap(&overlap);
-        }
-    }
-
-    /// Enters what the log does not say yet. A session that is taken up again tells presence once more what it played,
-    /// and so the other one hears twice of what overlapped.
-    fn overlap(&mut self, overlap: &Overlap) {
-        let Played { from_at, to_at } = overlap.played;
-        let untold: Vec<(i64, i64)> = match self.conflicts_told.get(overlap.with_session.as_str()) {
-            Some(told) => told.gaps(from_at, to_at).collect(),
-            None => vec![(from_at, to_at)],
-        };
-        for (from_at, to_at) in untold {
-            let data = PresenceConflict {
-                with_session: overlap.with_session.as_str().into(),
-                with_platform: overlap.with_platform.as_str().into(),
-                from_at,
-                to_at,
-            };
-            self.record(self.now(), EventType::PresenceConflict, &data);
-        }
     }
 
     /// Tells the client, once everything before is on disk.

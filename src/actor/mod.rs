@@ -6,6 +6,7 @@
 //! | `run` | who has the session in hand, and what ends each turn |
 //! | `live` | the state, and the one door through which events enter |
 //! | `client`, `photos`, `asking`, `closing` | what follows from a message, a photo, the time, the end |
+//! | `playing` | what other sessions hear of this one, and it of them |
 //! | `registry` | which sessions are live, and how they begin |
 //!
 //! It does not know the rules (the fold does), nor when something is due (the schedule does), nor sockets.
@@ -16,6 +17,7 @@ mod closing;
 mod live;
 mod mailbox;
 mod photos;
+mod playing;
 mod registry;
 mod run;
 mod services;

@@ -189,9 +189,7 @@ impl Live {
         if self.schedule.connected() {
             self.record_disconnect(self.now());
         }
-        for played in std::mem::take(&mut self.played_before) {
-            self.meet_others(played);
-        }
+        self.tell_played().await;
         let now_ms = self.now();
         self.schedule.recovered(now_ms);
         let Some(pending) = self.schedule.pending_capture() else { return };
@@ -204,7 +202,7 @@ impl Live {
 
     /// The end of every turn.
     async fn settle_turn(&mut self) -> Result<Stand, AppendError> {
-        self.tell_played();
+        self.tell_played().await;
         self.keep_schedule();
         self.leave_if_silent();
         let stand = if self.may_close() {
@@ -237,7 +235,7 @@ impl Live {
         match message {
             Message::PhotoKept { capture } => self.photo_kept(capture),
             Message::Checked(checked) => self.checked(*checked),
-            Message::Overlaps => self.take_overlaps(),
+            Message::Overlaps => self.playing.called(),
             Message::Close { reason, closed } => self.begin_leaving(reason, closed),
             Message::Stop => return false,
         }

@@ -72,15 +72,18 @@ impl FromRequestParts<ApiState> for Caller {
 
     async fn from_request_parts(parts: &mut Parts, state: &ApiState) -> Result<Self, Problem> {
         let address = parts.extensions.get::<ClientAddress>().copied();
-        state.rates.may_authenticate(address)?;
-        let failed = |why| {
-            state.rates.authentication_failed(address);
-            Problem::unauthenticated(why)
+        state.rates.may_authenticate(address).await?;
+        let failed = async |why| {
+            state.rates.authentication_failed(address).await;
+            Err(Problem::unauthenticated(why))
         };
-        let key = bearer(parts).ok_or_else(|| failed("give an API key: Authorization: Bearer ivk_…"))?;
-        let holder = state.store.key_holder(key.hash()).await?;
-        let holder = holder.ok_or_else(|| failed("this API key is unknown or revoked"))?;
-        state.rates.request_of_key(key.hash())?;
+        let Some(key) = bearer(parts) else {
+            return failed("give an API key: Authorization: Bearer ivk_…").await;
+        };
+        let Some(holder) = state.store.key_holder(key.hash()).await? else {
+            return failed("this API key is unknown or revoked").await;
+        };
+        state.rates.request_of_key(key.hash()).await?;
         Ok(Self { key: holder.key, role: holder.role })
     }
 }

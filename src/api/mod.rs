@@ -241,7 +241,8 @@ struct Admission {
 
 /// Refuses at once what would only wait: who waits here holds memory.
 async fn admit(State(admission): State<Admission>, request: Request, next: Next) -> Response {
-    if let Err(too_many) = admission.rates.request_from(request.extensions().get::<ClientAddress>().copied()) {
+    let address = request.extensions().get::<ClientAddress>().copied();
+    if let Err(too_many) = admission.rates.request_from(address).await {
         return Problem::from(too_many).into_response();
     }
     match admission.room.try_acquire() {

@@ -263,7 +263,7 @@ async fn check_opening(state: &ApiState, platform: String, new: NewSession) -> R
     if let Some(makeup) = &new.makeup {
         check_makeup(state, makeup, (&learner.id, &project, &new.lesson)).await?;
     }
-    state.rates.opening_for(&learner.id)?;
+    state.rates.opening_for(&learner.id).await?;
     Ok(OpenSession { platform, learner: learner.id, project, lesson: new.lesson, makeup: new.makeup })
 }
 

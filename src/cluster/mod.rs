@@ -1,5 +1,6 @@
-//! What several nodes must share about live sessions; on one node, a table in memory.
+//! What several nodes must share about live sessions; on one node, tables in memory.
 
 mod presence;
+pub mod redis;
 
-pub use presence::{Overlap, Played, Presence, Told};
+pub use presence::{Overlap, Played, Presence, PresenceTable, Report, STRETCHES_KEPT, Told};

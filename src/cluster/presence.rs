@@ -1,21 +1,28 @@
 //! Who plays where: finds the times in which one learner played in two sessions at once.
 //!
 //! Sessions report the stretches in which they were playing, in their log's event time. An overlap ends when nothing
-//! has extended it for a while, or when one of its sessions leaves; then both sessions hear of it once.
-//! Nothing here is kept across a restart: sessions that are taken up again report what their logs hold.
+//! has extended it for a while, or when one of its sessions leaves; then both sessions hear of it, again and again until
+//! they say that it is in their log. A stretch that was reported before changes nothing, so whoever does not know whether
+//! a report arrived makes it once more.
+//!
+//! This is the table of one node, in memory. Nothing in it is kept across a restart: sessions that are taken up again
+//! report what their logs hold. The table that several nodes share is a script with the same rules
+//! (`redis/lua/presence.lua`); a property test holds the two to each other.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard};
 
+use super::redis::{Away, SharedPresence};
+
 /// Pauses shorter than this belong to the overlap or stretch that they interrupt.
-const PAUSE_BRIDGED_MS: i64 = 10_000;
+pub(super) const PAUSE_BRIDGED_MS: i64 = 10_000;
 /// Playing alone for so long ends an overlap: the other's reports may be as late as an event that earns credit.
-const ALONE_ENDS_MS: i64 = PAUSE_BRIDGED_MS + 30_000;
+pub(super) const ALONE_ENDS_MS: i64 = PAUSE_BRIDGED_MS + 30_000;
 /// How long a session that left can still be overlapped by what another reports late: the time for which late
 /// events earn credit, and a little more.
-const REMEMBERED_MS: i64 = 60_000;
+pub(super) const REMEMBERED_MS: i64 = 60_000;
 /// Stretches kept of one session; older ones are of no use, since what overlaps them would be late.
-const STRETCHES_KEPT: usize = 32;
+pub const STRETCHES_KEPT: usize = 32;
 
 /// A stretch of event time in which a session was playing, in ms since the epoch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,18 +46,23 @@ pub struct Overlap {
     pub played: Played,
 }
 
-/// The table of one node. All times come from the callers.
-#[derive(Default)]
-pub struct Presence {
-    learners: Mutex<HashMap<String, Learner>>,
-}
-
-#[derive(Default)]
-struct Learner {
-    sessions: Vec<Present>,
-    overlaps: Vec<Open>,
-    /// ended overlaps that the session which they concern has not taken yet
-    untold: Vec<Overlap>,
+/// What a session says at the end of a turn.
+#[derive(Clone, Copy, Debug)]
+pub struct Report<'a> {
+    /// who learns
+    pub learner: &'a str,
+    /// who reports
+    pub session: &'a str,
+    /// its platform
+    pub platform: &'a str,
+    /// where it was playing since its last report, in order
+    pub played: &'a [Played],
+    /// the overlaps that are in its log by now and need not be told again
+    pub logged: &'a [Overlap],
+    /// whether it has reported before: a table that does not know of it then takes nothing, because what comes is not all
+    pub continues: bool,
+    /// when it closes, if it does
+    pub left_at: Option<i64>,
 }
 
 /// What a session learns when it reports.
@@ -58,14 +70,61 @@ struct Learner {
 pub struct Told {
     /// overlaps that have ended, for its own log
     pub mine: Vec<Overlap>,
-    /// other sessions that have something to take: see [`Presence::take`]
+    /// other sessions that have something to take: they are to report too
     pub others: Vec<String>,
+    /// how long the overlap in which it stands has lasted, in ms; none while there is none
+    pub overlapping_ms: Option<i64>,
+    /// whether the table knew of it
+    pub known: bool,
+}
+
+/// Who plays where, on this node or on all of them.
+pub enum Presence {
+    /// In memory, for one node.
+    Local(PresenceTable),
+    /// In Redis, for several.
+    Redis(SharedPresence),
+}
+
+impl Presence {
+    /// Takes what a session has to report, and tells it what it has to hear. At once on one node.
+    ///
+    /// # Errors
+    /// When the shared table did not answer in time. The report is to be made again, and may be.
+    pub async fn report(&self, report: Report<'_>) -> Result<Told, Away> {
+        match self {
+            Self::Local(table) => Ok(table.report(report)),
+            Self::Redis(shared) => shared.report(report).await,
+        }
+    }
+}
+
+impl Default for Presence {
+    fn default() -> Self {
+        Self::Local(PresenceTable::default())
+    }
+}
+
+/// The table of one node. All times come from the callers.
+#[derive(Default)]
+pub struct PresenceTable {
+    learners: Mutex<HashMap<String, Learner>>,
+}
+
+#[derive(Default)]
+struct Learner {
+    sessions: Vec<Present>,
+    overlaps: Vec<Open>,
+    /// ended overlaps that are not in the log of the session which they concern yet
+    untold: Vec<Overlap>,
 }
 
 struct Present {
     session: String,
     platform: String,
     stretches: Vec<Played>,
+    /// up to here it has reported
+    reported_to: i64,
     /// when it left; it is forgotten [`REMEMBERED_MS`] later
     left_at: Option<i64>,
 }
@@ -76,45 +135,20 @@ struct Open {
     played: Played,
 }
 
-impl Presence {
-    /// Session `session` of `learner` was playing in `played`. What has ended by that is told to both sessions.
-    pub fn played(&self, learner: &str, session: &str, platform: &str, played: Played) -> Told {
+impl PresenceTable {
+    /// As [`Presence::report`].
+    pub fn report(&self, report: Report) -> Told {
         let mut learners = self.lock();
-        if !learners.contains_key(learner) {
-            learners.insert(learner.to_owned(), Learner::default());
+        if !learners.contains_key(report.learner) {
+            if report.played.is_empty() || report.continues {
+                return Told::default();
+            }
+            learners.insert(report.learner.to_owned(), Learner::default());
         }
-        let Some(learner) = learners.get_mut(learner) else { return Told::default() };
-        learner.forget_before(played.to_at - REMEMBERED_MS);
-        learner.extend(session, platform, played);
-        let ended = learner.meet(session, played);
-        learner.note(ended);
-        learner.tell(session)
-    }
-
-    /// The overlaps that another session's report has ended and this one has not taken yet.
-    pub fn take(&self, learner: &str, session: &str) -> Vec<Overlap> {
-        self.lock().get_mut(learner).map(|present| present.tell(session).mine).unwrap_or_default()
-    }
-
-    /// How long the overlap in which `session` stands has lasted, in ms; `None` while there is none.
-    pub fn overlapping_ms(&self, learner: &str, session: &str) -> Option<i64> {
-        let learners = self.lock();
-        let open = learners.get(learner)?.overlaps.iter().filter(|open| open.pair.iter().any(|one| one == session));
-        open.map(|open| open.played.to_at - open.played.from_at).max()
-    }
-
-    /// The session closes at `at`: its overlaps end.
-    pub fn left(&self, learner: &str, session: &str, at: i64) -> Told {
-        let mut learners = self.lock();
-        let Some(present) = learners.get_mut(learner) else { return Told::default() };
-        let ended = present.end_of(session);
-        present.note(ended);
-        let told = present.tell(session);
-        for one in present.sessions.iter_mut().filter(|one| one.session == session) {
-            one.left_at = Some(at);
-        }
-        if present.sessions.iter().all(|one| one.left_at.is_some()) {
-            learners.remove(learner);
+        let Some(learner) = learners.get_mut(report.learner) else { return Told::default() };
+        let told = learner.take(&report);
+        if learner.sessions.iter().all(|one| one.left_at.is_some()) {
+            learners.remove(report.learner);
         }
         told
     }
@@ -125,26 +159,61 @@ impl Presence {
 }
 
 impl Learner {
+    fn take(&mut self, report: &Report) -> Told {
+        let session = report.session;
+        let known = self.sessions.iter().any(|one| one.session == session);
+        if report.continues && !known {
+            return Told::default();
+        }
+        self.untold.retain(|one| !report.logged.contains(one));
+        for played in report.played {
+            self.forget_before(played.to_at - REMEMBERED_MS);
+            if let Some(fresh) = self.extend(session, report.platform, *played) {
+                let ended = self.meet(session, fresh);
+                self.note(ended);
+            }
+        }
+        if report.left_at.is_some() {
+            let ended = self.overlaps.extract_if(.., |open| open.is_of(session)).collect();
+            self.note(ended);
+        }
+        let mine = self.untold.iter().filter(|one| one.session == session).cloned().collect();
+        if let Some(at) = report.left_at
+            && let Some(position) = self.sessions.iter().position(|one| one.session == session)
+        {
+            self.sessions[position].left_at = Some(at);
+        }
+        Told { mine, others: self.others(session), overlapping_ms: self.overlapping_ms(session), known }
+    }
+
     fn forget_before(&mut self, at: i64) {
         self.sessions.retain(|one| one.left_at.is_none_or(|left_at| left_at >= at));
     }
 
-    fn extend(&mut self, session: &str, platform: &str, played: Played) {
+    /// Adds what is new in `played`, and returns that.
+    fn extend(&mut self, session: &str, platform: &str, played: Played) -> Option<Played> {
         let position = self.sessions.iter().position(|one| one.session == session).unwrap_or_else(|| {
             let (session, platform) = (session.to_owned(), platform.to_owned());
-            self.sessions.push(Present { session, platform, stretches: Vec::new(), left_at: None });
+            let stretches = Vec::new();
+            self.sessions.push(Present { session, platform, stretches, reported_to: i64::MIN, left_at: None });
             self.sessions.len() - 1
         });
+        let present = &mut self.sessions[position];
         // Who plays is here, though it was about to leave (its end could not be written).
-        self.sessions[position].left_at = None;
-        let stretches = &mut self.sessions[position].stretches;
-        match stretches.last_mut() {
-            Some(last) if played.from_at - last.to_at < PAUSE_BRIDGED_MS => last.to_at = last.to_at.max(played.to_at),
-            _ => stretches.push(played),
+        present.left_at = None;
+        let fresh = Played { from_at: played.from_at.max(present.reported_to), to_at: played.to_at };
+        if fresh.from_at >= fresh.to_at {
+            return None;
         }
-        if stretches.len() > STRETCHES_KEPT {
-            stretches.remove(0);
+        present.reported_to = fresh.to_at;
+        match present.stretches.last_mut() {
+            Some(last) if fresh.from_at - last.to_at < PAUSE_BRIDGED_MS => last.to_at = fresh.to_at,
+            _ => present.stretches.push(fresh),
         }
+        if present.stretches.len() > STRETCHES_KEPT {
+            present.stretches.remove(0);
+        }
+        Some(fresh)
     }
 
     /// Lets the overlaps of `session` grow by what others played in the same time; returns those that ended.
@@ -160,23 +229,27 @@ impl Learner {
             }
         }
         // One that this session has played well past, alone, has ended too.
-        let over = |open: &Open| {
-            open.pair.iter().any(|one| one == session) && played.to_at - open.played.to_at >= ALONE_ENDS_MS
-        };
+        let over = |open: &Open| open.is_of(session) && played.to_at - open.played.to_at >= ALONE_ENDS_MS;
         ended.extend(self.overlaps.extract_if(.., |open| over(open)));
         ended
     }
 
-    fn end_of(&mut self, session: &str) -> Vec<Open> {
-        self.overlaps.extract_if(.., |open| open.pair.iter().any(|one| one == session)).collect()
+    /// Who else has something to hear. Who has left hears nothing any more.
+    fn others(&mut self, session: &str) -> Vec<String> {
+        let here = |name: &str| self.sessions.iter().any(|one| one.session == name && one.left_at.is_none());
+        self.untold.retain(|one| here(&one.session));
+        let mut others: Vec<String> = Vec::new();
+        for one in self.untold.iter().filter(|one| one.session != session) {
+            if !others.contains(&one.session) {
+                others.push(one.session.clone());
+            }
+        }
+        others
     }
 
-    /// What `session` has to hear, and who else has something to hear.
-    fn tell(&mut self, session: &str) -> Told {
-        let mine = self.untold.extract_if(.., |one| one.session == session).collect();
-        let gone = |name: &str| self.sessions.iter().any(|one| one.session == name && one.left_at.is_some());
-        self.untold.retain(|one| !gone(&one.session));
-        Told { mine, others: self.untold.iter().map(|one| one.session.clone()).collect() }
+    fn overlapping_ms(&self, session: &str) -> Option<i64> {
+        let open = self.overlaps.iter().filter(|open| open.is_of(session));
+        open.map(|open| open.played.to_at - open.played.from_at).max()
     }
 
     /// Keeps each ended overlap for both of its sessions.
@@ -198,6 +271,12 @@ impl Learner {
         };
         let noted: Vec<Overlap> = ended.into_iter().flat_map(both).collect();
         self.untold.extend(noted);
+    }
+}
+
+impl Open {
+    fn is_of(&self, session: &str) -> bool {
+        self.pair.iter().any(|one| one == session)
     }
 }
 
@@ -226,73 +305,146 @@ mod tests {
         Played { from_at, to_at }
     }
 
+    const NOTHING: Report = Report {
+        learner: "l",
+        session: "a",
+        platform: "p1",
+        played: &[],
+        logged: &[],
+        continues: false,
+        left_at: None,
+    };
+
+    /// A table whose sessions log at once what they are told.
+    #[derive(Default)]
+    struct Desk(PresenceTable);
+
+    impl Desk {
+        fn told(&self, report: Report) -> Told {
+            let told = self.0.report(report);
+            let repeated = self.0.report(Report { logged: &told.mine, played: &[], ..report });
+            assert_eq!(repeated.mine, [], "what is in the log is not told again");
+            told
+        }
+
+        fn played(&self, session: &str, platform: &str, played: Played) -> Told {
+            self.told(Report { session, platform, played: &[played], ..NOTHING })
+        }
+
+        fn left(&self, session: &str, at: i64) -> Told {
+            self.told(Report { session, left_at: Some(at), ..NOTHING })
+        }
+
+        fn take(&self, session: &str) -> Told {
+            self.told(Report { session, ..NOTHING })
+        }
+    }
+
+    fn nothing(told: &Told) -> bool {
+        told.mine.is_empty() && told.others.is_empty()
+    }
+
     #[test]
     fn one_conflict_for_an_overlap_with_short_pauses_told_to_both() {
-        let presence = Presence::default();
+        let desk = Desk::default();
         for from in (0..60_000).step_by(5_000) {
-            assert_eq!(presence.played("l", "a", "p1", stretch(from, from + 5_000)), Told::default());
+            assert!(nothing(&desk.played("a", "p1", stretch(from, from + 5_000))));
             // b pauses for five seconds in the middle
             if from != 30_000 {
-                assert_eq!(presence.played("l", "b", "p2", stretch(from, from + 5_000)), Told::default());
+                assert!(nothing(&desk.played("b", "p2", stretch(from, from + 5_000))));
             }
         }
-        assert_eq!(presence.overlapping_ms("l", "a"), Some(60_000));
-        let told = presence.left("l", "b", 60_000);
+        assert_eq!(desk.take("a").overlapping_ms, Some(60_000));
+        let told = desk.left("b", 60_000);
         assert_eq!(told.others, ["a"]);
         assert_eq!(told.mine.iter().map(|one| one.played).collect::<Vec<_>>(), [stretch(0, 60_000)]);
-        let to_a = presence.take("l", "a");
+        let to_a = desk.take("a").mine;
         assert_eq!((to_a[0].with_session.as_str(), to_a[0].with_platform.as_str()), ("b", "p2"));
         assert_eq!(to_a[0].played, stretch(0, 60_000));
-        assert_eq!(presence.left("l", "a", 61_000), Told::default());
+        assert!(nothing(&desk.left("a", 61_000)));
+    }
+
+    #[test]
+    fn what_is_not_in_a_log_yet_is_told_again() {
+        let table = PresenceTable::default();
+        let both = [stretch(0, 20_000)];
+        table.report(Report { session: "a", played: &both, ..NOTHING });
+        table.report(Report { session: "b", played: &both, left_at: Some(20_000), ..NOTHING });
+        let first = table.report(NOTHING);
+        assert_eq!((first.mine.len(), table.report(NOTHING)), (1, first.clone()));
+        assert_eq!(table.report(Report { logged: &first.mine, ..NOTHING }).mine, []);
     }
 
     #[test]
     fn two_that_close_together_both_hear_of_it() {
-        let presence = Presence::default();
-        presence.played("l", "a", "p1", stretch(0, 20_000));
-        presence.played("l", "b", "p1", stretch(0, 20_000));
-        assert_eq!(presence.left("l", "a", 20_000).mine.len(), 1);
+        let desk = Desk::default();
+        desk.played("a", "p1", stretch(0, 20_000));
+        desk.played("b", "p1", stretch(0, 20_000));
+        assert_eq!(desk.left("a", 20_000).mine.len(), 1);
         // b was never woken: its own closing still finds what was kept for it.
-        assert_eq!(presence.left("l", "b", 20_000).mine.len(), 1);
+        assert_eq!(desk.left("b", 20_000).mine.len(), 1);
     }
 
     #[test]
     fn playing_one_after_the_other_is_no_conflict() {
-        let presence = Presence::default();
-        presence.played("l", "a", "p1", stretch(0, 5_000));
-        presence.played("l", "b", "p1", stretch(5_000, 10_000));
-        assert_eq!(presence.overlapping_ms("l", "b"), None);
-        assert_eq!(presence.left("l", "a", 10_000), Told::default());
-        assert_eq!(presence.left("l", "b", 10_000), Told::default());
+        let desk = Desk::default();
+        desk.played("a", "p1", stretch(0, 5_000));
+        let told = desk.played("b", "p1", stretch(5_000, 10_000));
+        assert_eq!(told.overlapping_ms, None);
+        assert!(nothing(&desk.left("a", 10_000)));
+        assert!(nothing(&desk.left("b", 10_000)));
     }
 
     #[test]
     fn an_overlap_ends_when_one_plays_on_alone() {
-        let presence = Presence::default();
-        presence.played("l", "a", "p1", stretch(0, 8_000));
-        assert_eq!(presence.played("l", "b", "p1", stretch(2_000, 12_000)), Told::default());
-        let told = presence.played("l", "b", "p1", stretch(12_000, 48_000));
+        let desk = Desk::default();
+        desk.played("a", "p1", stretch(0, 8_000));
+        assert!(nothing(&desk.played("b", "p1", stretch(2_000, 12_000))));
+        let told = desk.played("b", "p1", stretch(12_000, 48_000));
         assert_eq!(told.mine[0].played, stretch(2_000, 8_000));
         assert_eq!(told.others, ["a"]);
     }
 
     #[test]
     fn what_comes_late_still_meets_who_left_before() {
-        let presence = Presence::default();
-        presence.played("l", "a", "p1", stretch(0, 20_000));
-        presence.played("l", "b", "p1", stretch(0, 1));
-        presence.left("l", "a", 20_000);
-        presence.played("l", "b", "p1", stretch(5_000, 15_000));
-        let told = presence.left("l", "b", 30_000);
+        let desk = Desk::default();
+        desk.played("a", "p1", stretch(0, 20_000));
+        desk.played("b", "p1", stretch(0, 1));
+        desk.left("a", 20_000);
+        desk.played("b", "p1", stretch(5_000, 15_000));
+        let told = desk.left("b", 30_000);
         assert!(told.mine.iter().any(|one| one.played == stretch(5_000, 15_000)), "{told:?}");
     }
 
     #[test]
+    fn a_report_that_is_made_twice_counts_once() {
+        let once = Desk::default();
+        let twice = Desk::default();
+        let reports = [("a", 0, 9_000), ("b", 4_000, 12_000), ("a", 9_000, 30_000), ("b", 26_000, 80_000)];
+        for (session, from, to) in reports {
+            let expected = once.played(session, "p1", stretch(from, to));
+            let told = twice.played(session, "p1", stretch(from, to));
+            assert_eq!(told, expected);
+            let again = twice.played(session, "p1", stretch(from, to));
+            assert_eq!((again.mine, again.overlapping_ms), (vec![], expected.overlapping_ms));
+        }
+        assert_eq!(twice.left("a", 90_000), once.left("a", 90_000));
+    }
+
+    #[test]
+    fn a_table_that_has_lost_everything_says_so() {
+        let table = PresenceTable::default();
+        let report = Report { played: &[stretch(0, 5_000)], ..NOTHING };
+        assert_eq!(table.report(Report { continues: true, ..report }), Told::default());
+        assert!(!table.report(report).known);
+        assert!(table.report(Report { continues: true, ..report }).known);
+    }
+
+    #[test]
     fn different_learners_never_meet() {
-        let presence = Presence::default();
-        presence.played("l", "a", "p1", stretch(0, 20_000));
-        presence.played("m", "b", "p1", stretch(0, 20_000));
-        assert_eq!(presence.overlapping_ms("l", "a"), None);
-        assert_eq!(presence.overlapping_ms("m", "b"), None);
+        let desk = Desk::default();
+        desk.played("a", "p1", stretch(0, 20_000));
+        let told = desk.told(Report { learner: "m", session: "b", played: &[stretch(0, 20_000)], ..NOTHING });
+        assert_eq!((told.overlapping_ms, desk.take("a").overlapping_ms), (None, None));
     }
 }

@@ -20,6 +20,7 @@ pub use evidence::{Bucket, EvidenceSettings};
 pub use secret::{KeySettings, Secret};
 pub use sources::{Origin, Problem, Sources};
 
+use crate::cluster::redis::RedisAddress;
 use crate::gateway::address::Network;
 use crate::vision::PHOTO_LIMIT_BYTES;
 
@@ -84,6 +85,9 @@ pub struct Config {
     pub vision: Vision,
     /// Keeping photos.
     pub evidence: EvidenceSettings,
+    /// What several nodes share.
+    #[serde(default)]
+    pub redis: Redis,
     /// Delivering verdicts.
     pub webhook: Webhook,
     /// Reporting to a provincial platform.
@@ -128,6 +132,40 @@ pub struct Metrics {
 pub struct Web {
     /// Whether platforms may name origins on this machine, without TLS.
     pub allow_localhost_origins: bool,
+}
+
+/// What several nodes share. Without a URL there is one node.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Redis {
+    /// Where it is; with a password, perhaps.
+    pub url: Option<Secret>,
+    /// File that holds the URL.
+    pub url_file: Option<PathBuf>,
+    /// Certificates (PEM) of whoever vouches for it, in place of those that the system trusts.
+    pub ca_file: Option<PathBuf>,
+}
+
+impl Redis {
+    /// Where it is, if several nodes are to share something.
+    ///
+    /// # Errors
+    /// What is wrong with it, by its key and without repeating it.
+    pub fn address(&self) -> Result<Option<RedisAddress>, (&'static str, String)> {
+        let key = if self.url.is_some() { "redis.url" } else { "redis.url_file" };
+        let url = secret::text(self.url.as_ref(), self.url_file.as_deref()).map_err(|why| (key, why))?;
+        let Some(url) = url else { return Ok(None) };
+        let address = RedisAddress::parse(url.expose(), self.ca_file.as_deref());
+        address.map(Some).map_err(|error| (key, error.to_string()))
+    }
+
+    fn problem(&self) -> Option<(&'static str, &'static str)> {
+        if self.url.is_some() && self.url_file.is_some() {
+            return Some(("redis.url_file", "redis.url is given too: give one of them"));
+        }
+        let is_off = self.url.is_none() && self.url_file.is_none();
+        (is_off && self.ca_file.is_some()).then_some(("redis.ca_file", "is given, and no redis.url"))
+    }
 }
 
 /// Delivering verdicts.
@@ -309,6 +347,7 @@ impl Config {
         found.extend(self.keys.given_twice());
         found.extend(self.evidence.problems());
         found.extend(self.database.problems());
+        found.extend(self.redis.problem().map(|(key, why)| (key, why.to_owned())));
         found.extend(self.report.problem().map(|(key, why)| (key, why.to_owned())));
         self.limit_problems(&mut found);
         let filter = tracing_subscriber::EnvFilter::try_new(&self.log.filter);
@@ -354,6 +393,7 @@ impl Config {
     pub fn secret_problems(&self) -> Vec<(&'static str, String)> {
         let mut found = self.keys.problems();
         found.extend(self.database.address().err());
+        found.extend(self.redis.address().err());
         found.extend(self.evidence.secret_access_key().err().map(|why| ("evidence.secret_access_key_file", why)));
         found
     }
@@ -447,6 +487,9 @@ mod tests {
             ("evidence.endpoint = 'https://a:b@s3.example'", "evidence.endpoint"),
             ("evidence.region = ''", "evidence.region"),
             ("evidence.retention_days = 59", "evidence.retention_days"),
+            ("redis = {url = 'redis://a', url_file = 'f'}", "redis.url_file"),
+            ("redis.ca_file = 'ca.pem'", "redis.ca_file"),
+            ("redis.url = 6379", "redis.url"),
             ("report.batch_size = 0", "report.batch_size"),
             ("report.interval_ms = 1", "report.interval_ms"),
             ("limits.events_per_second = 0", "limits.events_per_second"),

@@ -163,7 +163,7 @@ impl Sources {
 
 /// A mistyped secret is one too.
 fn is_secret(key: &str) -> bool {
-    let secrets = ["keys.", "report.secret", "database.url", "evidence.secret"];
+    let secrets = ["keys.", "report.secret", "database.url", "evidence.secret", "redis.url"];
     let given_as_text = secrets.iter().any(|secret| key.starts_with(secret)) && !key.ends_with("_file");
     key == "keys" || given_as_text
 }

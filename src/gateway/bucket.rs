@@ -6,15 +6,15 @@ use std::mem;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Tokens are counted in parts, so that what a millisecond brings is a whole number of them.
-const PARTS: i64 = 60_000;
+pub(crate) const PARTS: i64 = 60_000;
 /// Keys that are remembered, at most: twice this many buckets of some 50 bytes.
 const GENERATION_LIMIT: usize = 50_000;
 
 /// How fast a bucket fills, and up to where.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rate {
-    per_minute: i64,
-    burst: i64,
+    pub(crate) per_minute: i64,
+    pub(crate) burst: i64,
 }
 
 impl Rate {
@@ -29,7 +29,7 @@ impl Rate {
     }
 
     /// Whether there is no limit: a rate of zero.
-    fn is_unlimited(self) -> bool {
+    pub(crate) fn is_unlimited(self) -> bool {
         self.per_minute == 0
     }
 }

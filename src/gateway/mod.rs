@@ -92,7 +92,7 @@ async fn upgrade(
     if *gateway.stopping.borrow() {
         return (StatusCode::SERVICE_UNAVAILABLE, [("retry-after", "2")], "the server is stopping").into_response();
     }
-    if let Err(too_many) = gateway.rates.handshake_from(client) {
+    if let Err(too_many) = gateway.rates.handshake_from(client).await {
         let seconds = (too_many.retry_after_ms + 999) / 1000;
         let detail = "too many connections are begun from this address";
         return (StatusCode::TOO_MANY_REQUESTS, [("retry-after", seconds.to_string())], detail).into_response();

@@ -308,7 +308,7 @@ fn three_even_sessions_are_a_warning() {
     }
     let [finding] = watched.found().try_into().unwrap();
     assert_eq!((finding.code, finding.severity), (Code::HeartbeatsRegular, Severity::Medium));
-    assert_eq!(finding.sessions, ["s0".into(), "s1".into(), "s2".into()]);
+    assert_eq!(finding.sessions, ["s0", "s1", "s2"].map(Arc::<str>::from));
 }
 
 #[test]
@@ -322,7 +322,7 @@ fn a_block_is_a_copy_only_under_another_learner_and_in_the_same_place() {
     watched.tell_at("p2", "b", NINE + 3, block(1));
     let [finding] = watched.found().try_into().unwrap();
     assert_eq!((finding.code, finding.severity), (Code::HeartbeatsCopied, Severity::High));
-    assert_eq!(finding.platforms, ["p2".into(), "p1".into()]);
+    assert_eq!(finding.platforms, ["p2", "p1"].map(Arc::<str>::from));
 }
 
 #[test]
@@ -398,7 +398,7 @@ fn an_overlap_is_told_of_once_and_weighs_more_on_two_devices() {
     watched.tell("a", NINE, conflict("x", 20_000));
     let [finding] = watched.found().try_into().unwrap();
     assert_eq!((finding.code, finding.severity), (Code::PlayingTwice, Severity::Medium));
-    assert_eq!(finding.platforms, ["p1".into(), "p2".into()]);
+    assert_eq!(finding.platforms, ["p1", "p2"].map(Arc::<str>::from));
     let mut watched = Watched::new();
     for (session, device) in [("s1", "d1"), ("s2", "d2")] {
         let who =

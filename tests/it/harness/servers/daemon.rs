@@ -13,8 +13,9 @@ use std::thread::JoinHandle;
 use rustix::process::{Pid, Signal, geteuid, kill_process};
 
 /// Starts the server, says its process id, and waits for the end of its input, which is the holder's end. The output
-/// of the server is all that keeps the error stream open.
-const HOLD: &str = r#""$@" >&2 & exec 2>&-; echo $!; read -r _; kill -CONT $!; kill -QUIT $!; wait"#;
+/// of the server is all that keeps the error stream open. What a shell starts in the background ignores QUIT if it does
+/// not know better; for those who do, it is the quicker end.
+const HOLD: &str = r#""$@" >&2 & exec 2>&-; echo $!; read -r _; kill -CONT $!; kill -QUIT $!; kill -TERM $!; wait"#;
 
 /// A server and its children.
 pub struct Daemon {

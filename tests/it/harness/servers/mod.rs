@@ -6,3 +6,4 @@ pub mod again;
 pub mod daemon;
 pub mod postgres;
 pub mod proxy;
+pub mod redis;

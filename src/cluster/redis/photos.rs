@@ -1,0 +1,197 @@
+//! Photos that wait for a check on any node that checks: a stream with a consumer group.
+//!
+//! All photos may wait equally long, so the order of their coming is that of their deadlines, and what a dead worker held
+//! is the oldest there is. A job is done at least once; its answer goes to the node that asked, which takes the first.
+
+use redis::streams::{StreamAutoClaimReply, StreamId, StreamReadReply};
+
+use super::bus::{Answer, Bus};
+use super::connection::{Away, Redis};
+use super::script::Script;
+use crate::clock::{Clock, Stopwatch};
+
+const JOBS: &str = "invigil:{photos}:jobs";
+const GROUP: &str = "vision";
+/// How long a read waits on the server, ms.
+const BLOCK_MS: i64 = 2_000;
+/// The pause after a read that failed, ms.
+const RETRY_MS: i64 = 200;
+
+/// A photo that is to be checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PhotoJob {
+    /// the node that asks
+    pub node: String,
+    /// the number of its question
+    pub question: u64,
+    /// when an answer is of no use any more, ms by the wall clock
+    pub deadline_ms: i64,
+    /// where the photo is and what it is held against, sealed
+    pub payload: Vec<u8>,
+}
+
+/// Why a photo was not queued.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum QueueError {
+    /// As many wait as may.
+    #[error("too many photos are waiting already")]
+    Busy,
+    /// Redis did not take it. It may be queued all the same.
+    #[error(transparent)]
+    Away(#[from] Away),
+}
+
+/// The queue, as those see it who ask.
+pub struct PhotoQueue {
+    redis: Redis,
+    add: Script,
+    limit: usize,
+}
+
+impl PhotoQueue {
+    /// The queue in this Redis; at most `limit` photos wait or are being checked.
+    pub fn new(redis: Redis, limit: usize) -> Self {
+        Self { redis, add: Script::new(include_str!("lua/add_photo.lua")), limit }
+    }
+
+    /// Queues a photo.
+    ///
+    /// # Errors
+    /// See [`QueueError`].
+    pub async fn add(&self, job: &PhotoJob) -> Result<(), QueueError> {
+        let arguments = |command: &mut redis::Cmd| {
+            command.arg(self.limit).arg(&job.node).arg(job.question).arg(job.deadline_ms).arg(&job.payload);
+        };
+        let added: i64 = self.add.run(&self.redis, &[JOBS], arguments).await?;
+        if added == 1 { Ok(()) } else { Err(QueueError::Busy) }
+    }
+
+    /// How many wait or are being checked.
+    ///
+    /// # Errors
+    /// When Redis does not answer.
+    pub async fn waiting(&self) -> Result<usize, Away> {
+        self.redis.query(redis::cmd("XLEN").arg(JOBS)).await
+    }
+}
+
+/// How a worker takes photos.
+#[derive(Clone, Debug)]
+pub struct WorkerSetup {
+    /// names the worker among all of all nodes
+    pub name: String,
+    /// after how long another's photo counts as left, ms: much longer than a check takes
+    pub abandoned_ms: i64,
+    /// how often it is looked for such photos, ms
+    pub look_every_ms: i64,
+}
+
+impl WorkerSetup {
+    /// A worker of `node`, one of several.
+    pub fn new(node: &str, number: usize) -> Self {
+        Self { name: format!("{node}:{number}"), abandoned_ms: 10_000, look_every_ms: 2_000 }
+    }
+}
+
+/// One who checks photos, one after the other.
+pub struct PhotoWorker {
+    redis: Redis,
+    end: Script,
+    setup: WorkerSetup,
+    looked: Option<Stopwatch>,
+}
+
+impl PhotoWorker {
+    /// A worker with a connection of its own, because it waits on the server.
+    pub fn new(redis: &Redis, setup: WorkerSetup) -> Self {
+        Self { redis: redis.aside(BLOCK_MS), end: Script::new(include_str!("lua/end_photo.lua")), setup, looked: None }
+    }
+
+    /// Checks photos as long as this is awaited. One that is being checked when it is dropped is another's some seconds
+    /// later.
+    pub async fn run<F: Future<Output = Answer>>(mut self, bus: &Bus, wall: &Clock, check: impl Fn(PhotoJob) -> F) {
+        loop {
+            let taken = match self.next().await {
+                Ok(taken) => taken,
+                Err(away) => {
+                    self.recover(&away).await;
+                    continue;
+                }
+            };
+            let Some((id, job)) = taken else { continue };
+            if let Some(job) = job {
+                let (node, question) = (job.node.clone(), job.question);
+                let expired = wall.now_ms() >= job.deadline_ms;
+                let answer = if expired { Answer::Expired } else { check(job).await };
+                if let Err(error) = bus.answer_question(&node, question, &answer).await {
+                    tracing::warn!(%error, node, "a photo's check cannot be answered");
+                }
+            }
+            let arguments = |command: &mut redis::Cmd| {
+                command.arg(GROUP).arg(&id);
+            };
+            if let Err(away) = self.end.run::<i64>(&self.redis, &[JOBS], arguments).await {
+                tracing::debug!(%away, "a photo that was checked may be checked again");
+            }
+        }
+    }
+
+    /// The next photo: what another has left before what is new. None: nothing came for a while. The job itself is none
+    /// when it cannot be read.
+    async fn next(&mut self) -> Result<Option<(String, Option<PhotoJob>)>, Away> {
+        let look_every_ms = u128::from(self.setup.look_every_ms.unsigned_abs());
+        if self.looked.is_none_or(|looked| looked.elapsed().as_millis() >= look_every_ms) {
+            let abandoned = self.abandoned().await?;
+            if abandoned.is_some() {
+                return Ok(abandoned.map(read));
+            }
+            self.looked = Some(Stopwatch::start());
+        }
+        let block_ms = BLOCK_MS.min(self.setup.look_every_ms.max(1));
+        let mut take = redis::cmd("XREADGROUP");
+        take.arg("GROUP").arg(GROUP).arg(&self.setup.name).arg("COUNT").arg(1).arg("BLOCK").arg(block_ms);
+        take.arg("STREAMS").arg(JOBS).arg(">");
+        let reply: Option<StreamReadReply> = self.redis.query(&take).await?;
+        let entry = reply.into_iter().flat_map(|reply| reply.keys).flat_map(|stream| stream.ids).next();
+        Ok(entry.map(read))
+    }
+
+    async fn abandoned(&self) -> Result<Option<StreamId>, Away> {
+        let mut claim = redis::cmd("XAUTOCLAIM");
+        claim.arg(JOBS).arg(GROUP).arg(&self.setup.name).arg(self.setup.abandoned_ms).arg("0").arg("COUNT").arg(1);
+        let reply: StreamAutoClaimReply = self.redis.query(&claim).await?;
+        Ok(reply.claimed.into_iter().next())
+    }
+
+    /// After a failure: makes the group anew, if that is what was missing.
+    async fn recover(&self, away: &Away) {
+        if away.to_string().contains("NOGROUP") {
+            let mut create = redis::cmd("XGROUP");
+            create.arg("CREATE").arg(JOBS).arg(GROUP).arg("0").arg("MKSTREAM");
+            // Another worker may have been faster.
+            if self.redis.query::<()>(&create).await.is_ok() {
+                return;
+            }
+        } else {
+            tracing::debug!(%away, "no photo can be taken now");
+        }
+        self.redis.connected().await;
+        self.redis.steady().sleep_ms(RETRY_MS).await;
+    }
+}
+
+fn read(entry: StreamId) -> (String, Option<PhotoJob>) {
+    let job = || {
+        Some(PhotoJob {
+            node: entry.get("node")?,
+            question: entry.get("question")?,
+            deadline_ms: entry.get("deadline")?,
+            payload: entry.get("payload")?,
+        })
+    };
+    let job = job();
+    if job.is_none() {
+        tracing::error!(entry = entry.id, "a photo in the queue cannot be read: it is left out");
+    }
+    (entry.id, job)
+}

@@ -1,0 +1,132 @@
+//! The queue of photos.
+
+use std::sync::{Arc, Mutex};
+
+use invigil::clock::Clock;
+use invigil::cluster::redis::{Answer, Bus, PhotoJob, PhotoQueue, PhotoWorker, QueueError, Redis, WorkerSetup};
+use serde_json::json;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+use super::connect;
+use crate::harness::servers::redis::{RedisCluster, RedisServer};
+
+/// Longer than any test takes.
+const LONG_MS: i64 = 60_000;
+
+fn setup(name: &str) -> WorkerSetup {
+    WorkerSetup { name: name.into(), abandoned_ms: 300, look_every_ms: 100 }
+}
+
+fn job(question: u64, deadline_ms: i64, payload: &str) -> PhotoJob {
+    PhotoJob { node: "asker".into(), question, deadline_ms, payload: payload.as_bytes().to_vec() }
+}
+
+fn checked(payload: &[u8]) -> Answer {
+    Answer::Checked { check: json!({"of": String::from_utf8_lossy(payload)}) }
+}
+
+/// A worker that answers what it is shown; it says what it was shown, in order.
+async fn worker(redis: &Redis, name: &'static str, wall: &Clock) -> (JoinHandle<()>, Arc<Mutex<Vec<String>>>) {
+    let (bus, _) = Bus::start(redis.clone(), name.into());
+    let (worker, wall) = (PhotoWorker::new(redis, setup(name)), wall.clone());
+    let shown = Arc::new(Mutex::new(Vec::new()));
+    let log = shown.clone();
+    let working = tokio::spawn(async move {
+        let check = |job: PhotoJob| {
+            log.lock().unwrap().push(String::from_utf8(job.payload.clone()).unwrap());
+            async move { checked(&job.payload) }
+        };
+        worker.run(&bus, &wall, check).await;
+    });
+    (working, shown)
+}
+
+async fn all_are_answered(redis: &Redis) {
+    let wall = Clock::manual(1_000);
+    let (bus, _nothing) = Bus::start(redis.clone(), "asker".into());
+    let queue = PhotoQueue::new(redis.clone(), 100);
+    let questions: Vec<_> = (0..20).map(|_| bus.question()).collect();
+    for question in &questions {
+        let deadline_ms = if question.number % 5 == 0 { 1_000 } else { 1_001 };
+        queue.add(&job(question.number, deadline_ms, &question.number.to_string())).await.unwrap();
+    }
+    let (one, other) = (worker(redis, "one", &wall).await, worker(redis, "other", &wall).await);
+    for question in questions {
+        let number = question.number;
+        let expected = if number % 5 == 0 { Answer::Expired } else { checked(number.to_string().as_bytes()) };
+        assert_eq!(bus.answer_to(question, LONG_MS).await, Some(expected));
+    }
+    let shown = one.1.lock().unwrap().len() + other.1.lock().unwrap().len();
+    assert_eq!(shown, 16, "what has expired is not looked at");
+    while queue.waiting().await.unwrap() > 0 {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn each_photo_is_answered_to_who_asked() {
+    let server = RedisServer::start();
+    all_are_answered(&connect(&server.url()).await).await;
+}
+
+#[tokio::test]
+async fn on_a_cluster_too() {
+    let cluster = RedisCluster::start();
+    all_are_answered(&connect(&cluster.url()).await).await;
+}
+
+#[tokio::test]
+async fn what_a_dead_worker_held_is_checked_by_another_before_what_is_new() {
+    let server = RedisServer::start();
+    let redis = connect(&server.url()).await;
+    let wall = Clock::manual(0);
+    let (bus, _nothing) = Bus::start(redis.clone(), "asker".into());
+    let queue = PhotoQueue::new(redis.clone(), 3);
+    let (first, second, third) = (bus.question(), bus.question(), bus.question());
+    queue.add(&job(first.number, 1, "first")).await.unwrap();
+    let (taken, mut took) = mpsc::channel(1);
+    let dying = {
+        let (bus, worker, wall) = (bus.clone(), PhotoWorker::new(&redis, setup("dying")), wall.clone());
+        tokio::spawn(async move {
+            let taken = &taken;
+            let check = |_: PhotoJob| async move {
+                taken.send(()).await.unwrap();
+                std::future::pending().await
+            };
+            worker.run(&bus, &wall, check).await;
+        })
+    };
+    took.recv().await.unwrap();
+    dying.abort();
+    queue.add(&job(second.number, 1, "second")).await.unwrap();
+    queue.add(&job(third.number, 1, "third")).await.unwrap();
+    // What is in somebody's hands counts too.
+    assert_eq!(queue.add(&job(9, 1, "fourth")).await, Err(QueueError::Busy));
+    while !server.ask(&["xpending", "invigil:{photos}:jobs", "vision", "IDLE", "300", "-", "+", "1"]).contains("dying")
+    {
+        tokio::task::yield_now().await;
+    }
+    let (_working, shown) = worker(&redis, "heir", &wall).await;
+    for question in [first, second, third] {
+        assert!(bus.answer_to(question, LONG_MS).await.is_some());
+    }
+    assert_eq!(*shown.lock().unwrap(), ["first", "second", "third"]);
+}
+
+#[tokio::test]
+async fn workers_go_on_after_redis_has_lost_everything() {
+    let mut server = RedisServer::start();
+    let redis = connect(&server.url()).await;
+    let (_working, _shown) = worker(&redis, "one", &Clock::manual(0)).await;
+    let (bus, _nothing) = Bus::start(redis.clone(), "asker".into());
+    let queue = PhotoQueue::new(redis, 3);
+    for round in 0..2 {
+        let question = bus.question();
+        while queue.add(&job(question.number, 1, "photo")).await.is_err() {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(bus.answer_to(question, LONG_MS).await, Some(checked(b"photo")), "round {round}");
+        server.restart_empty();
+    }
+}
