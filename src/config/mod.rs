@@ -155,7 +155,7 @@ impl Redis {
         let key = if self.url.is_some() { "redis.url" } else { "redis.url_file" };
         let url = secret::text(self.url.as_ref(), self.url_file.as_deref()).map_err(|why| (key, why))?;
         let Some(url) = url else { return Ok(None) };
-        let address = RedisAddress::parse(url.expose(), self.ca_file.as_deref());
+        let address = RedisAddress::parse(&url, self.ca_file.as_deref());
         address.map(Some).map_err(|error| (key, error.to_string()))
     }
 
