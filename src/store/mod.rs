@@ -33,6 +33,7 @@ pub mod persons;
 pub mod platforms;
 mod policy_texts;
 pub mod populate;
+pub mod postgres;
 pub mod projects;
 pub mod reports;
 pub mod session_records;
@@ -61,6 +62,12 @@ pub enum StoreError {
     /// A statement failed.
     #[error("the database refused: {0}")]
     Database(Arc<rusqlite::Error>),
+    /// A statement on PostgreSQL failed.
+    #[error("the database refused: {0}")]
+    Postgres(Arc<tokio_postgres::Error>),
+    /// The database's server is not there, or lets nobody in.
+    #[error("the database cannot be reached: {0}")]
+    Unreachable(String),
     /// The data folder was written by a later invigil.
     #[error("the database has schema {found}; this invigil knows up to {known}: use the newer one")]
     NewerSchema {
@@ -100,7 +107,8 @@ impl StoreError {
     pub fn is_passing(&self) -> bool {
         use rusqlite::ErrorCode::{CannotOpen, DatabaseBusy, DatabaseLocked, DiskFull, ReadOnly, SystemIoFailure};
         match self {
-            Self::Busy | Self::Stopped | Self::Commit(_) | Self::RolledBack => true,
+            Self::Busy | Self::Stopped | Self::Commit(_) | Self::RolledBack | Self::Unreachable(_) => true,
+            Self::Postgres(error) => error.code().is_some_and(postgres::may_pass),
             Self::Database(error) => matches!(
                 error.sqlite_error_code(),
                 Some(DiskFull | ReadOnly | SystemIoFailure | DatabaseBusy | DatabaseLocked | CannotOpen)
@@ -117,6 +125,12 @@ impl StoreError {
 impl From<rusqlite::Error> for StoreError {
     fn from(error: rusqlite::Error) -> Self {
         Self::Database(Arc::new(error))
+    }
+}
+
+impl From<tokio_postgres::Error> for StoreError {
+    fn from(error: tokio_postgres::Error) -> Self {
+        Self::Postgres(Arc::new(error))
     }
 }
 
