@@ -6,6 +6,7 @@ mod deploy;
 mod durability;
 mod faults;
 mod harness;
+mod journal;
 mod ledger;
 mod limits;
 mod log_secrets;
