@@ -43,6 +43,8 @@ use crate::store::{Store, Writing};
 use crate::telemetry::{Exporter, Telemetry};
 use crate::vision::{VisionConfig, VisionPool};
 
+/// How often room is made for the journal of the months to come, ms: a month is made three months ahead.
+const ROOM_INTERVAL_MS: i64 = 6 * 3_600_000;
 /// How long a stopping server waits for connections to say goodbye, ms.
 const GOODBYE_LIMIT_MS: i64 = 5_000;
 
@@ -164,7 +166,7 @@ impl Server {
             limits.connections_limit,
             services.wall.now_ms(),
         );
-        let mut beside = Vec::new();
+        let mut beside = vec![tokio::spawn(make_room(store.clone(), services.clock.clone()))];
         let metrics_address = metrics.as_ref().map(|(_, address)| *address);
         if let Some((metrics, _)) = metrics {
             let scraped = health::Scraped { health, exporter, gateway: gateway.clone(), sessions: sessions.clone() };
@@ -319,6 +321,16 @@ fn start_retention(config: &Config, services: &Arc<Services>) -> Option<Retentio
     let keep_ms = config.evidence.retention_ms()?;
     let (store, evidence, clock) = (services.store.clone(), services.evidence.clone(), services.clock.clone());
     Some(Retention::start(retention::Parts { store, evidence, clock, keep_ms }))
+}
+
+/// Keeps room in the journal for the months to come.
+async fn make_room(store: Store, clock: Clock) {
+    loop {
+        if let Err(error) = store.make_room(clock.now_ms()).await {
+            tracing::warn!(%error, "the journal's months are not in order yet");
+        }
+        clock.sleep_ms(ROOM_INTERVAL_MS).await;
+    }
 }
 
 /// The store that the configuration names.

@@ -8,7 +8,7 @@ use flate2::Crc;
 use super::StoreError;
 
 /// Of a row of the journal.
-pub(super) fn of_lines(session: i64, first_n: i64, count: i64, lines: &[u8]) -> u32 {
+pub fn of_lines(session: i64, first_n: i64, count: i64, lines: &[u8]) -> u32 {
     of(&[&session.to_le_bytes(), &first_n.to_le_bytes(), &count.to_le_bytes(), lines])
 }
 

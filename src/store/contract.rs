@@ -25,7 +25,7 @@ async fn what_holds_of_the_embedded_store_holds_of_postgresql() {
     let server = servers::postgres::Postgres::start();
     let (template, folder) = (server.database(), tempfile::tempdir().unwrap());
     drop(connect(&template, folder.path()).await);
-    let run = move || servers::again::run(&template, &MODULES, &EXCEPT);
+    let run = move || servers::again::run(&template, &MODULES, &EXCEPT, &[]);
     let tests = tokio::task::spawn_blocking(run).await;
     let tests = tests.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
     assert!(tests > 100, "only {tests} tests were run over PostgreSQL");

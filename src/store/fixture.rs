@@ -29,7 +29,7 @@ pub(crate) fn embedded() -> (tempfile::TempDir, Store) {
 pub(crate) async fn execute(store: &Store, sql: &str) {
     let sql = match &store.engine {
         super::Engine::Embedded(..) => sql.to_owned(),
-        super::Engine::Postgres(..) => sql.replace(" x'", " '\\x").replace("(x'", "('\\x"),
+        super::Engine::Postgres { .. } => sql.replace(" x'", " '\\x").replace("(x'", "('\\x"),
     };
     store.write(move |transaction| Ok::<_, StoreError>(transaction.execute_batch(&sql)?)).await.unwrap();
 }

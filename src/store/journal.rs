@@ -340,7 +340,7 @@ fn corrupt(error: &std::io::Error) -> StoreError {
 #[derive(Clone)]
 pub(super) enum Log {
     Embedded(Tails),
-    Postgres,
+    Postgres(postgres::journal::Journal),
 }
 
 impl Log {
@@ -351,7 +351,14 @@ impl Log {
                 tails.enter(first.session);
                 tails.append(transaction, first)
             }
-            _ => postgres::log::append(transaction, first),
+            _ => postgres::log::begin(transaction, first),
+        }
+    }
+
+    /// The transaction that made the session is committed: its log goes on at `next_n`, here.
+    pub(super) fn opened(&self, session: SessionKey, next_n: u64) {
+        if let Self::Postgres(journal) = self {
+            journal.enter(session, next_n);
         }
     }
 
@@ -371,8 +378,9 @@ impl Log {
 
     /// The session is closed, or nobody knows whether it is: it takes no more appends until it is acquired anew.
     pub(super) fn forget(&self, session: SessionKey) {
-        if let Self::Embedded(tails) = self {
-            tails.forget(session);
+        match self {
+            Self::Embedded(tails) => tails.forget(session),
+            Self::Postgres(journal) => journal.forget(session),
         }
     }
 }
@@ -381,21 +389,19 @@ impl Store {
     pub(super) fn log(&self) -> Log {
         match &self.engine {
             Engine::Embedded(_, tails) => Log::Embedded(tails.clone()),
-            Engine::Postgres(_) => Log::Postgres,
+            Engine::Postgres { journal, .. } => Log::Postgres(journal.clone()),
         }
     }
 
     /// Appends a batch; on disk when it returns.
     ///
     /// # Errors
-    /// See [`AppendError`]; then nothing of the batch is in the journal, except after [`StoreError::Stopped`] and
-    /// [`StoreError::Unknown`], when nobody can say until the session is acquired anew.
+    /// See [`AppendError`]; then nothing of the batch is in the journal, except after [`StoreError::Stopped`], when
+    /// nobody can say until the session is acquired anew.
     pub async fn append(&self, batch: Batch) -> Result<(), AppendError> {
         match &self.engine {
             Engine::Embedded(database, tails) => tails.clone().write(database, batch).await,
-            Engine::Postgres(database) => {
-                database.write(move |transaction| postgres::log::append(transaction, &batch)).await
-            }
+            Engine::Postgres { journal, .. } => journal.append(batch).await,
         }
     }
 
@@ -409,9 +415,7 @@ impl Store {
                 let tails = tails.clone();
                 database.write(move |transaction| tails.acquire(transaction, session)).await
             }
-            Engine::Postgres(database) => {
-                database.write(move |transaction| postgres::log::acquire(transaction, session)).await
-            }
+            Engine::Postgres { journal, .. } => journal.acquire(session).await,
         }
     }
 
@@ -426,7 +430,7 @@ impl Store {
                 let last_rows: Vec<i64> = tails.lock().values().filter_map(|tail| tail.rows.last()).collect();
                 database.read(move |connection| latest_stamp(connection, &last_rows)).await
             }
-            Engine::Postgres(database) => database.read(postgres::log::latest_stamp).await,
+            Engine::Postgres { journal, .. } => journal.latest_stamp().await,
         }
     }
 
@@ -440,9 +444,7 @@ impl Store {
                 let tails = tails.clone();
                 database.read(move |connection| tails.read_log(connection, session)).await
             }
-            Engine::Postgres(database) => {
-                database.read(move |connection| postgres::log::read(connection, session)).await
-            }
+            Engine::Postgres { journal, .. } => journal.read_log(session).await,
         }
     }
 
@@ -458,9 +460,9 @@ impl Store {
                 let tails = tails.clone();
                 database.read(move |connection| segment_of(tails.read_log(connection, last.session)?, &last)).await
             }
-            Engine::Postgres(database) => {
-                let read = postgres::log::read;
-                database.read(move |connection| segment_of(read(connection, last.session)?, &last)).await
+            Engine::Postgres { journal, .. } => {
+                let log = journal.read_log(last.session).await?;
+                tokio::task::spawn_blocking(move || segment_of(log, &last)).await.map_err(|_| StoreError::Stopped)?
             }
         }
     }
@@ -526,8 +528,19 @@ mod tests {
 
     /// A store with one open session, known to the journal.
     async fn open_session() -> (tempfile::TempDir, Store) {
-        let (folder, store) = fixture::store_with_session("s1").await;
-        store.embedded().1.enter(SessionKey(1));
+        begun(fixture::store_with_session("s1").await).await
+    }
+
+    /// The same, of the embedded engine.
+    async fn embedded_session() -> (tempfile::TempDir, Store) {
+        begun(fixture::embedded_with_session("s1").await).await
+    }
+
+    async fn begun((folder, store): (tempfile::TempDir, Store)) -> (tempfile::TempDir, Store) {
+        match store.log() {
+            Log::Embedded(tails) => tails.enter(SessionKey(1)),
+            Log::Postgres(journal) => journal.enter(SessionKey(1), 1),
+        }
         store.append(batch(0, 1, b"one\n")).await.unwrap();
         (folder, store)
     }
@@ -543,7 +556,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_batch_that_the_disk_refused_is_not_there_and_can_be_appended_again() {
-        let (_folder, store) = open_session().await;
+        let (_folder, store) = embedded_session().await;
         let set = async |pragma: &'static str| {
             store.embedded().0.alone(move |writer| Ok(writer.execute_batch(pragma)?)).await.unwrap();
         };
@@ -574,7 +587,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_log_is_found_again_after_a_restart_and_after_being_forgotten() {
-        let (folder, store) = open_session().await;
+        let (folder, store) = embedded_session().await;
         store.append(batch(0, 2, b"two\n")).await.unwrap();
         store.embedded().1.forget(SessionKey(1));
         assert!(matches!(store.append(batch(0, 3, b"x\n")).await, Err(AppendError::NotOpen)));
@@ -589,7 +602,7 @@ mod tests {
     #[tokio::test]
     async fn a_row_that_changed_on_disk_is_not_believed() {
         for damage in ["lines = x'74776f780a'", "session = 2", "first_n = 3", "count = 2"] {
-            let (_folder, store) = open_session().await;
+            let (_folder, store) = embedded_session().await;
             store.append(batch(0, 2, b"two!\n")).await.unwrap();
             fixture::execute(&store, &format!("UPDATE journal SET {damage} WHERE first_n = 2")).await;
             let read = store.read_log(SessionKey(1)).await;
@@ -601,7 +614,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_row_from_before_checksums_is_read_and_must_still_fit() {
-        let (_folder, store) = open_session().await;
+        let (_folder, store) = embedded_session().await;
         fixture::execute(&store, "UPDATE journal SET checksum = NULL").await;
         assert_eq!(store.read_log(SessionKey(1)).await.unwrap(), b"one\n");
         fixture::execute(&store, "UPDATE journal SET count = 2").await;

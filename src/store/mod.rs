@@ -6,6 +6,8 @@
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
+use tokio::sync::watch;
+
 pub mod api_keys;
 pub mod archive;
 pub mod checksum;
@@ -72,6 +74,9 @@ pub enum StoreError {
     /// A statement failed.
     #[error("the database refused: {0}")]
     Database(Arc<sql::Error>),
+    /// The database's server is not there, or lets nobody in.
+    #[error("the database cannot be reached: {0}")]
+    Unreachable(String),
     /// The data folder was written by a later invigil.
     #[error("the database has schema {found}; this invigil knows up to {known}: use the newer one")]
     NewerSchema {
@@ -110,7 +115,12 @@ impl StoreError {
     /// Whether the disk is the reason, or the number of those who wait: the same may succeed later.
     pub fn is_passing(&self) -> bool {
         match self {
-            Self::Busy | Self::Stopped | Self::Commit(_) | Self::Unknown(_) | Self::RolledBack => true,
+            Self::Busy
+            | Self::Stopped
+            | Self::Commit(_)
+            | Self::Unknown(_)
+            | Self::Unreachable(_)
+            | Self::RolledBack => true,
             Self::Database(error) => error.is_passing(),
             Self::NewerSchema { .. }
             | Self::OlderSchema { .. }
@@ -125,6 +135,12 @@ impl StoreError {
 impl From<sql::Error> for StoreError {
     fn from(error: sql::Error) -> Self {
         Self::Database(Arc::new(error))
+    }
+}
+
+impl From<tokio_postgres::Error> for StoreError {
+    fn from(error: tokio_postgres::Error) -> Self {
+        sql::Error::from(error).into()
     }
 }
 
@@ -154,7 +170,8 @@ pub struct Store {
 enum Engine {
     /// In a file of the data folder; who has which rows of the journal is known in memory.
     Embedded(embedded::Database, journal::Tails),
-    Postgres(postgres::Database),
+    /// On a server; the journal has connections of its own.
+    Postgres { database: postgres::Database, journal: postgres::journal::Journal, writing: watch::Receiver<Writing> },
 }
 
 impl Store {
@@ -173,7 +190,8 @@ impl Store {
     }
 
     /// The store whose records and journal are in PostgreSQL, over so many connections
-    /// ([`postgres::CONNECTIONS_LEAST`] or more). `folder` keeps who was forgotten.
+    /// ([`postgres::CONNECTIONS_LEAST`] or more). `folder` keeps who was forgotten. Works in the tokio runtime of whoever
+    /// calls.
     ///
     /// # Errors
     /// When the server cannot be reached or is unfit, or its schema is newer than this binary.
@@ -182,15 +200,19 @@ impl Store {
         connections_limit: usize,
         folder: &Path,
     ) -> Result<Self, StoreError> {
-        let database = postgres::Database::connect(address, connections_limit).await?;
-        Ok(Self { engine: Engine::Postgres(database), folder: folder.into(), tombstones: Arc::default() })
+        let (database, journal, writing) = postgres::open(address, connections_limit).await?;
+        Ok(Self {
+            engine: Engine::Postgres { database, journal, writing },
+            folder: folder.into(),
+            tombstones: Arc::default(),
+        })
     }
 
     /// Whether writes reach the disk, as a signal.
-    pub fn writing(&self) -> tokio::sync::watch::Receiver<Writing> {
+    pub fn writing(&self) -> watch::Receiver<Writing> {
         match &self.engine {
             Engine::Embedded(database, _) => database.writing(),
-            Engine::Postgres(database) => database.writing(),
+            Engine::Postgres { writing, .. } => writing.clone(),
         }
     }
 
@@ -198,7 +220,7 @@ impl Store {
     pub fn meters(&self) -> &StoreMeters {
         match &self.engine {
             Engine::Embedded(database, _) => database.meters(),
-            Engine::Postgres(database) => database.meters(),
+            Engine::Postgres { journal, .. } => journal.meters(),
         }
     }
 
@@ -209,7 +231,7 @@ impl Store {
     pub async fn check_writable(&self) -> Result<(), StoreError> {
         match &self.engine {
             Engine::Embedded(database, _) => database.check_writable().await,
-            Engine::Postgres(database) => database.check_writable().await,
+            Engine::Postgres { database, .. } => database.check_writable().await,
         }
     }
 
@@ -217,8 +239,22 @@ impl Store {
     fn embedded(&self) -> (&embedded::Database, &journal::Tails) {
         match &self.engine {
             Engine::Embedded(database, tails) => (database, tails),
-            Engine::Postgres(_) => panic!("this test is of the embedded engine"),
+            Engine::Postgres { .. } => panic!("this test is of the embedded engine"),
         }
+    }
+
+    /// Makes room for what will be written in the months after `now_ms`, and gives back what is empty. To be called at the
+    /// start and from time to time.
+    ///
+    /// # Errors
+    /// When the store could not write.
+    pub async fn make_room(&self, now_ms: i64) -> Result<(), StoreError> {
+        let Engine::Postgres { journal, .. } = &self.engine else { return Ok(()) };
+        let missing = journal.keep_partitions(now_ms).await?;
+        if missing > 0 {
+            tracing::warn!(missing, "months of the journal have no partition of their own yet");
+        }
+        Ok(())
     }
 
     /// Runs `change` in a transaction; durable when it returns. It may be run more than once, of which one counts. For
@@ -232,7 +268,7 @@ impl Store {
             Engine::Embedded(database, _) => {
                 database.write(move |transaction| change(&Connection::embedded(transaction))).await
             }
-            Engine::Postgres(database) => database.write(change).await,
+            Engine::Postgres { database, .. } => database.write(change).await,
         }
     }
 
@@ -246,7 +282,7 @@ impl Store {
             Engine::Embedded(database, _) => {
                 database.read(move |connection| query(&Connection::embedded(connection))).await
             }
-            Engine::Postgres(database) => database.read(query).await,
+            Engine::Postgres { database, .. } => database.read(query).await,
         }
     }
 }

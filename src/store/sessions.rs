@@ -156,7 +156,8 @@ impl Store {
     /// See [`OpenError`].
     pub async fn open_session(&self, new: NewSession) -> Result<Opened, OpenError> {
         let log = self.log();
-        self.write(move |transaction| {
+        let journal = log.clone();
+        let opened = self.write(move |transaction| -> Result<Opened, OpenError> {
             let opened = opening(transaction, &new)?;
             let reference = makeup_reference(transaction, &new)?;
             policy_texts::keep(transaction, &new.policy)?;
@@ -172,8 +173,10 @@ impl Store {
                 other => OpenError::Store(StoreError::Corrupt { what: "new session", why: other.to_string() }),
             })?;
             Ok(Opened { key, opened })
-        })
-        .await
+        });
+        let opened = opened.await?;
+        journal.opened(opened.key, 2);
+        Ok(opened)
     }
 
     /// The session that this learner has open in this project.
@@ -278,7 +281,7 @@ impl Store {
             })
             .await;
         // A transaction that failed has changed nothing of what is known.
-        if matches!(result, Ok(()) | Err(AppendError::Store(StoreError::Stopped))) {
+        if matches!(result, Ok(()) | Err(AppendError::Store(StoreError::Stopped | StoreError::Unknown(_)))) {
             log.forget(session);
         }
         result

@@ -81,6 +81,11 @@ impl Histogram {
         self.0.sum.fetch_add(value, Ordering::Relaxed);
     }
 
+    /// How often something was noted.
+    pub fn count(&self) -> u64 {
+        self.0.counts.iter().map(|count| count.load(Ordering::Relaxed)).sum()
+    }
+
     fn encode_into(&self, mut encoder: MetricEncoder) -> Result<(), std::fmt::Error> {
         let shown = |value: u64| value as f64 / self.0.per_unit;
         let bounds = self.0.bounds.iter().map(|bound| shown(*bound)).chain([f64::INFINITY]);

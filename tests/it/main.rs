@@ -8,6 +8,7 @@ mod durability;
 mod evidence;
 mod faults;
 mod harness;
+mod journal;
 mod ledger;
 mod limits;
 mod log_secrets;

@@ -2,6 +2,7 @@
 
 pub mod echo;
 pub mod ingest;
+pub mod journal;
 pub mod photos;
 pub mod replay;
 pub mod risk;
@@ -25,6 +26,8 @@ enum What {
     Storage(ingest::StorageArgs),
     /// A steady load for long: whether memory grows, whether anything is lost
     Soak(ingest::SoakArgs),
+    /// Appends to the journal on PostgreSQL, beside plain inserts and the embedded column
+    Journal(journal::JournalBench),
     /// The bare server that `ingest` compares with
     #[command(hide = true)]
     Echo(echo::EchoArgs),
@@ -42,6 +45,7 @@ impl Bench {
             What::Ingest(ingest) => super::reported(ingest.run()),
             What::Storage(storage) => super::reported(storage.run()),
             What::Soak(soak) => super::reported(soak.run()),
+            What::Journal(journal) => super::reported(journal.run()),
             What::Echo(echo) => super::reported(echo.run()),
             What::Photos(photos) => super::reported(photos.run()),
             What::Risk(risk) => super::reported(risk.run()),

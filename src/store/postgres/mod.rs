@@ -9,6 +9,7 @@ use std::sync::Arc;
 use tokio::sync::{oneshot, watch};
 
 mod connect;
+pub mod journal;
 mod lane;
 mod link;
 pub(super) mod log;
@@ -17,6 +18,7 @@ mod session;
 mod values;
 
 pub use connect::{Address, AddressError};
+use journal::{Journal, Target};
 use lane::Lane;
 use link::{Link, PATIENCE, Server, Use};
 use session::Failure;
@@ -26,9 +28,52 @@ pub(super) use values::column;
 use super::sql::Connection;
 use super::{StoreError, StoreMeters, Writing};
 use crate::clock::Stopwatch;
+use crate::telemetry::instruments::Gauge;
 
-/// Fewest connections that are of use: one to write, one to read.
-pub const CONNECTIONS_LEAST: usize = 2;
+/// Fewest connections that are of use: the journal's, and of records one to write and one to read.
+pub const CONNECTIONS_LEAST: usize = journal::CONNECTIONS + 2;
+
+/// Records and journal of the database at `address`, over so many connections; the schema is brought up to date.
+///
+/// # Errors
+/// When the server cannot be reached or is unfit, or the schema is newer than this binary.
+pub(super) async fn open(
+    address: Address,
+    connections_limit: usize,
+) -> Result<(Database, Journal, watch::Receiver<Writing>), StoreError> {
+    let target = Target { config: address.config.clone(), tls: address.tls.clone() };
+    let meters = StoreMeters::default();
+    let of_records = connections_limit.saturating_sub(journal::CONNECTIONS);
+    // What waits is counted apart: the journal says how many, and does not count up and down.
+    let own_meters = StoreMeters { queue_depth: Gauge::default(), ..meters.clone() };
+    let database = Database::connect(address, of_records, own_meters).await?;
+    let journal = Journal::open_with(target, meters).await?;
+    let writing = worse_of(database.writing(), journal.writing());
+    Ok((database, journal, writing))
+}
+
+/// The signal of two in one, until one of them ends.
+fn worse_of(mut records: watch::Receiver<Writing>, mut journal: watch::Receiver<Writing>) -> watch::Receiver<Writing> {
+    let (tell, told) = watch::channel(Writing::Well);
+    tokio::spawn(async move {
+        loop {
+            let both = [records.borrow_and_update().clone(), journal.borrow_and_update().clone()];
+            let worse = match both {
+                [Writing::Dead, _] | [_, Writing::Dead] => Writing::Dead,
+                [Writing::Well, other] | [other, _] => other,
+            };
+            tell.send_if_modified(|before| std::mem::replace(before, worse.clone()) != worse);
+            let changed = tokio::select! {
+                changed = records.changed() => changed,
+                changed = journal.changed() => changed,
+            };
+            if changed.is_err() {
+                return;
+            }
+        }
+    });
+    told
+}
 
 /// The database on one server. Cheap to clone.
 #[derive(Clone)]
@@ -45,8 +90,7 @@ impl Database {
     ///
     /// # Errors
     /// When the server cannot be reached or is unfit, or the schema is newer than this binary.
-    pub(super) async fn connect(address: Address, connections_limit: usize) -> Result<Self, StoreError> {
-        let meters = StoreMeters::default();
+    async fn connect(address: Address, connections_limit: usize, meters: StoreMeters) -> Result<Self, StoreError> {
         let depth = meters.queue_depth.clone();
         let server = Arc::new(Server::new(address, meters));
         let links = |of_use, count: usize| (0..count.max(1)).map(|_| Link::new(server.clone(), of_use)).collect();
@@ -63,12 +107,7 @@ impl Database {
         Ok(database)
     }
 
-    pub(super) fn meters(&self) -> &StoreMeters {
-        self.0.server.meters()
-    }
-
-    /// Whether the server takes writes, as a signal.
-    pub(super) fn writing(&self) -> watch::Receiver<Writing> {
+    fn writing(&self) -> watch::Receiver<Writing> {
         self.0.server.writing()
     }
 

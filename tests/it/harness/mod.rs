@@ -20,6 +20,7 @@ use invigil::lifecycle::{Server, ServerConfig, StartError};
 use invigil::log::{Digest, parse_line};
 use invigil::policy::Policy;
 use invigil::session::Session;
+use invigil::store::postgres::CONNECTIONS_LEAST;
 use reqwest::{Client, Method, Response, StatusCode};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -187,6 +188,8 @@ async fn serve(
     config.vision.workers = 1;
     edit(&mut config);
     config.database.url = database_of(folder).map(Secret::new);
+    // The tests of one process share a server.
+    config.database.connections_limit = CONNECTIONS_LEAST;
     let (clock, wall) = (clock.clone(), wall.clone());
     Server::start(ServerConfig { config, clock, wall, entropy: Entropy::system() }).await
 }

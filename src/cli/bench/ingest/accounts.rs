@@ -9,7 +9,7 @@ use anyhow::Context as _;
 const TICK_US: u64 = 10_000;
 
 /// Processor time of a process since its start, µs: all threads, those that have ended too, user and system.
-pub(super) fn cpu_us(pid: u32) -> anyhow::Result<u64> {
+pub(in super::super) fn cpu_us(pid: u32) -> anyhow::Result<u64> {
     times(Path::new(&format!("/proc/{pid}/stat"))).map(|(_, us)| us)
 }
 

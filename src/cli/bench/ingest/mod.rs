@@ -5,7 +5,7 @@
 //! that whatever disturbs the machine disturbs them all: a bare echo on the same libraries, and Node with `ws`, which
 //! parses and acknowledges without storing. Processor time is the kernel's count of the server's process.
 
-mod accounts;
+pub(super) mod accounts;
 mod frames;
 mod ground;
 mod load;
