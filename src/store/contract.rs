@@ -12,8 +12,8 @@ pub(crate) mod servers;
 /// What is run again: whatever keeps something in the store.
 const MODULES: [&str; 7] = ["store::", "api::", "auth::", "delivery::", "findings::", "ledger::", "report::"];
 /// What is about the embedded engine's files, or about no store at all.
-const EXCEPT: [&str; 5] =
-    ["store::archive", "store::contract", "store::embedded", "store::evidence", "store::postgres"];
+const EXCEPT: [&str; 6] =
+    ["store::archive", "store::contract", "store::embedded", "store::evidence", "store::postgres", "::embedded_tests"];
 
 /// A store in the database at `url`, with `folder` for the rest.
 pub(crate) async fn connect(url: &str, folder: &Path) -> Store {

@@ -521,13 +521,13 @@ mod tests {
     use super::*;
     use crate::store::fixture;
 
-    fn batch(epoch: i64, first_n: u64, lines: &[u8]) -> Batch {
+    pub(super) fn batch(epoch: i64, first_n: u64, lines: &[u8]) -> Batch {
         let count = lines.iter().filter(|byte| **byte == b'\n').count() as u64;
         Batch { session: SessionKey(1), epoch, first_n, count, lines: lines.to_vec() }
     }
 
     /// A store with one open session, known to the journal.
-    async fn open_session() -> (tempfile::TempDir, Store) {
+    pub(super) async fn open_session() -> (tempfile::TempDir, Store) {
         begun(fixture::store_with_session("s1").await).await
     }
 
@@ -621,6 +621,31 @@ mod tests {
         assert!(store.read_log(SessionKey(1)).await.is_err());
     }
 
+    #[test]
+    fn a_sealed_log_must_have_its_digest() {
+        let sealed = compress(b"one\n").unwrap();
+        let digest = hex::encode(ring::digest::digest(&ring::digest::SHA256, b"one\n"));
+        assert_eq!(open_segment(&sealed, &digest).unwrap(), b"one\n");
+        assert!(open_segment(&compress(b"two\n").unwrap(), &digest).is_err());
+        assert!(open_segment(&sealed[..sealed.len() - 9], &digest).is_err());
+    }
+
+    #[tokio::test]
+    async fn a_session_that_is_not_open_takes_nothing() {
+        let (_folder, store) = open_session().await;
+        assert!(matches!(store.acquire(SessionKey(9)).await, Err(AppendError::NotOpen)));
+        let unknown = Batch { session: SessionKey(9), ..batch(0, 1, b"x\n") };
+        assert!(matches!(store.append(unknown).await, Err(AppendError::NotOpen)));
+    }
+}
+
+/// What is about live rows without a key.
+#[cfg(test)]
+mod embedded_tests {
+    use super::tests::{batch, open_session};
+    use super::*;
+    use crate::store::fixture;
+
     /// The number of a row that was never written, because its transaction failed, is another session's row by now.
     #[tokio::test]
     async fn a_row_that_is_another_sessions_by_now_is_neither_read_nor_deleted() {
@@ -652,22 +677,5 @@ mod tests {
         let sealed = database.write(move |transaction| tails.seal(transaction, &last, "digest", b"segment")).await;
         sealed.unwrap();
         assert_eq!(store.read_log(SessionKey(2)).await.unwrap(), b"another's\n");
-    }
-
-    #[test]
-    fn a_sealed_log_must_have_its_digest() {
-        let sealed = compress(b"one\n").unwrap();
-        let digest = hex::encode(ring::digest::digest(&ring::digest::SHA256, b"one\n"));
-        assert_eq!(open_segment(&sealed, &digest).unwrap(), b"one\n");
-        assert!(open_segment(&compress(b"two\n").unwrap(), &digest).is_err());
-        assert!(open_segment(&sealed[..sealed.len() - 9], &digest).is_err());
-    }
-
-    #[tokio::test]
-    async fn a_session_that_is_not_open_takes_nothing() {
-        let (_folder, store) = open_session().await;
-        assert!(matches!(store.acquire(SessionKey(9)).await, Err(AppendError::NotOpen)));
-        let unknown = Batch { session: SessionKey(9), ..batch(0, 1, b"x\n") };
-        assert!(matches!(store.append(unknown).await, Err(AppendError::NotOpen)));
     }
 }

@@ -151,12 +151,11 @@ pub fn delete_offline(path: &Path, deleted: &BTreeMap<String, i64>) -> Result<()
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::inspect::Inspection;
     use crate::store::{SessionKey, fixture};
 
     /// Sessions 1 to 5 with a photo each, taken at 10 × key: open; closed without a verdict; under review; valid; and
     /// valid after a review.
-    async fn store() -> (tempfile::TempDir, Store) {
+    pub(super) async fn store() -> (tempfile::TempDir, Store) {
         let (folder, store) = fixture::store_with_session("s1").await;
         fixture::execute(
             &store,
@@ -199,7 +198,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_deleted_is_not_found_again_and_keeps_its_row() {
-        let (folder, store) = store().await;
+        let (_folder, store) = store().await;
         let photos = store.photos_before(1_000, &Place::default(), 10).await.unwrap();
         store.photos_deleted(&photos[3..4], 77).await.unwrap();
         store.photos_deleted(&photos[3..4], 99).await.unwrap();
@@ -208,11 +207,6 @@ mod tests {
         assert_eq!(names(&left), ["photo-1", "photo-2", "photo-3", "photo-5"]);
         assert_eq!(store.kept_photo(SessionKey(4), "c1").await.unwrap(), None);
         assert!(store.kept_photo(SessionKey(5), "c1").await.unwrap().is_some());
-
-        let path = folder.path().join(crate::store::DATABASE_FILE);
-        let asked = ["photo-3", "photo-4"].map(str::to_owned).into();
-        let deleted = Inspection::open(&path, false).unwrap().deleted_photos(&asked).unwrap();
-        assert_eq!(deleted, [("photo-4".to_owned(), 77)].into());
     }
 
     #[tokio::test]
@@ -229,5 +223,24 @@ mod tests {
         .await;
         let sessions = store.sessions_of_undecided_findings().await.unwrap();
         assert_eq!(sessions, ["s-open", "s-acknowledged"].map(str::to_owned).into());
+    }
+}
+
+/// What is about the database as a file.
+#[cfg(test)]
+mod embedded_tests {
+    use super::Place;
+    use super::tests::store;
+    use crate::store::inspect::Inspection;
+
+    #[tokio::test]
+    async fn a_backup_finds_out_which_photos_are_deleted() {
+        let (folder, store) = store().await;
+        let photos = store.photos_before(1_000, &Place::default(), 10).await.unwrap();
+        store.photos_deleted(&photos[3..4], 77).await.unwrap();
+        let path = folder.path().join(crate::store::DATABASE_FILE);
+        let asked = ["photo-3", "photo-4"].map(str::to_owned).into();
+        let deleted = Inspection::open(&path, false).unwrap().deleted_photos(&asked).unwrap();
+        assert_eq!(deleted, [("photo-4".to_owned(), 77)].into());
     }
 }
