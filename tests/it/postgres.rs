@@ -30,7 +30,9 @@ async fn connect(url: &str, folder: &Path) -> Store {
 
 #[tokio::test]
 async fn sessions_are_held_over_postgresql() {
-    again_over_postgresql(&["session::", "refusals::", "limits::", "policies::"], &[], &[]).await;
+    // One breaks the embedded database as a second connection.
+    let except = &["session::an_overlap_of_which_one_log"];
+    again_over_postgresql(&["session::", "refusals::", "limits::", "policies::"], except, &[]).await;
 }
 
 #[tokio::test]
