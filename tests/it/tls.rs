@@ -21,6 +21,8 @@ use crate::metrics::scrape;
 /// As the server: it looks at its files so often.
 const LOOK_EVERY_MS: i64 = 10_000;
 
+const EXPIRY: &str = "invigil_tls_certificate_expiry_timestamp_seconds";
+
 struct Authority {
     issuer: CertifiedIssuer<'static, KeyPair>,
 }
@@ -34,8 +36,14 @@ impl Authority {
 
     /// Writes a new certificate for `localhost` and its key into `folder`; returns the certificate.
     fn issue(&self, folder: &Path) -> CertificateDer<'static> {
+        self.issue_until(folder, 2040)
+    }
+
+    /// The same, good until New Year of this year.
+    fn issue_until(&self, folder: &Path, year: i32) -> CertificateDer<'static> {
         let key = KeyPair::generate().unwrap();
-        let params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+        let mut params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+        params.not_after = rcgen::date_time_ymd(year, 1, 1);
         let certificate = params.signed_by(&key, &self.issuer).unwrap();
         std::fs::write(folder.join("cert.pem"), certificate.pem()).unwrap();
         std::fs::write(folder.join("key.pem"), key.serialize_pem()).unwrap();
@@ -77,11 +85,10 @@ impl Ready {
         connect(self.stage.server.as_ref().unwrap().address, &self.authority.connector()).await
     }
 
-    /// Lets the server look at its files until it has counted one more of `result`.
-    async fn until_reloaded(&self, result: &str) {
+    /// Lets the server look at its files until it has counted so many of `result`.
+    async fn until_reloaded(&self, result: &str, count: f64) {
         let series = format!("invigil_tls_reloads_total{{result=\"{result}\"}}");
-        let before = scrape(&self.stage).await[&series];
-        while scrape(&self.stage).await[&series] == before {
+        while scrape(&self.stage).await[&series] < count {
             // Not the other clock: handshakes that are under way would be out of time.
             self.stage.wall.advance_ms(LOOK_EVERY_MS);
         }
@@ -158,24 +165,26 @@ async fn a_new_certificate_is_taken_up_under_load_and_a_bad_one_is_not() {
         })
         .collect();
 
-    let second = ready.authority.issue(ready.folder.path());
-    ready.until_reloaded("loaded").await;
+    assert_eq!(scrape(&ready.stage).await[EXPIRY], 2_208_988_800.0);
+    let second = ready.authority.issue_until(ready.folder.path(), 2041);
+    ready.until_reloaded("loaded", 1.0).await;
+    assert_eq!(scrape(&ready.stage).await[EXPIRY], 2_240_611_200.0);
     assert_eq!(shown(&ready.connect().await), second);
     assert!(is_answered(&mut older).await, "an open connection stays");
 
     // The key of another certificate; no PEM at all; no file at all.
     let key_file = ready.folder.path().join("key.pem");
     std::fs::write(&key_file, KeyPair::generate().unwrap().serialize_pem()).unwrap();
-    ready.until_reloaded("refused").await;
+    ready.until_reloaded("refused", 1.0).await;
     assert_eq!(shown(&ready.connect().await), second);
     std::fs::write(&key_file, "nonsense").unwrap();
-    ready.until_reloaded("refused").await;
+    ready.until_reloaded("refused", 2.0).await;
     std::fs::remove_file(&key_file).unwrap();
-    ready.until_reloaded("refused").await;
+    ready.until_reloaded("refused", 3.0).await;
     assert_eq!(shown(&ready.connect().await), second);
 
     let third = ready.authority.issue(ready.folder.path());
-    ready.until_reloaded("loaded").await;
+    ready.until_reloaded("loaded", 2.0).await;
     assert_eq!(shown(&ready.connect().await), third);
     stop.send(true).unwrap();
     for task in load {
