@@ -3,10 +3,13 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use invigil::clock::Clock;
+use invigil::client::{Client, ClientKey, Credentials, Event, Link, Trust};
+use invigil::clock::{Clock, Entropy};
+use invigil::gateway::wire::ServerMessage;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
+use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
@@ -15,7 +18,7 @@ use tokio_rustls::client::TlsStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 
-use crate::harness::{START_MS, Stage};
+use crate::harness::{Api, START_MS, Stage, frame};
 use crate::metrics::scrape;
 
 /// As the server: it looks at its files so often.
@@ -143,6 +146,44 @@ async fn the_stream_and_the_api_are_served_in_tls_and_not_without() {
     let _ = plain.read_to_end(&mut answer).await;
     assert!(!answer.starts_with(b"HTTP"), "{}", String::from_utf8_lossy(&answer));
     drop(silent);
+}
+
+/// The client of the demo and the tests, from the enrolment to the verdict.
+#[tokio::test]
+async fn our_own_client_learns_over_tls() {
+    let ready = ready().await;
+    let stage = &ready.stage;
+    let server = stage.server.as_ref().unwrap();
+    let root = ready.authority.issuer.pem();
+    let http = reqwest::Client::builder()
+        .add_root_certificate(reqwest::Certificate::from_pem(root.as_bytes()).unwrap())
+        .resolve("localhost", server.address);
+    let url = format!("https://localhost:{}", server.address.port());
+    let operator = Api::new(&url, &server.operator_key).through(http.build().unwrap());
+    let course = operator.course(&[390_000], "default").await;
+    let learner = course.learner(frame("webcam_man", 1)).await;
+    let opened = course.open(&course.lessons[0], &learner).await;
+    let credentials = Credentials {
+        session: opened.session.clone(),
+        token: opened.token,
+        key: Arc::new(ClientKey::generate().unwrap()),
+        device: None,
+    };
+    let stream = format!("wss://localhost:{}/v1/stream", server.address.port());
+    let (clock, trust) = (stage.clock.clone(), Trust::only(root.as_bytes()).unwrap());
+    let mut client = Client::connect_trusting(stream, credentials, clock, Entropy::system(), trust);
+    let handle = client.handle().clone();
+    handle.link().wait_for(|link| *link == Link::Up).await.unwrap();
+    handle.send_event(Event::Windows { count: 1 }).await.unwrap();
+    handle.acknowledged().wait_for(|seq| *seq == 1).await.unwrap();
+    course.platform.post(&format!("/sessions/{}/close", opened.session), json!({"reason": "revoked"})).await;
+    loop {
+        match client.next().await {
+            Some(ServerMessage::Closed(closed)) => break assert!(closed.verdict.get().contains("revoked")),
+            Some(_) => {}
+            None => panic!("the client ended without a verdict"),
+        }
+    }
 }
 
 #[tokio::test]
