@@ -1,14 +1,16 @@
 //! One connection: from the TCP handshake to the welcome, and why it came to an end.
 
+use std::io;
+
 use axum::http::HeaderValue;
 use futures_util::{SinkExt as _, StreamExt as _};
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{self, Message};
-use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async_with_config};
+use tokio_tungstenite::{Connector, MaybeTlsStream, WebSocketStream, connect_async_tls_with_config};
 
-use super::{Credentials, Ending};
+use super::{Credentials, Ending, Trust};
 use crate::clock::Clock;
 use crate::gateway::wire::{self, Control, ErrorCode, ErrorMessage, Hello, ServerMessage, Welcome};
 
@@ -74,6 +76,7 @@ impl Next {
 pub(super) struct Caller<'a> {
     pub(super) url: &'a str,
     pub(super) credentials: &'a Credentials,
+    pub(super) trust: &'a Trust,
     pub(super) acknowledged: u64,
     pub(super) clock: &'a Clock,
     /// what the clock showed when the client's own began
@@ -106,7 +109,11 @@ impl Caller<'_> {
         let mut request = self.url.into_client_request()?;
         request.headers_mut().insert("sec-websocket-protocol", HeaderValue::from_static(wire::SUBPROTOCOL));
         let config = WebSocketConfig::default().read_buffer_size(BUFFER_BYTES).write_buffer_size(BUFFER_BYTES);
-        Ok(connect_async_with_config(request, Some(config), true).await?.0)
+        let connector = match request.uri().scheme_str() {
+            Some("wss") => Connector::Rustls(self.trust.config().map_err(io::Error::other)?),
+            _ => Connector::Plain,
+        };
+        Ok(connect_async_tls_with_config(request, Some(config), true, Some(connector)).await?.0)
     }
 
     /// The next message of the server, unless it stays silent.

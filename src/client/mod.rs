@@ -2,7 +2,7 @@
 //!
 //! It holds a session through lost connections: it numbers events, keeps them until they are on the server's disk,
 //! sends again what is not, answers pings, renews its token. It plays no video, takes no photo and knows no answer:
-//! that is its owner's part. It speaks `ws://`; TLS is what a proxy in front of the server is for.
+//! that is its owner's part. It speaks `ws://` and, with the roots that it is given or the machine's, `wss://`.
 
 mod backoff;
 mod connection;
@@ -12,6 +12,7 @@ mod photos;
 mod task;
 #[cfg(test)]
 mod tests;
+mod trust;
 mod unacknowledged;
 
 use std::sync::Arc;
@@ -21,6 +22,7 @@ use tokio::sync::{mpsc, watch};
 pub use self::event::{Event, PlaybackEvent, PlayerState};
 pub use self::key::{ClientKey, KeyPairError};
 use self::task::{Command, State, Task};
+pub use self::trust::{Trust, TrustError};
 use crate::clock::{Clock, Entropy};
 use crate::gateway::wire::{Capture, ErrorCode, LeaveReason, ServerMessage};
 
@@ -95,9 +97,20 @@ pub struct Handle {
 }
 
 impl Client {
-    /// Begins to connect to `url` (`ws://host:port/v1/stream`), and returns at once. `clock` must not jump: the
-    /// client's own time is what it has shown since now. Waits between connections are drawn from `entropy`.
+    /// Begins to connect to `url` (`ws://host:port/v1/stream`, or `wss://`), and returns at once. `clock` must not jump:
+    /// the client's own time is what it has shown since now. Waits between connections are drawn from `entropy`.
     pub fn connect(url: impl Into<String>, credentials: Credentials, clock: Clock, entropy: Entropy) -> Self {
+        Self::connect_trusting(url, credentials, clock, entropy, Trust::system())
+    }
+
+    /// The same; over `wss://` with a server whose certificate rests on `trust`.
+    pub fn connect_trusting(
+        url: impl Into<String>,
+        credentials: Credentials,
+        clock: Clock,
+        entropy: Entropy,
+        trust: Trust,
+    ) -> Self {
         let (commands, commanded) = mpsc::channel(COMMANDS_LIMIT);
         let (forwarded, messages) = mpsc::channel(MESSAGES_LIMIT);
         let (link, link_seen) = watch::channel(Link::Connecting);
@@ -108,6 +121,7 @@ impl Client {
         let task = Task {
             url: url.into(),
             credentials,
+            trust,
             clock,
             entropy,
             origin_ms,

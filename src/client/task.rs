@@ -9,7 +9,7 @@ use super::connection::{Caller, Next, SILENCE_LIMIT_MS, Socket};
 use super::event::Event;
 use super::photos::Photos;
 use super::unacknowledged::Unacknowledged;
-use super::{Credentials, Ending, Link};
+use super::{Credentials, Ending, Link, Trust};
 use crate::clock::{Clock, Entropy};
 use crate::gateway::wire::{Capture, Control, LeaveReason, ServerMessage, Welcome};
 
@@ -37,6 +37,7 @@ enum Interrupt {
 pub(super) struct Task {
     pub(super) url: String,
     pub(super) credentials: Credentials,
+    pub(super) trust: Trust,
     pub(super) clock: Clock,
     pub(super) entropy: Entropy,
     pub(super) origin_ms: i64,
@@ -100,10 +101,10 @@ impl Task {
     async fn one_connection(&mut self, backoff: &mut Backoff) -> Next {
         let url = self.state.moved_to.clone().unwrap_or_else(|| self.url.clone());
         // Moved aside, so that commands can be taken while the handshake borrows what it needs.
-        let (clock, credentials) = (self.clock.clone(), self.credentials.clone());
-        let acknowledged = self.state.events.acknowledged();
+        let (clock, credentials, trust) = (self.clock.clone(), self.credentials.clone(), self.trust.clone());
+        let (acknowledged, origin_ms) = (self.state.events.acknowledged(), self.origin_ms);
         let caller =
-            Caller { url: &url, credentials: &credentials, acknowledged, clock: &clock, origin_ms: self.origin_ms };
+            Caller { url: &url, credentials: &credentials, trust: &trust, acknowledged, clock: &clock, origin_ms };
         match self.noting(caller.call()).await {
             Ok(Ok((socket, welcome))) => {
                 backoff.reset();

@@ -206,3 +206,45 @@ async fn an_error_ends_waits_or_asks_for_a_token() {
     let ended = Link::Ended(Ending::Refused(ErrorCode::Superseded));
     handle.link().wait_for(|link| *link == ended).await.unwrap();
 }
+
+#[tokio::test]
+async fn over_tls_the_certificate_must_rest_on_a_root_that_is_trusted() {
+    let names = || vec!["localhost".to_owned()];
+    let (own, others) =
+        (rcgen::generate_simple_self_signed(names()).unwrap(), rcgen::generate_simple_self_signed(names()).unwrap());
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+    let key = rustls::pki_types::PrivateKeyDer::try_from(own.signing_key.serialize_der()).unwrap();
+    let config = config.with_no_client_auth().with_single_cert(vec![own.cert.der().clone()], key).unwrap();
+    let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("wss://localhost:{}{}", listener.local_addr().unwrap().port(), wire::STREAM_PATH);
+    let connect = |pem: String| {
+        let key = Arc::new(ClientKey::generate().unwrap());
+        let credentials = Credentials { session: "s1".into(), token: "ivt_1".into(), key, device: None };
+        let trust = Trust::only(pem.as_bytes()).unwrap();
+        Client::connect_trusting(url.as_str(), credentials, Clock::scaled(20), Entropy::seeded(1), trust)
+    };
+
+    let stranger = connect(others.cert.pem());
+    let refused = acceptor.accept(listener.accept().await.unwrap().0).await.unwrap_err().to_string();
+    assert!(refused.contains("fatal alert"), "{refused}");
+    drop(stranger);
+    let _client = connect(own.cert.pem());
+    let mut stream = loop {
+        // The other one may have come again before it was dropped.
+        if let Ok(stream) = acceptor.accept(listener.accept().await.unwrap().0).await {
+            break stream;
+        }
+    };
+    let mut begun = [0; 15];
+    tokio::io::AsyncReadExt::read_exact(&mut stream, &mut begun).await.unwrap();
+    assert_eq!(&begun, b"GET /v1/stream ");
+}
+
+#[test]
+fn roots_that_are_none_are_refused() {
+    assert!(matches!(Trust::only(b"no roots"), Err(TrustError::Empty)));
+    let broken = b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+    assert!(matches!(Trust::only(broken), Err(TrustError::Unreadable(_))));
+}

@@ -13,7 +13,8 @@ use serde::Serialize;
 
 use crate::auth::keys::Keys;
 use crate::backup::KEY_FILES;
-use crate::config::Config;
+use crate::config::{Config, Tls};
+use crate::lifecycle::tls;
 use crate::store::evidence::{DRAFTS, EvidenceId, PHOTOS_FOLDER, relative_path};
 use crate::store::forgetting::{TOMBSTONES_FILE, read_tombstones};
 use crate::store::inspect::Inspection;
@@ -59,6 +60,9 @@ const YOUNG_S: i64 = 600;
 const STUCK_MS: i64 = 3_600_000;
 /// How far a log may be ahead of the clock: two processes read it one after the other, ms.
 const AHEAD_LIMIT_MS: i64 = 1_000;
+/// A certificate that ends sooner than this should be renewed already, s.
+const CERTIFICATE_WARNING_S: i64 = 14 * DAY_S;
+const DAY_S: i64 = 86_400;
 /// Findings of one kind that are listed one by one.
 const LISTED: usize = 20;
 
@@ -108,6 +112,7 @@ pub fn examine(config: &Config, deep: bool, now_ms: i64) -> Vec<Finding> {
             Err(error) => findings.add("database", Level::Error, format!("cannot be read: {error}"), RESTORE),
         }
     }
+    look_at_certificate(&config.tls, now_ms / 1_000, &mut findings);
     look_at_models(&config.models_folder, &mut findings);
     look_at_limits(config.limits.connections_limit, &mut findings);
     findings.0
@@ -354,6 +359,31 @@ fn look_at_outbox(database: &Inspection, now_ms: i64, findings: &mut Findings) -
         findings.add("webhooks", Level::Warning, what, "the platforms can read those verdicts by REST");
     }
     Ok(())
+}
+
+/// Says nothing when TLS is somebody else's.
+fn look_at_certificate(config: &Tls, now_s: i64, findings: &mut Findings) {
+    let (Some(certificate), Some(key)) = (&config.certificate_file, &config.key_file) else { return };
+    let advice = "put a renewed certificate and its key in the place of the old files: the server takes them up within \
+                  ten seconds";
+    let pair = match tls::read(certificate, key) {
+        Ok(pair) => pair,
+        Err(error) => return findings.add("certificate", Level::Error, error.to_string(), advice),
+    };
+    let Some(expires_at_s) = pair.expires_at_s.and_then(|at_s| i64::try_from(at_s).ok()) else {
+        return findings.add("certificate", Level::Warning, "until when it is good cannot be told", advice);
+    };
+    let (left_s, path) = (expires_at_s - now_s, certificate.display());
+    match left_s {
+        ..0 => {
+            let what = format!("{path} ended {} days ago: browsers refuse it", -left_s / DAY_S);
+            findings.add("certificate", Level::Error, what, advice);
+        }
+        0..CERTIFICATE_WARNING_S => {
+            findings.add("certificate", Level::Warning, format!("{path} ends in {} days", left_s / DAY_S), advice);
+        }
+        _ => findings.ok("certificate", format!("{path} is good for {} days", left_s / DAY_S)),
+    }
 }
 
 fn look_at_models(folder: &Path, findings: &mut Findings) {

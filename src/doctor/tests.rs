@@ -79,6 +79,33 @@ fn models_of(config: &Config) -> Vec<Finding> {
 }
 
 #[tokio::test]
+async fn a_certificate_that_ends() {
+    // 2031-03-15, at midnight.
+    const ENDS_AT_S: i64 = 1_931_299_200;
+    let mut patient = Patient::new().await;
+    let key = rcgen::KeyPair::generate().unwrap();
+    let mut params = rcgen::CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+    params.not_after = rcgen::date_time_ymd(2031, 3, 15);
+    let certificate = params.self_signed(&key).unwrap();
+    let (certificate_file, key_file) = (patient.path("cert.pem"), patient.path("key.pem"));
+    fs::write(&certificate_file, certificate.pem()).unwrap();
+    fs::write(&key_file, key.serialize_pem()).unwrap();
+    patient.config.tls = Tls { certificate_file: Some(certificate_file), key_file: Some(key_file.clone()) };
+    for (days_before, level, words) in [
+        (40, Level::Ok, "is good for 40 days"),
+        (14, Level::Ok, "is good for 14 days"),
+        (13, Level::Warning, "ends in 13 days"),
+        (0, Level::Warning, "ends in 0 days"),
+        (-2, Level::Error, "ended 2 days ago"),
+    ] {
+        patient.now_ms = (ENDS_AT_S - days_before * DAY_S) * 1_000;
+        patient.expect("certificate", level, words);
+    }
+    fs::write(&key_file, "nonsense").unwrap();
+    patient.expect("certificate", Level::Error, "no private key in PEM");
+}
+
+#[tokio::test]
 async fn what_is_not_there_is_said() {
     let patient = Patient::new().await;
     let mut config = patient.config.clone();

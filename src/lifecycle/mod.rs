@@ -178,6 +178,7 @@ impl Server {
             }));
         }
         if let Some(certificate) = &certificate {
+            certificate.show_expiry(&telemetry);
             beside.push(tokio::spawn(certificate.clone().follow(services.wall.clone(), telemetry)));
         }
         let port = listener::Port::new(listener, certificate, services.clock.clone());

@@ -12,6 +12,8 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::TlsAcceptor;
 
+use x509_cert::der::Decode as _;
+
 use crate::clock::Clock;
 use crate::telemetry::Telemetry;
 
@@ -42,12 +44,25 @@ pub enum TlsError {
     Pair(#[from] rustls::Error),
 }
 
+/// A certificate with its key, ready to be served.
+#[derive(Clone)]
+pub struct Pair {
+    config: Arc<ServerConfig>,
+    /// the certificate's `notAfter`, s since the Unix epoch; none when it cannot be told, which hinders no client
+    pub expires_at_s: Option<u64>,
+}
+
 /// Reads a certificate chain and its key.
 ///
 /// # Errors
 /// When a file cannot be read, holds something else, or the key is another certificate's.
-pub fn read(certificate_file: &Path, key_file: &Path) -> Result<Arc<ServerConfig>, TlsError> {
-    Files::read(certificate_file, key_file)?.config()
+pub fn read(certificate_file: &Path, key_file: &Path) -> Result<Pair, TlsError> {
+    Files::read(certificate_file, key_file)?.pair()
+}
+
+fn expires_at_s(certificate: &CertificateDer) -> Option<u64> {
+    let certificate = x509_cert::Certificate::from_der(certificate).ok()?;
+    Some(certificate.tbs_certificate.validity.not_after.to_unix_duration().as_secs())
 }
 
 /// What the two files hold.
@@ -72,14 +87,15 @@ impl<'a> Files<'a> {
         context.finish().as_ref().to_vec()
     }
 
-    fn config(&self) -> Result<Arc<ServerConfig>, TlsError> {
+    fn pair(&self) -> Result<Pair, TlsError> {
         let wrong = |path: &Path, why: String| TlsError::Pem { path: path.to_owned(), why };
         let chain: Vec<CertificateDer> = CertificateDer::pem_slice_iter(&self.certificate)
             .collect::<Result<_, _>>()
             .map_err(|error| wrong(self.certificate_file, error.to_string()))?;
-        if chain.is_empty() {
+        let Some(own) = chain.first() else {
             return Err(wrong(self.certificate_file, "no certificate in PEM".into()));
-        }
+        };
+        let expires_at_s = expires_at_s(own);
         // The error is not repeated: it could hold a part of the key.
         let key = PrivateKeyDer::from_pem_slice(&self.key)
             .map_err(|_| wrong(self.key_file, "no private key in PEM".into()))?;
@@ -89,7 +105,7 @@ impl<'a> Files<'a> {
             .with_no_client_auth()
             .with_single_cert(chain, key)?;
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        Ok(Arc::new(config))
+        Ok(Pair { config: Arc::new(config), expires_at_s })
     }
 }
 
@@ -100,7 +116,7 @@ pub(super) struct Certificate(Arc<Inner>);
 struct Inner {
     certificate_file: PathBuf,
     key_file: PathBuf,
-    current: Mutex<Arc<ServerConfig>>,
+    current: Mutex<Pair>,
     /// what the files held when they were loaded
     loaded: Vec<u8>,
 }
@@ -108,13 +124,22 @@ struct Inner {
 impl Certificate {
     pub(super) fn load(certificate_file: &Path, key_file: &Path) -> Result<Self, TlsError> {
         let files = Files::read(certificate_file, key_file)?;
-        let (current, loaded) = (Mutex::new(files.config()?), files.digest());
+        let (current, loaded) = (Mutex::new(files.pair()?), files.digest());
         let (certificate_file, key_file) = (certificate_file.to_owned(), key_file.to_owned());
         Ok(Self(Arc::new(Inner { certificate_file, key_file, current, loaded })))
     }
 
     pub(super) fn acceptor(&self) -> TlsAcceptor {
-        self.0.current.lock().unwrap_or_else(PoisonError::into_inner).clone().into()
+        self.current().config.into()
+    }
+
+    fn current(&self) -> Pair {
+        self.0.current.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Says in the metrics until when the certificate in force is good.
+    pub(super) fn show_expiry(&self, telemetry: &Telemetry) {
+        telemetry.tls_expiry.set(self.current().expires_at_s.unwrap_or(0) as f64);
     }
 
     /// Looks at the files for ever, and takes up what is new in them.
@@ -128,6 +153,7 @@ impl Certificate {
                 seen = now;
                 match outcome {
                     Some(Ok(())) => {
+                        self.show_expiry(&telemetry);
                         telemetry.tls_reloads.count("loaded");
                         tracing::info!("a new certificate is in force");
                     }
@@ -156,8 +182,8 @@ impl Certificate {
         if before == now {
             return (now, None);
         }
-        let taken = files.config().map(|config| {
-            *self.0.current.lock().unwrap_or_else(PoisonError::into_inner) = config;
+        let taken = files.pair().map(|pair| {
+            *self.0.current.lock().unwrap_or_else(PoisonError::into_inner) = pair;
         });
         (now, Some(taken))
     }

@@ -54,6 +54,8 @@ pub struct Telemetry {
     pub rate_limited: Words,
     /// certificates that were read again, by whether they could be used
     pub tls_reloads: Words,
+    /// until when the certificate is good, s since the Unix epoch; 0 without one
+    pub tls_expiry: FloatGauge,
 }
 
 impl Telemetry {
@@ -72,6 +74,7 @@ impl Telemetry {
             requests: Requests::new(operations),
             rate_limited: Words::new("limit", RATE_LIMITS),
             tls_reloads: Words::new("result", ["loaded", "refused"]),
+            tls_expiry: FloatGauge::default(),
         }
     }
 }
@@ -214,6 +217,8 @@ impl Names {
         self.seconds("invigil_http_request", help, &of.requests.seconds());
         self.add("invigil_rate_limited", "Refused because there were too many, by the limit", &of.rate_limited);
         self.add("invigil_tls_reloads", "Certificates that were read again, by what came of it", &of.tls_reloads);
+        let help = "Until when the certificate in force is good, since the Unix epoch; 0 without TLS";
+        self.seconds("invigil_tls_certificate_expiry_timestamp", help, &of.tls_expiry);
     }
 
     fn store(&mut self, of: &StoreMeters) {

@@ -3,10 +3,13 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use invigil::clock::Clock;
+use invigil::client::{Client, ClientKey, Credentials, Event, Link, Trust};
+use invigil::clock::{Clock, Entropy};
+use invigil::gateway::wire::ServerMessage;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
+use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
@@ -15,11 +18,13 @@ use tokio_rustls::client::TlsStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 
-use crate::harness::{START_MS, Stage};
+use crate::harness::{Api, START_MS, Stage, frame};
 use crate::metrics::scrape;
 
 /// As the server: it looks at its files so often.
 const LOOK_EVERY_MS: i64 = 10_000;
+
+const EXPIRY: &str = "invigil_tls_certificate_expiry_timestamp_seconds";
 
 pub struct Authority {
     issuer: CertifiedIssuer<'static, KeyPair>,
@@ -39,13 +44,23 @@ impl Authority {
 
     /// Writes a new certificate for `localhost` and its key into `folder`; returns the certificate.
     fn issue(&self, folder: &Path) -> CertificateDer<'static> {
-        self.issue_for("localhost", folder)
+        self.sign("localhost", 2040, folder)
     }
 
     /// The same for another name or address.
     pub fn issue_for(&self, name: &str, folder: &Path) -> CertificateDer<'static> {
+        self.sign(name, 2040, folder)
+    }
+
+    /// The same, good until New Year of this year.
+    fn issue_until(&self, folder: &Path, year: i32) -> CertificateDer<'static> {
+        self.sign("localhost", year, folder)
+    }
+
+    fn sign(&self, name: &str, until_year: i32, folder: &Path) -> CertificateDer<'static> {
         let key = KeyPair::generate().unwrap();
-        let params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+        let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+        params.not_after = rcgen::date_time_ymd(until_year, 1, 1);
         let certificate = params.signed_by(&key, &self.issuer).unwrap();
         std::fs::write(folder.join("cert.pem"), certificate.pem()).unwrap();
         std::fs::write(folder.join("key.pem"), key.serialize_pem()).unwrap();
@@ -87,11 +102,10 @@ impl Ready {
         connect(self.stage.server.as_ref().unwrap().address, &self.authority.connector()).await
     }
 
-    /// Lets the server look at its files until it has counted one more of `result`.
-    async fn until_reloaded(&self, result: &str) {
+    /// Lets the server look at its files until it has counted so many of `result`.
+    async fn until_reloaded(&self, result: &str, count: f64) {
         let series = format!("invigil_tls_reloads_total{{result=\"{result}\"}}");
-        let before = scrape(&self.stage).await[&series];
-        while scrape(&self.stage).await[&series] == before {
+        while scrape(&self.stage).await[&series] < count {
             // Not the other clock: handshakes that are under way would be out of time.
             self.stage.wall.advance_ms(LOOK_EVERY_MS);
         }
@@ -148,6 +162,44 @@ async fn the_stream_and_the_api_are_served_in_tls_and_not_without() {
     drop(silent);
 }
 
+/// The client of the demo and the tests, from the enrolment to the verdict.
+#[tokio::test]
+async fn our_own_client_learns_over_tls() {
+    let ready = ready().await;
+    let stage = &ready.stage;
+    let server = stage.server.as_ref().unwrap();
+    let root = ready.authority.issuer.pem();
+    let http = reqwest::Client::builder()
+        .add_root_certificate(reqwest::Certificate::from_pem(root.as_bytes()).unwrap())
+        .resolve("localhost", server.address);
+    let url = format!("https://localhost:{}", server.address.port());
+    let operator = Api::new(&url, &server.operator_key).through(http.build().unwrap());
+    let course = operator.course(&[390_000], "default").await;
+    let learner = course.learner(frame("webcam_man", 1)).await;
+    let opened = course.open(&course.lessons[0], &learner).await;
+    let credentials = Credentials {
+        session: opened.session.clone(),
+        token: opened.token,
+        key: Arc::new(ClientKey::generate().unwrap()),
+        device: None,
+    };
+    let stream = format!("wss://localhost:{}/v1/stream", server.address.port());
+    let (clock, trust) = (stage.clock.clone(), Trust::only(root.as_bytes()).unwrap());
+    let mut client = Client::connect_trusting(stream, credentials, clock, Entropy::system(), trust);
+    let handle = client.handle().clone();
+    handle.link().wait_for(|link| *link == Link::Up).await.unwrap();
+    handle.send_event(Event::Windows { count: 1 }).await.unwrap();
+    handle.acknowledged().wait_for(|seq| *seq == 1).await.unwrap();
+    course.platform.post(&format!("/sessions/{}/close", opened.session), json!({"reason": "revoked"})).await;
+    loop {
+        match client.next().await {
+            Some(ServerMessage::Closed(closed)) => break assert!(closed.verdict.get().contains("revoked")),
+            Some(_) => {}
+            None => panic!("the client ended without a verdict"),
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_new_certificate_is_taken_up_under_load_and_a_bad_one_is_not() {
     let ready = ready().await;
@@ -168,24 +220,26 @@ async fn a_new_certificate_is_taken_up_under_load_and_a_bad_one_is_not() {
         })
         .collect();
 
-    let second = ready.authority.issue(ready.folder.path());
-    ready.until_reloaded("loaded").await;
+    assert_eq!(scrape(&ready.stage).await[EXPIRY], 2_208_988_800.0);
+    let second = ready.authority.issue_until(ready.folder.path(), 2041);
+    ready.until_reloaded("loaded", 1.0).await;
+    assert_eq!(scrape(&ready.stage).await[EXPIRY], 2_240_611_200.0);
     assert_eq!(shown(&ready.connect().await), second);
     assert!(is_answered(&mut older).await, "an open connection stays");
 
     // The key of another certificate; no PEM at all; no file at all.
     let key_file = ready.folder.path().join("key.pem");
     std::fs::write(&key_file, KeyPair::generate().unwrap().serialize_pem()).unwrap();
-    ready.until_reloaded("refused").await;
+    ready.until_reloaded("refused", 1.0).await;
     assert_eq!(shown(&ready.connect().await), second);
     std::fs::write(&key_file, "nonsense").unwrap();
-    ready.until_reloaded("refused").await;
+    ready.until_reloaded("refused", 2.0).await;
     std::fs::remove_file(&key_file).unwrap();
-    ready.until_reloaded("refused").await;
+    ready.until_reloaded("refused", 3.0).await;
     assert_eq!(shown(&ready.connect().await), second);
 
     let third = ready.authority.issue(ready.folder.path());
-    ready.until_reloaded("loaded").await;
+    ready.until_reloaded("loaded", 2.0).await;
     assert_eq!(shown(&ready.connect().await), third);
     stop.send(true).unwrap();
     for task in load {

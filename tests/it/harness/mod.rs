@@ -261,6 +261,11 @@ impl Api {
         Self { key: key.to_owned(), ..self.clone() }
     }
 
+    /// The same through another HTTP client.
+    pub fn through(self, http: Client) -> Self {
+        Self { http, ..self }
+    }
+
     /// The same for a server that dies and comes back.
     pub fn patient(self, up: watch::Receiver<bool>) -> Self {
         Self { up: Some(up), ..self }
