@@ -14,6 +14,7 @@ mod metrics;
 mod migration;
 mod photo_store;
 mod policies;
+mod proxy;
 mod python_client;
 mod quota;
 mod refusals;
