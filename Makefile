@@ -40,6 +40,7 @@ lint: ## check format, lints, licences and tidiness
 	$(CARGO) fmt --check
 	$(CARGO) clippy --locked --all-targets -- -D warnings
 	scripts/licences.py
+	scripts/capacity.py --check docs/scale.md
 	scripts/tidy.sh
 
 # Those of deploy/ that are installed; what is not is said. `make test` checks the settings in it too.
