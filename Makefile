@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-setup models models-clean bench bench-opencv lint format
+.PHONY: help demo test test-setup models models-clean bench bench-opencv lint lint-deploy format
 
 CARGO ?= cargo
 PYTHON ?= python3
@@ -40,7 +40,12 @@ lint: ## check format, lints, licences and tidiness
 	$(CARGO) fmt --check
 	$(CARGO) clippy --locked --all-targets -- -D warnings
 	scripts/licences.py
+	scripts/capacity.py --check docs/scale.md
 	scripts/tidy.sh
+
+# Those of deploy/ that are installed; what is not is said. `make test` checks the settings in it too.
+lint-deploy: test-setup ## check deploy/ with the linters of HAProxy, compose and Kubernetes
+	tests/cache/venv/bin/python scripts/check_deploy.py
 
 format: ## format the code
 	$(CARGO) fmt

@@ -12,6 +12,7 @@ need() { # PACKAGE COMMAND…: the package is missing if the command fails
 }
 need strace command -v strace
 need systemd systemd-analyze --version
+need haproxy command -v haproxy
 need python3 command -v python3
 need python3-venv python3 -c 'import ensurepip'
 need postgresql sh -c 'ls /usr/lib/postgresql/*/bin/postgres || command -v postgres'

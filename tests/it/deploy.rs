@@ -1,4 +1,4 @@
-//! What is in deploy/: dashboards and alerts that name what is really served, and a unit that systemd can read.
+//! What is in deploy/: dashboards and alerts that name what is really served, and files that whoever they are for can read.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -60,6 +60,52 @@ async fn every_metric_of_dashboard_and_alerts_is_served_from_the_start() {
     }
     assert!(!is_served(&series, "invigil_verdicts_total", r#"status=\"splendid\""#), "this test can fail");
     serde_json::from_str::<Value>(&read("grafana/invigil.json")).unwrap();
+}
+
+/// What scripts/check_deploy.py says of this folder.
+fn checked(folder: &Path) -> (bool, String) {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let python = root.join("tests/cache/venv/bin/python");
+    let mut command = Command::new(&python);
+    command.arg(root.join("scripts/check_deploy.py")).arg("--deploy").arg(folder);
+    let output = command.args(["--invigil", env!("CARGO_BIN_EXE_invigil")]).output();
+    let output = output.unwrap_or_else(|error| panic!("{}: {error}; run `make test-setup`", python.display()));
+    (output.status.success(), String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned())
+}
+
+#[test]
+fn haproxy_compose_and_kubernetes_can_read_what_is_for_them() {
+    let (fine, said) = checked(&deploy(""));
+    assert!(fine, "{said}");
+    for what in ["haproxy/haproxy.cfg", "compose/compose.yaml", "kubernetes/"] {
+        assert!(said.lines().any(|line| line.starts_with(&format!("ok           {what}"))), "{what} in {said}");
+    }
+    // Each check can fail.
+    let broken = tempfile::tempdir().unwrap();
+    let copied = Command::new("cp").arg("-r").arg(deploy(".")).arg(broken.path()).status().unwrap();
+    assert!(copied.success());
+    let replace = |path: &str, what: &str, by: &str| {
+        let path = broken.path().join(path);
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert!(text.contains(what), "{what} is not in {}", path.display());
+        std::fs::write(path, text.replace(what, by)).unwrap();
+    };
+    replace("haproxy/haproxy.cfg", "balance leastconn", "balance leastconns");
+    replace("compose/compose.yaml", "    restart: unless-stopped\n", "    restarts: unless-stopped\n");
+    replace("compose/invigil.toml", "access_key_id", "access_key_idea");
+    replace("kubernetes/vision.yaml", "failureThreshold: 60", "failureTreshold: 60");
+    replace("kubernetes/gateway.yaml", "terminationGracePeriodSeconds: 25", "terminationGracePeriodSeconds: 14");
+    let (fine, said) = checked(broken.path());
+    assert!(!fine);
+    for words in [
+        "balance only supports",
+        "restarts",
+        "access_key_idea",
+        "failureTreshold",
+        "terminationGracePeriodSeconds is 14",
+    ] {
+        assert!(said.contains(words), "{words} in {said}");
+    }
 }
 
 #[test]

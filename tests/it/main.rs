@@ -17,6 +17,7 @@ mod migration;
 mod photo_store;
 mod policies;
 mod postgres;
+mod proxy;
 mod python_client;
 mod quota;
 mod refusals;

@@ -67,7 +67,7 @@ impl Authority {
         certificate.der().clone()
     }
 
-    fn connector(&self) -> TlsConnector {
+    pub fn connector(&self) -> TlsConnector {
         let mut roots = RootCertStore::empty();
         roots.add(self.issuer.der().clone()).unwrap();
         let provider = Arc::new(rustls::crypto::ring::default_provider());
