@@ -16,6 +16,7 @@ mod policies;
 mod postgres;
 mod python_client;
 mod quota;
+mod records;
 mod refusals;
 mod replay;
 mod report;
