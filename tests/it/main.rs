@@ -20,6 +20,7 @@ mod postgres;
 mod proxy;
 mod python_client;
 mod quota;
+mod records;
 mod refusals;
 mod replay;
 mod report;

@@ -88,11 +88,6 @@ impl Address {
             .with_no_client_auth();
         Ok(Self { config, tls: MakeRustlsConnect::new(tls) })
     }
-
-    /// Connects, and blocks until that is done: for a thread without an event loop.
-    pub(super) fn connect(&self) -> Result<postgres::Client, postgres::Error> {
-        postgres::Config::from(self.config.clone()).connect(self.tls.clone())
-    }
 }
 
 fn roots(ca_file: Option<&Path>) -> Result<RootCertStore, AddressError> {

@@ -21,10 +21,12 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 /// How long to wait before looking again whether the server is back, or before a transaction is run again.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// A session is made with this. A statement that takes longer than half a minute is not one of ours any more; somebody
-/// who holds a lock for long is in the way of all.
-const SETTINGS: &str = "SET statement_timeout = '30s'; SET lock_timeout = '10s';
-    SET idle_in_transaction_session_timeout = '60s';";
+/// How long a statement that reads may take, seconds: sums over a year of a province's ledger.
+const READING_LIMIT_S: u64 = 60;
+/// How long a statement that writes may take, seconds: it changes a few rows, and waits for few.
+const WRITING_LIMIT_S: u64 = 10;
+/// A server that has not ended a statement by its own clock, so many seconds later, is lost, or the way to it is.
+const GRACE_S: u64 = 2;
 /// Writes a page that means nothing new. Not serializable: nodes that do it at the same time wait for each other.
 const PROBE: &str = "BEGIN ISOLATION LEVEL READ COMMITTED; UPDATE schema_version SET step = step; COMMIT";
 
@@ -96,16 +98,17 @@ impl Server {
     }
 
     fn connect(&self, of_use: Use) -> Result<Session, Arc<sql::Error>> {
-        let connected = self.address.connect().map_err(sql::Error::from).and_then(|client| {
-            let session = Session::new(client);
-            let mode = match of_use {
-                Use::Reading => "READ ONLY",
-                Use::Writing => "ISOLATION LEVEL SERIALIZABLE",
-            };
-            session
-                .execute_batch(&format!("{SETTINGS} SET SESSION CHARACTERISTICS AS TRANSACTION {mode}"))
-                .map(|()| session)
-        });
+        let (mode, limit_s) = match of_use {
+            Use::Reading => ("READ ONLY", READING_LIMIT_S),
+            Use::Writing => ("ISOLATION LEVEL SERIALIZABLE", WRITING_LIMIT_S),
+        };
+        let settings = format!(
+            "SET statement_timeout = '{limit_s}s'; SET lock_timeout = '5s';
+             SET idle_in_transaction_session_timeout = '60s'; SET synchronous_commit = on;
+             SET SESSION CHARACTERISTICS AS TRANSACTION {mode}"
+        );
+        let connected = Session::connect(&self.address, Duration::from_secs(limit_s + GRACE_S))
+            .and_then(|session| session.execute_batch(&settings).map(|()| session));
         match connected {
             Ok(session) => {
                 self.lock().failing = None;
@@ -114,15 +117,15 @@ impl Server {
             Err(error) => {
                 let error = Arc::new(error);
                 self.lock().failing = Some((error.clone(), Stopwatch::start()));
-                self.refused(&error);
+                self.refused(error.to_string());
                 Err(error)
             }
         }
     }
 
     /// Says it, once, that the server takes no writes.
-    pub(super) fn refused(&self, error: &Arc<sql::Error>) {
-        let now = Writing::Refused { why: error.to_string() };
+    pub(super) fn refused(&self, why: String) {
+        let now = Writing::Refused { why };
         self.writing.send_if_modified(|before| {
             if let (Writing::Well, Writing::Refused { why }) = (&*before, &now) {
                 tracing::error!(why, "PostgreSQL takes no writes: nothing is acknowledged until it does again");
@@ -222,7 +225,7 @@ impl Link {
             Ok(()) => server.works_again(),
             Err(error) => {
                 self.session = None;
-                server.refused(&Arc::new(error));
+                server.refused(error.to_string());
             }
         }
     }

@@ -175,7 +175,7 @@ impl Database {
 enum Ended<T, E> {
     Done(Result<T, E>),
     /// nothing of it has happened, and it may be run again; else this is why
-    Again(E),
+    Again(E, Failure),
 }
 
 fn write<T, E: From<StoreError>>(
@@ -189,8 +189,13 @@ fn write<T, E: From<StoreError>>(
         let session = link.session(asked).map_err(StoreError::Commit)?;
         match transact(&server, session, change) {
             Ended::Done(result) => return result,
-            Ended::Again(error) if asked.elapsed() > PATIENCE => return Err(error),
-            Ended::Again(_) => runs += 1,
+            Ended::Again(error, failure) if asked.elapsed() > PATIENCE => {
+                if failure == Failure::Lost {
+                    server.refused(session.said());
+                }
+                return Err(error);
+            }
+            Ended::Again(..) => runs += 1,
         }
         // Whoever is in the way is mostly gone at once.
         if runs > 3 {
@@ -204,23 +209,19 @@ fn transact<T, E: From<StoreError>>(
     session: &Session,
     change: &impl Fn(&Connection<'_>) -> Result<T, E>,
 ) -> Ended<T, E> {
-    let result = match session.execute_batch("BEGIN") {
-        Ok(()) => change(&Connection::postgres(session)),
-        Err(error) => Err(StoreError::from(error).into()),
-    };
-    match (result, session.take_failure()) {
+    session.begin();
+    match (change(&Connection::postgres(session)), session.take_failure()) {
         (Ok(value), None) => commit(server, session, value),
         (result, failure) => {
             if failure != Some(Failure::Lost) {
-                // If this fails, the connection is lost, and the transaction with it.
-                let _ = session.execute_batch("ROLLBACK");
+                session.roll_back();
                 session.take_failure();
             }
+            // A closure that swallowed a failure has written nothing.
             let error = result.err().unwrap_or_else(|| StoreError::RolledBack.into());
-            if matches!(failure, Some(Failure::Lost | Failure::Conflict)) {
-                Ended::Again(error)
-            } else {
-                Ended::Done(Err(error))
+            match failure {
+                Some(failure @ (Failure::Lost | Failure::Conflict)) => Ended::Again(error, failure),
+                _ => Ended::Done(Err(error)),
             }
         }
     }
@@ -228,19 +229,19 @@ fn transact<T, E: From<StoreError>>(
 
 fn commit<T, E: From<StoreError>>(server: &Server, session: &Session, value: T) -> Ended<T, E> {
     let committing = Stopwatch::start();
-    let committed = session.execute_batch("COMMIT");
+    let committed = session.commit();
     server.meters().commit.observe(committing.elapsed());
     let Err(error) = committed else { return Ended::Done(Ok(value)) };
     let error = Arc::new(error);
     match session.take_failure() {
-        Some(Failure::Conflict) => Ended::Again(StoreError::Commit(error).into()),
+        Some(Failure::Conflict) => Ended::Again(StoreError::Commit(error).into(), Failure::Conflict),
         Some(Failure::Lost) => {
             server.meters().failures.inc();
             Ended::Done(Err(StoreError::Unknown(error).into()))
         }
         _ => {
             server.meters().failures.inc();
-            server.refused(&error);
+            server.refused(error.to_string());
             Ended::Done(Err(StoreError::Commit(error).into()))
         }
     }

@@ -5,10 +5,15 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
+use std::time::Duration;
 
-use postgres::error::SqlState;
-use postgres::types::ToSql;
-use postgres::{Client, Row, Statement};
+use tokio::runtime::{Builder, Runtime};
+use tokio::time::timeout;
+use tokio_postgres::error::SqlState;
+use tokio_postgres::types::{ToSql, Type};
+use tokio_postgres::{Client, Row, Statement};
+
+use super::connect::Address;
 
 use super::values::{given, type_of};
 use crate::store::sql::{Error, Kind, Params, Result, ValueRef};
@@ -29,19 +34,47 @@ pub(super) enum Failure {
 
 /// One connection.
 pub(in crate::store) struct Session {
-    client: RefCell<Client>,
+    client: Client,
+    /// in which the connection lives; work is done on the thread that asks
+    runtime: Runtime,
+    answer_limit: Duration,
     statements: RefCell<HashMap<String, Statement>>,
     failure: Cell<Option<Failure>>,
+    /// what the server said last when it refused, or the connection when it was lost
+    said: RefCell<String>,
+    /// a transaction is to begin with the next statement
+    begins: Cell<bool>,
 }
 
 impl Session {
-    pub(super) fn new(client: Client) -> Self {
-        Self { client: RefCell::new(client), statements: RefCell::default(), failure: Cell::default() }
+    /// Connects. A server that answers nothing for `answer_limit` is given up.
+    ///
+    /// # Errors
+    /// When the server cannot be reached, or lets nobody in.
+    pub(super) fn connect(address: &Address, answer_limit: Duration) -> Result<Self> {
+        let runtime = Builder::new_current_thread().enable_all().build().map_err(Error::Thread)?;
+        let connecting = async {
+            let (client, connection) = address.config.connect(address.tls.clone()).await?;
+            // Why it ended is told to whoever asks next.
+            tokio::spawn(async { drop(connection.await) });
+            Ok(client)
+        };
+        let connected: Result<Client, tokio_postgres::Error> =
+            runtime.block_on(async { timeout(answer_limit, connecting).await }).map_err(|_| Error::Silent)?;
+        Ok(Self {
+            client: connected?,
+            runtime,
+            answer_limit,
+            statements: RefCell::default(),
+            failure: Cell::default(),
+            said: RefCell::default(),
+            begins: Cell::default(),
+        })
     }
 
     /// Whether it is of no use any more.
     pub(super) fn is_lost(&self) -> bool {
-        self.failure.get() == Some(Failure::Lost) || self.client.borrow().is_closed()
+        self.failure.get() == Some(Failure::Lost) || self.client.is_closed()
     }
 
     /// What went wrong since this was asked last; a lost connection stays lost.
@@ -49,42 +82,55 @@ impl Session {
         if self.is_lost() { Some(Failure::Lost) } else { self.failure.take() }
     }
 
+    /// What was said when something failed last.
+    pub(super) fn said(&self) -> String {
+        self.said.borrow().clone()
+    }
+
+    /// Begins a transaction with the next statement: both are sent at once.
+    pub(super) fn begin(&self) {
+        self.begins.set(true);
+    }
+
+    /// Makes the transaction durable; one that had no statement is nothing.
+    pub(super) fn commit(&self) -> Result<()> {
+        if self.begins.take() { Ok(()) } else { self.execute_batch("COMMIT") }
+    }
+
+    /// Ends the transaction without a trace.
+    pub(super) fn roll_back(&self) {
+        if !self.begins.take() {
+            // If this fails, the connection is lost, and the transaction with it.
+            let _ = self.execute_batch("ROLLBACK");
+        }
+    }
+
     /// Runs a statement; how many rows it changed.
     pub(in crate::store) fn execute(&self, sql: &str, params: &impl Params) -> Result<usize> {
-        let rows = self.run(sql, params, |client, statement, values| client.execute(statement, values))?;
+        let given = Given::of(params);
+        let statement = self.prepared(sql, &given)?;
+        let rows = self.noting(self.client.execute(&statement, &given.values()))?;
         Ok(usize::try_from(rows).unwrap_or(usize::MAX))
     }
 
     /// Runs a statement and gives its rows.
     pub(in crate::store) fn query(&self, sql: &str, params: &impl Params) -> Result<Vec<Row>> {
-        self.run(sql, params, |client, statement, values| client.query(statement, values))
+        let given = Given::of(params);
+        let statement = self.prepared(sql, &given)?;
+        self.noting(self.client.query(&statement, &given.values()))
     }
 
     /// Runs statements without parameters, separated by semicolons.
     pub(in crate::store) fn execute_batch(&self, sql: &str) -> Result<()> {
-        self.noting(|client| client.batch_execute(sql))
-    }
-
-    fn run<T>(
-        &self,
-        sql: &str,
-        params: &impl Params,
-        work: impl FnOnce(&mut Client, &Statement, &[&(dyn ToSql + Sync)]) -> Result<T, postgres::Error>,
-    ) -> Result<T> {
-        let values: Vec<(Kind, ValueRef<'_>)> =
-            params.values().into_iter().map(|value| (value.kind(), value.value())).collect();
-        let statement = self.prepared(sql, &values)?;
-        let values: Vec<&(dyn ToSql + Sync)> = values.iter().map(|(kind, value)| given(*kind, value)).collect();
-        self.noting(|client| work(client, &statement, &values))
+        self.noting(self.client.batch_execute(sql))
     }
 
     /// The statement as the server has parsed it, for values of these kinds: a text always has the same.
-    fn prepared(&self, sql: &str, values: &[(Kind, ValueRef<'_>)]) -> Result<Statement> {
+    fn prepared(&self, sql: &str, given: &Given<'_>) -> Result<Statement> {
         if let Some(statement) = self.statements.borrow().get(sql) {
             return Ok(statement.clone());
         }
-        let types: Vec<_> = values.iter().map(|(kind, _)| type_of(*kind)).collect();
-        let statement = self.noting(|client| client.prepare_typed(&with_dollars(sql), &types))?;
+        let statement = self.noting(self.client.prepare_typed(&with_dollars(sql), &given.types()))?;
         let mut statements = self.statements.borrow_mut();
         if statements.len() >= STATEMENTS_LIMIT {
             statements.clear();
@@ -93,15 +139,44 @@ impl Session {
         Ok(statement)
     }
 
-    fn noting<T>(&self, work: impl FnOnce(&mut Client) -> Result<T, postgres::Error>) -> Result<T> {
-        work(&mut self.client.borrow_mut()).map_err(|error| {
-            let failure = failure_of(&error);
-            // What follows the first failure only says that there was one.
-            if self.failure.get().is_none() || failure == Failure::Lost {
-                self.failure.set(Some(failure));
+    fn noting<T>(&self, work: impl Future<Output = Result<T, tokio_postgres::Error>>) -> Result<T> {
+        let begins = self.begins.take();
+        let work = async {
+            if !begins {
+                return work.await;
             }
-            Error::Postgres(error)
-        })
+            let (begun, done) = tokio::join!(self.client.batch_execute("BEGIN"), work);
+            begun.and(done)
+        };
+        let done = self.runtime.block_on(async { timeout(self.answer_limit, work).await });
+        let (failure, error) = match done {
+            Ok(Ok(value)) => return Ok(value),
+            Ok(Err(error)) => (failure_of(&error), Error::Postgres(error)),
+            Err(_) => (Failure::Lost, Error::Silent),
+        };
+        // What follows the first failure only says that there was one.
+        if self.failure.get().is_none() || failure == Failure::Lost {
+            self.failure.set(Some(failure));
+            self.said.replace(error.to_string());
+        }
+        Err(error)
+    }
+}
+
+/// What comes in the places of a statement's placeholders.
+struct Given<'a>(Vec<(Kind, ValueRef<'a>)>);
+
+impl<'a> Given<'a> {
+    fn of(params: &'a impl Params) -> Self {
+        Self(params.values().into_iter().map(|value| (value.kind(), value.value())).collect())
+    }
+
+    fn types(&self) -> Vec<Type> {
+        self.0.iter().map(|(kind, _)| type_of(*kind)).collect()
+    }
+
+    fn values(&self) -> Vec<&(dyn ToSql + Sync)> {
+        self.0.iter().map(|(kind, value)| given(*kind, value)).collect()
     }
 }
 
@@ -119,7 +194,7 @@ fn with_dollars(sql: &str) -> String {
     dollars
 }
 
-fn failure_of(error: &postgres::Error) -> Failure {
+fn failure_of(error: &tokio_postgres::Error) -> Failure {
     let Some(code) = error.code() else {
         return if is_the_connections(error) { Failure::Lost } else { Failure::Refused };
     };
@@ -137,13 +212,13 @@ fn ends_connection(code: &SqlState) -> bool {
 }
 
 /// Whether an error without a code is the connection's, and not one of what the client was given.
-fn is_the_connections(error: &postgres::Error) -> bool {
+fn is_the_connections(error: &tokio_postgres::Error) -> bool {
     use std::error::Error as _;
     error.source().is_none_or(|source| source.is::<std::io::Error>())
 }
 
 /// Whether the same may succeed later: the server is away, full, busy, or was told to stop.
-pub(in crate::store) fn is_passing(error: &postgres::Error) -> bool {
+pub(in crate::store) fn is_passing(error: &tokio_postgres::Error) -> bool {
     match error.code() {
         // Class 40: rolled back. 53: no room. 55: something is held. 57: the operator. 58: the machine.
         Some(code) => {
@@ -155,7 +230,7 @@ pub(in crate::store) fn is_passing(error: &postgres::Error) -> bool {
 }
 
 /// An error with its causes: the client's own words leave out what the server said.
-pub(in crate::store) fn in_words(error: &postgres::Error) -> String {
+pub(in crate::store) fn in_words(error: &tokio_postgres::Error) -> String {
     use std::error::Error as _;
     if let Some(said) = error.as_db_error() {
         // Not the detail: it repeats what was to be written.

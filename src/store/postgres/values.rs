@@ -1,6 +1,6 @@
 //! Values as PostgreSQL has them on the wire.
 
-use postgres::types::{FromSql, ToSql, Type};
+use tokio_postgres::types::{FromSql, ToSql, Type};
 
 use crate::store::sql::{Error, Kind, Result, ValueRef};
 
@@ -54,7 +54,7 @@ impl<'a> FromSql<'a> for Found<'a> {
 }
 
 /// What a column of a row holds.
-pub(in crate::store) fn column(row: &postgres::Row, column: usize) -> Result<ValueRef<'_>> {
+pub(in crate::store) fn column(row: &tokio_postgres::Row, column: usize) -> Result<ValueRef<'_>> {
     let found: Found<'_> =
         row.try_get(column).map_err(|error| Error::Column { column, why: super::session::in_words(&error) })?;
     Ok(found.0)

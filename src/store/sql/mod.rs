@@ -22,7 +22,13 @@ pub enum Error {
     Embedded(#[from] rusqlite::Error),
     /// PostgreSQL refused it, or cannot be reached.
     #[error("{}", super::postgres::in_words(.0))]
-    Postgres(#[from] postgres::Error),
+    Postgres(#[from] tokio_postgres::Error),
+    /// PostgreSQL does not answer.
+    #[error("the database does not answer")]
+    Silent,
+    /// A thread cannot wait for PostgreSQL.
+    #[error("cannot start: {0}")]
+    Thread(std::io::Error),
     /// There is no row where there must be one.
     #[error("no row was found")]
     NoRow,
@@ -46,7 +52,8 @@ impl Error {
                 Some(DiskFull | ReadOnly | SystemIoFailure | DatabaseBusy | DatabaseLocked | CannotOpen)
             ),
             Self::Postgres(error) => super::postgres::is_passing(error),
-            Self::NoRow | Self::Column { .. } => false,
+            Self::Silent => true,
+            Self::NoRow | Self::Column { .. } | Self::Thread(_) => false,
         }
     }
 }
@@ -227,7 +234,7 @@ pub struct Rows<'a>(Found<'a>);
 enum Found<'a> {
     Embedded(rusqlite::Rows<'a>),
     /// those that come, and the one that is read
-    Postgres(std::vec::IntoIter<postgres::Row>, Option<postgres::Row>),
+    Postgres(std::vec::IntoIter<tokio_postgres::Row>, Option<tokio_postgres::Row>),
 }
 
 impl Rows<'_> {
@@ -252,7 +259,7 @@ pub struct Row<'a>(Read<'a>);
 
 enum Read<'a> {
     Embedded(&'a rusqlite::Row<'a>),
-    Postgres(&'a postgres::Row),
+    Postgres(&'a tokio_postgres::Row),
 }
 
 impl Row<'_> {
