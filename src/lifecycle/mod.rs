@@ -39,6 +39,7 @@ use crate::policy::{Policies, Policy};
 use crate::report::Reporting;
 use crate::retention::{self, Retention};
 use crate::store::evidence::{Evidence, EvidenceError};
+use crate::store::postgres::Alone;
 use crate::store::{Store, Writing};
 use crate::telemetry::{Exporter, Telemetry};
 use crate::vision::{VisionConfig, VisionPool};
@@ -106,6 +107,8 @@ pub struct Server {
     wall: Clock,
     /// keeps every other process out of the data folder
     _lock: std::fs::File,
+    /// and other servers out of a database elsewhere
+    _alone: Option<Alone>,
 }
 
 impl Server {
@@ -124,7 +127,11 @@ impl Server {
         let metrics = bind_metrics(&setup.config).await?;
         let certificate = load_certificate(&setup.config)?;
         let public_url = setup.config.public_url_of(address);
+        if setup.config.redis.address().map_err(|(key, why)| StartError::of(key)(why))?.is_some() {
+            return Err(StartError::of("redis")("several nodes cannot share their sessions yet: leave redis.url out"));
+        }
         let (services, inbox) = start_services(&setup, &public_url).await?;
+        let alone = services.store.take().await.map_err(StartError::of("database"))?;
         let photos = doors::Photos(services.clone());
         forgetting::resume(&services.store, &photos, services.wall.now_ms())
             .await
@@ -203,6 +210,7 @@ impl Server {
             store: services.store.clone(),
             wall,
             _lock: lock,
+            _alone: alone,
         })
     }
 

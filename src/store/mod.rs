@@ -208,6 +208,18 @@ impl Store {
         })
     }
 
+    /// Keeps other servers away from a database that is not in this folder, for as long as the answer is held. The
+    /// folder has a lock of its own ([`folder_lock`]).
+    ///
+    /// # Errors
+    /// When another server has it, or it cannot be reached.
+    pub async fn take(&self) -> Result<Option<postgres::Alone>, StoreError> {
+        match &self.engine {
+            Engine::Embedded(..) => Ok(None),
+            Engine::Postgres { database, .. } => database.alone().await.map(Some),
+        }
+    }
+
     /// Whether writes reach the disk, as a signal.
     pub fn writing(&self) -> watch::Receiver<Writing> {
         match &self.engine {

@@ -15,7 +15,7 @@ use tokio::task::JoinHandle;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 
 use crate::harness::Stage;
-use crate::harness::servers::haproxy::HaProxy;
+use crate::harness::haproxy::HaProxy;
 use crate::tls::Authority;
 
 /// What stands for a node: it says whether it is ready, and answers with what it was asked.

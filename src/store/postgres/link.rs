@@ -68,6 +68,10 @@ impl Server {
         Self { address, writing: watch::Sender::new(Writing::Well), meters, attempts, pause }
     }
 
+    pub(super) fn address(&self) -> &Address {
+        &self.address
+    }
+
     pub(super) fn writing(&self) -> watch::Receiver<Writing> {
         self.writing.subscribe()
     }

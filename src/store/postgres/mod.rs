@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use tokio::sync::{oneshot, watch};
 
+mod alone;
 mod connect;
 pub mod journal;
 mod lane;
@@ -17,6 +18,7 @@ mod migrate;
 mod session;
 mod values;
 
+pub use alone::Alone;
 pub use connect::{Address, AddressError};
 use journal::{Journal, Target};
 use lane::Lane;

@@ -4,6 +4,7 @@
 //! [`process`].
 
 pub mod disk;
+pub mod haproxy;
 pub mod process;
 pub mod pupil;
 pub mod s3;

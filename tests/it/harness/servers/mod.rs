@@ -4,7 +4,6 @@
 
 pub mod again;
 pub mod daemon;
-pub mod haproxy;
 pub mod postgres;
 pub mod proxy;
 pub mod redis;
