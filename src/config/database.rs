@@ -25,6 +25,11 @@ pub struct Database {
 }
 
 impl Database {
+    /// Whether records and journal are in PostgreSQL.
+    pub fn is_postgres(&self) -> bool {
+        self.url.is_some() || self.url_file.is_some()
+    }
+
     /// PostgreSQL's address, if it is to be used.
     ///
     /// # Errors

@@ -97,7 +97,10 @@ impl Findings {
 pub fn examine(config: &Config, deep: bool, now_ms: i64) -> Vec<Finding> {
     let mut findings = Findings::default();
     let folder = &config.data_folder;
-    if look_at_folder(folder, &mut findings) {
+    if config.database.is_postgres() {
+        let what = "records and journal are in PostgreSQL, which is not looked into".to_owned();
+        findings.add("database", Level::Warning, what, "ask the server (/readyz) and PostgreSQL's own tools");
+    } else if look_at_folder(folder, &mut findings) {
         look_at_space(folder, &mut findings);
         look_at_sync(folder, &mut findings);
         let database = Inspection::open(&folder.join(DATABASE_FILE), false);

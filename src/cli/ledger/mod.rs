@@ -59,5 +59,11 @@ impl Place {
 
 fn open(config: &Config) -> anyhow::Result<Archive> {
     use anyhow::Context as _;
+    if config.database.is_postgres() {
+        anyhow::bail!(
+            "the records are in PostgreSQL (database.url), and this command reads a data folder: \
+             GET /api/v1/ledger.csv gives the sheet, GET /api/v1/ledger/totals the sums"
+        );
+    }
     Archive::open(&config.data_folder).with_context(|| config.data_folder.display().to_string())
 }

@@ -187,7 +187,9 @@ impl Link {
             if self.session.is_some() {
                 break;
             }
-            if let Some(why) = self.server.why_failing().filter(|_| asked.elapsed() > PATIENCE) {
+            // Who is not let in now will not be in a moment.
+            let enough = |why: &Arc<sql::Error>| asked.elapsed() > PATIENCE || !why.is_passing();
+            if let Some(why) = self.server.why_failing().filter(enough) {
                 return Err(why);
             }
             self.server.pause();
