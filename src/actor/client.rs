@@ -10,6 +10,9 @@ use crate::gateway::wire::{ClientEvent, ErrorCode, ErrorMessage, ServerMessage, 
 use crate::log::{self, ClockReading, ConnectionOpened, EventType, PromptOutcome, PromptResolved, Source};
 use crate::schedule::question::Challenge;
 
+/// What a client hears that another has replaced.
+pub(super) const SUPERSEDED: &str = "a newer connection of this session";
+
 impl Live {
     /// A client takes the place of any other.
     pub(super) fn attach(&mut self, id: ConnectionId, outlet: Outlet, arrival: Arrival) {
@@ -19,7 +22,7 @@ impl Live {
         self.after.retain(|after| matches!(after, After::Check { .. }));
         if let Some(older) = self.connection.take() {
             self.services.telemetry.stream_errors.count("superseded");
-            older.outlet.refuse(refusal(ErrorCode::Superseded, None, "a newer connection of this session"));
+            older.outlet.refuse(refusal(ErrorCode::Superseded, None, SUPERSEDED));
         }
         if self.schedule.connected() {
             self.record_disconnect(at);

@@ -3,7 +3,7 @@
 use serde_json::value::RawValue;
 use tokio::sync::oneshot;
 
-use super::live::{Leaving, Live};
+use super::live::{Leaving, Live, Lost};
 use crate::delivery::cloud_event::{self, TimeError};
 use crate::gateway::wire::{Closed, LeaveReason, ServerMessage, close};
 use crate::log::{CloseReason, EventType, PromptOutcome, SessionClosed, SessionOpened};
@@ -12,7 +12,7 @@ use crate::rules::online_quota;
 use crate::session::at_rate;
 use crate::store::outbox::NewDelivery;
 use crate::store::sessions::Closing;
-use crate::store::{AppendError, Batch, StoreError};
+use crate::store::{Batch, StoreError};
 use crate::verdict::Status;
 
 impl Live {
@@ -78,7 +78,7 @@ impl Live {
     }
 
     /// Writes the end of the log, the verdict, its record and its delivery: all on disk when this returns.
-    pub(super) async fn close(&mut self) -> Result<(), AppendError> {
+    pub(super) async fn close(&mut self) -> Result<(), Lost> {
         let Some(leaving) = self.leaving.take() else { return Ok(()) };
         self.leave_the_others(self.now()).await;
         let at = self.now();
@@ -98,6 +98,8 @@ impl Live {
             verdict: text.get().to_owned(),
             now_ms: at,
         };
+        // Reporting to the others may have taken a while.
+        self.check_lease()?;
         self.services.store.close_session(closing).await?;
         self.services.telemetry.verdicts.count(verdict.status.as_str());
         self.services.telemetry.sessions_closed.count(leaving.reason.as_str());

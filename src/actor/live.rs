@@ -9,6 +9,7 @@ use std::sync::Arc;
 use axum::body::Bytes;
 use tokio::sync::{mpsc, oneshot};
 
+use super::client::{SUPERSEDED, refusal};
 use super::mailbox::{ConnectionId, Message, Outlet};
 use super::playing::Playing;
 use super::registry::Registry;
@@ -16,14 +17,14 @@ use super::services::Services;
 use crate::auth::keys::DataKey;
 use crate::clock::Stopwatch;
 use crate::cluster::Played;
-use crate::gateway::wire::{ErrorMessage, ServerMessage};
+use crate::gateway::wire::{ErrorCode, ErrorMessage, ServerMessage};
 use crate::log::{self, Body, CloseReason, Digest, Event, EventType, LineError};
 use crate::policy::Policy;
 use crate::risk::{Observation as RiskObservation, SessionSigns, Sign, Who};
 use crate::schedule::question::Question;
 use crate::schedule::{PauseReason, Schedule, Seed};
 use crate::session::{Observation, Session};
-use crate::store::{AppendError, Batch, SessionKey};
+use crate::store::{AppendError, Batch, SessionKey, StoreError};
 use crate::vision::Template;
 
 /// What is done once the events before it are on disk.
@@ -61,6 +62,23 @@ pub(super) struct Leaving {
     pub(super) reason: CloseReason,
     /// who waits for the verdict
     pub(super) waiting: Vec<oneshot::Sender<()>>,
+}
+
+/// Why a session cannot go on from the state in memory. Its log is whole.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Lost {
+    /// The journal refused.
+    #[error(transparent)]
+    Journal(#[from] AppendError),
+    /// This node may not act: what it owned may be another's by now.
+    #[error("the lease of this node does not hold")]
+    Lease,
+}
+
+impl From<StoreError> for Lost {
+    fn from(error: StoreError) -> Self {
+        Self::Journal(error.into())
+    }
 }
 
 /// One live session.
@@ -307,10 +325,12 @@ impl Live {
     }
 
     /// Makes what has happened durable, then lets everybody hear of it.
-    pub(super) async fn settle(&mut self) -> Result<(), AppendError> {
+    pub(super) async fn settle(&mut self) -> Result<(), Lost> {
+        self.check_lease()?;
         if let Some(batch) = self.take_batch() {
             self.services.telemetry.batch_lines.observe_number(batch.count);
             self.services.store.append(batch).await?;
+            self.check_lease()?;
         }
         self.tell_detectors();
         for after in std::mem::take(&mut self.after) {
@@ -327,6 +347,19 @@ impl Live {
             }
         }
         Ok(())
+    }
+
+    /// Nobody hears anything from a node whose sessions may be others' by now.
+    pub(super) fn check_lease(&self) -> Result<(), Lost> {
+        if self.services.cluster.is_valid() { Ok(()) } else { Err(Lost::Lease) }
+    }
+
+    /// The learner is at another node now: the older client hears that there is a newer one.
+    pub(super) fn supersede(self) {
+        if let Some(connection) = self.connection {
+            self.services.telemetry.stream_errors.count("superseded");
+            connection.outlet.refuse(refusal(ErrorCode::Superseded, None, SUPERSEDED));
+        }
     }
 
     fn tell_detectors(&mut self) {

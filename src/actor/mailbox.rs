@@ -199,8 +199,20 @@ pub(super) enum Message {
     Overlaps,
     /// The platform, or a newer session, ends this one. The answer comes once the verdict is on record.
     Close { reason: CloseReason, closed: Option<oneshot::Sender<()>> },
-    /// The server stops: say so to the client, and let the session rest in the journal.
+    /// The session ends here, not everywhere.
+    Part(Parting),
+}
+
+/// How a session leaves this process. Its log stays, and somebody takes it up from there.
+#[derive(Debug)]
+pub(super) enum Parting {
+    /// The server stops: the session rests in the journal.
     Stop,
+    /// The learner has come to another node: the session rests, its older client hears that there is a newer, and the
+    /// answer says that it may go on there.
+    Release(oneshot::Sender<()>),
+    /// Another node has taken it: there is nothing left to write.
+    Taken,
 }
 
 /// A live session, as seen by everyone else.

@@ -8,6 +8,7 @@
 //! | `client`, `photos`, `asking`, `closing` | what follows from a message, a photo, the time, the end |
 //! | `playing` | what other sessions hear of this one, and it of them |
 //! | `registry` | which sessions are live, and how they begin |
+//! | `others` | what other nodes own, ask for, hand over and leave behind |
 //!
 //! It does not know the rules (the fold does), nor when something is due (the schedule does), nor sockets.
 
@@ -16,6 +17,7 @@ mod client;
 mod closing;
 mod live;
 mod mailbox;
+mod others;
 mod photos;
 mod playing;
 mod registry;

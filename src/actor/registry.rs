@@ -1,23 +1,26 @@
 //! Which sessions are live here, and how they begin.
 //!
 //! A session is live from its opening, or from the first that asks for it after a restart, until it is closed. One
-//! task owns it; a second is never started while the first lives.
+//! task owns it; a second is never started while the first lives. What several nodes add to that is in `others`.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::panic::{self, AssertUnwindSafe};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{RwLock, Semaphore, mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use super::live::{Face, Live, Start};
-use super::mailbox::{Handle, MAILBOX_LIMIT, Message};
-use super::run::Seat;
+use super::mailbox::{Handle, MAILBOX_LIMIT, Message, Parting};
+use super::others::Taking;
+use super::run::{Left, Seat};
 use super::services::Services;
 use crate::api::doors::{CloseReason, CloseRefusal, OpenRefusal, OpenSession, OpenedSession, SessionDoor};
 use crate::auth::keys::DataKey;
+use crate::cluster::redis::Away;
 use crate::gateway::bucket::{Bucket, Rate};
 use crate::log::{self, Body};
 use crate::rules::online_quota;
@@ -28,6 +31,10 @@ use crate::vision::Template;
 
 /// When to come back to a server or a session that has too much to do, ms.
 const RETRY_AFTER_MS: i64 = 2_000;
+/// Sessions that may start at the same time, more or less.
+const STARTING_LOCKS: usize = 64;
+/// Sessions that are taken up at the same time although nobody asks for them.
+const TAKEN_UP_AT_ONCE: usize = 8;
 
 /// The live sessions of this process. Cheap to clone.
 #[derive(Clone)]
@@ -36,8 +43,14 @@ pub struct Registry(Arc<Inner>);
 struct Inner {
     services: Arc<Services>,
     live: Mutex<HashMap<String, Entry>>,
-    /// held while a session starts, so that it starts once
-    starting: tokio::sync::Mutex<Stage>,
+    /// read while a session starts; nothing starts any more once it says so
+    stage: RwLock<Stage>,
+    /// held while a session starts, so that it starts once; many share one, by their names
+    starting: [tokio::sync::Mutex<()>; STARTING_LOCKS],
+    /// sessions that are to be taken up again as soon as they can be
+    waiting: Mutex<HashSet<String>>,
+    /// whoever takes up many sessions leaves room for learners who ask for theirs
+    taking_up: Semaphore,
 }
 
 struct Entry {
@@ -60,6 +73,15 @@ pub enum StartError {
     /// The server stops.
     #[error("the server is stopping")]
     Stopping,
+    /// Another node, which lives, has it and does not let go of it.
+    #[error("node {0} has it")]
+    Elsewhere(String),
+    /// This node may take no sessions now.
+    #[error("this node takes no sessions now: its lease does not hold, or its clock is wrong")]
+    NotNow,
+    /// Whose it is cannot be found out.
+    #[error(transparent)]
+    Away(#[from] Away),
     /// What the session needs is missing or cannot be read.
     #[error("{what}: {why}")]
     Broken {
@@ -92,23 +114,33 @@ impl StartError {
 impl Registry {
     /// No session is live yet.
     pub fn new(services: Arc<Services>) -> Self {
-        let starting = tokio::sync::Mutex::new(Stage::Serving);
-        Self(Arc::new(Inner { services, live: Mutex::default(), starting }))
+        Self(Arc::new(Inner {
+            services,
+            live: Mutex::default(),
+            stage: RwLock::new(Stage::Serving),
+            starting: std::array::from_fn(|_| tokio::sync::Mutex::default()),
+            waiting: Mutex::default(),
+            taking_up: Semaphore::new(TAKEN_UP_AT_ONCE),
+        }))
     }
 
-    /// Takes up every session that was open when the server stopped, so that their times run on.
+    /// Takes up every session that was open when the server stopped, so that their times run on. One of several nodes
+    /// takes up what nobody owns, in its own time: see [`Registry::tend`].
     ///
     /// # Errors
     /// When the store cannot be read. A session that cannot be taken up is logged and left as it is.
     pub async fn recover(&self) -> Result<usize, StoreError> {
+        if self.0.services.cluster.member().is_some() {
+            return Ok(0);
+        }
         let open = self.0.services.store.open_sessions().await?;
         let mut recovered = 0;
         for (key, session) in open {
-            match self.live(&session, key).await {
+            match self.live_as(&session, key, Taking::IfFree).await {
                 Ok(_) => recovered += 1,
                 Err(StartError::Store(error)) if error.is_passing() => {
                     tracing::warn!(session, %error, "an open session waits for the disk");
-                    tokio::spawn(self.take_up_again(session, key));
+                    self.take_up_later(session, key);
                 }
                 Err(error) => tracing::error!(session, %error, "an open session cannot be taken up"),
             }
@@ -116,15 +148,45 @@ impl Registry {
         Ok(recovered)
     }
 
-    /// The session's owner; starts it from its log if nobody owns it yet.
+    /// The session's owner, for its learner, who is here; starts it from its log if nobody owns it yet. Another node
+    /// that owns it is asked to let go of it.
     ///
     /// # Errors
     /// See [`StartError`].
     pub async fn live(&self, session: &str, key: SessionKey) -> Result<Handle, StartError> {
+        self.live_as(session, key, Taking::ForItsLearner).await
+    }
+
+    pub(super) async fn live_as(&self, session: &str, key: SessionKey, taking: Taking) -> Result<Handle, StartError> {
         if let Some(handle) = self.find(session) {
             return Ok(handle);
         }
-        let stage = self.0.starting.lock().await;
+        // In a task of its own: who asks may go away in the middle, and what is owned must live.
+        let (registry, id) = (self.clone(), session.to_owned());
+        let starting = tokio::spawn(async move { registry.take_and_start(id, key, taking).await });
+        starting.await.unwrap_or_else(|error| Err(StartError::Broken { what: "start", why: error.to_string() }))
+    }
+
+    async fn take_and_start(self, session: String, key: SessionKey, taking: Taking) -> Result<Handle, StartError> {
+        self.take_hold(&session, taking).await?;
+        let started = self.start_once(&session, key).await;
+        match &started {
+            Ok(_) => {}
+            Err(StartError::Store(error)) if error.is_passing() => {
+                if self.0.services.cluster.member().is_some() {
+                    self.take_up_later(session, key);
+                }
+            }
+            // Somebody else may do better.
+            Err(_) => self.0.services.cluster.give_up(&session, None).await,
+        }
+        started
+    }
+
+    /// Starts a session that is this node's, unless it lives already.
+    async fn start_once(&self, session: &str, key: SessionKey) -> Result<Handle, StartError> {
+        let _one = self.starting(session).await;
+        let stage = self.0.stage.read().await;
         if *stage == Stage::Stopping {
             return Err(StartError::Stopping);
         }
@@ -143,16 +205,25 @@ impl Registry {
         let mut live = self.lock();
         let task = tokio::spawn(async move {
             // What panicked in the middle of a turn has left its state behind, as a journal that refused has.
-            let lost = AssertUnwindSafe(seat.keep(clock, messages)).catch_unwind().await.unwrap_or(true);
+            let left = AssertUnwindSafe(seat.keep(clock, messages)).catch_unwind().await.unwrap_or(Left::Lost);
             registry.remove(&id);
-            if lost {
+            match left {
                 // Not within this task: who stops the server waits for it, and the disk may refuse for long.
-                tokio::spawn(registry.take_up_again(id, key));
+                Left::Lost => registry.take_up_later(id, key),
+                Left::Closed => registry.0.services.cluster.give_up(&id, None).await,
+                Left::Parted => {}
             }
         });
         live.insert(session.to_owned(), Entry { handle: handle.clone(), task });
         drop(live);
         Ok(handle)
+    }
+
+    /// The right to start this session.
+    pub(super) async fn starting(&self, session: &str) -> tokio::sync::MutexGuard<'_, ()> {
+        let mut hasher = DefaultHasher::new();
+        session.hash(&mut hasher);
+        self.0.starting[hasher.finish() as usize % STARTING_LOCKS].lock().await
     }
 
     /// Removes a session that has ended, and not one that has been started since.
@@ -165,27 +236,52 @@ impl Registry {
 
     /// Starts a session again whose journal refused, as soon as it can be started: its times must run on even if
     /// nobody asks for it.
-    fn take_up_again(&self, session: String, key: SessionKey) -> BoxFuture<'static, ()> {
+    pub(super) fn take_up_later(&self, session: String, key: SessionKey) {
+        if !self.waiting().insert(session.clone()) {
+            return;
+        }
         let registry = self.clone();
-        Box::pin(async move {
-            loop {
-                registry.0.services.wall.sleep_ms(RETRY_AFTER_MS).await;
-                // While the disk refuses, trying would be in vain, and thousands of sessions would say so.
-                let mut writing = registry.0.services.store.writing();
-                if writing.wait_for(|writing| *writing == Writing::Well).await.is_err() {
-                    return;
-                }
-                match registry.live(&session, key).await {
-                    Ok(_) | Err(StartError::NotOpen | StartError::Stopping) => return,
-                    // The disk refuses once more, and the writer has said so.
-                    Err(StartError::Store(error)) if error.is_passing() => {}
-                    Err(error) => tracing::error!(session, %error, "a session cannot be taken up again yet"),
-                }
-            }
-        })
+        tokio::spawn(async move {
+            registry.take_up_again(&session, key).await;
+            registry.waiting().remove(&session);
+        });
     }
 
-    fn find(&self, session: &str) -> Option<Handle> {
+    async fn take_up_again(&self, session: &str, key: SessionKey) {
+        let services = &self.0.services;
+        loop {
+            services.wall.sleep_ms(RETRY_AFTER_MS).await;
+            // While the disk refuses, trying would be in vain, and thousands of sessions would say so.
+            let mut writing = services.store.writing();
+            if writing.wait_for(|writing| *writing == Writing::Well).await.is_err() {
+                return;
+            }
+            services.cluster.valid().await;
+            match self.take_up(session, key).await {
+                Ok(()) | Err(StartError::NotOpen | StartError::Stopping | StartError::Elsewhere(_)) => return,
+                // The disk refuses once more, and the writer has said so; or Redis does, and that was said too.
+                Err(StartError::Store(error)) if error.is_passing() => {}
+                Err(StartError::NotNow | StartError::Away(_)) => {}
+                Err(error) => tracing::error!(session, %error, "a session cannot be taken up again yet"),
+            }
+        }
+    }
+
+    /// Takes up a session for which nobody asks.
+    pub(super) async fn take_up(&self, session: &str, key: SessionKey) -> Result<(), StartError> {
+        let _room = self.0.taking_up.acquire().await;
+        self.live_as(session, key, Taking::IfFree).await.map(drop)
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, HashSet<String>> {
+        self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn services(&self) -> &Arc<Services> {
+        &self.0.services
+    }
+
+    pub(super) fn find(&self, session: &str) -> Option<Handle> {
         self.lock().get(session).map(|entry| entry.handle.clone()).filter(|handle| !handle.mailbox.is_closed())
     }
 
@@ -238,18 +334,29 @@ impl Registry {
 
     /// Tells a session that presence has kept an overlap for it. One that is closing takes it without being told.
     pub(super) fn wake(&self, session: &str) {
-        if let Some(handle) = self.find(session) {
+        match self.find(session) {
             // Not from within the caller's task: the other's mailbox may be full, and wait for the caller's.
-            tokio::spawn(async move { handle.mailbox.send(Message::Overlaps).await });
+            Some(handle) => drop(tokio::spawn(async move { handle.mailbox.send(Message::Overlaps).await })),
+            None => self.wake_elsewhere(session),
+        }
+    }
+
+    /// Lets every session rest in the journal, and leaves them to the other nodes.
+    pub async fn leave(&self) {
+        self.stop().await;
+        if let Some(member) = self.0.services.cluster.member()
+            && let Err(away) = member.node.leave().await
+        {
+            tracing::warn!(%away, "the other nodes find out by themselves that this one is gone");
         }
     }
 
     /// Lets every session rest in the journal; returns when all have.
     pub async fn stop(&self) {
-        *self.0.starting.lock().await = Stage::Stopping;
+        *self.0.stage.write().await = Stage::Stopping;
         let entries: Vec<Entry> = self.lock().drain().map(|(_, entry)| entry).collect();
         for entry in &entries {
-            let _ = entry.handle.mailbox.send(Message::Stop).await;
+            let _ = entry.handle.mailbox.send(Message::Part(Parting::Stop)).await;
         }
         for entry in entries {
             let _ = entry.task.await;
@@ -258,6 +365,9 @@ impl Registry {
 
     async fn open_session(&self, request: OpenSession) -> Result<OpenedSession, OpenRefusal> {
         let services = &self.0.services;
+        if !services.cluster.may_take() {
+            return Err(OpenRefusal::Busy { retry_after_ms: RETRY_AFTER_MS });
+        }
         let pack = services.store.policy_of(&request.project).await?;
         let in_force = |now_ms| services.policies.in_force(&pack, now_ms).map_err(OpenRefusal::PolicyNotInForce);
         // Before an older session is closed for nothing.
@@ -281,10 +391,10 @@ impl Registry {
             now_ms,
         };
         let opened = services.store.open_session(new).await.map_err(refusal)?;
-        self.live(&id, opened.key).await.map_err(|error| {
+        self.live_as(&id, opened.key, Taking::IfFree).await.map_err(|error| {
             tracing::error!(session = id, %error, "a session was opened but is not live");
             // It is on record: its time runs, and somebody must end it.
-            tokio::spawn(self.take_up_again(id.clone(), opened.key));
+            self.take_up_later(id.clone(), opened.key);
             OpenRefusal::Busy { retry_after_ms: RETRY_AFTER_MS }
         })?;
         services.telemetry.sessions_opened.inc();
@@ -308,9 +418,13 @@ impl Registry {
         }
     }
 
-    /// Closes a session; returns once its verdict is on record.
-    async fn end(&self, session: &str, key: SessionKey, reason: log::CloseReason) -> Result<(), StartError> {
-        let handle = self.live(session, key).await?;
+    /// Closes a session that lives here; returns once its verdict is on record.
+    pub(super) async fn end_here(
+        &self,
+        handle: &Handle,
+        key: SessionKey,
+        reason: log::CloseReason,
+    ) -> Result<(), StartError> {
         let (closed, answer) = oneshot::channel();
         let message = Message::Close { reason, closed: Some(closed) };
         handle.mailbox.send(message).await.map_err(|_| StartError::NotOpen)?;
@@ -406,7 +520,7 @@ mod tests {
     use super::*;
     use crate::auth::keys::Keys;
     use crate::clock::{Clock, Entropy};
-    use crate::cluster::Presence;
+    use crate::cluster::{Cluster, Presence};
     use crate::config::Config;
     use crate::policy::Policies;
     use crate::store::enrolled_photos::seal_template;
@@ -443,6 +557,7 @@ mod tests {
             keys: Arc::new(keys),
             vision: VisionPool::start(VisionConfig { models, workers: 1, queue: 1 }).unwrap(),
             presence: Presence::default(),
+            cluster: Cluster::Alone,
             findings: findings::channel().0,
             policies: Policies::new(Vec::new()).unwrap(),
             clock: Clock::manual(1_790_000_000_000),

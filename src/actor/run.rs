@@ -10,8 +10,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::mpsc::Receiver;
 use tokio::sync::{Mutex, Notify, OwnedMutexGuard};
 
-use super::live::Live;
-use super::mailbox::{ConnectionId, Gone, Message};
+use super::live::{Live, Lost};
+use super::mailbox::{ConnectionId, Gone, Message, Parting};
 use crate::clock::{Clock, Stopwatch};
 use crate::gateway::wire::ClientEvent;
 use crate::store::AppendError;
@@ -22,8 +22,10 @@ const MESSAGES_LIMIT: usize = 64;
 /// Where a live session is: in nobody's hand, or in one's. Empty once it has ended.
 pub(super) struct Seat {
     live: Arc<Mutex<Option<Live>>>,
-    /// the journal refused: the log on disk is whole, and the session must be taken up from it again
+    /// the journal refused, or this node may not act: the log on disk is whole, and the session must be taken up again
     lost: AtomicBool,
+    /// it was told to leave, and has left
+    parted: AtomicBool,
     /// a turn has left something for the session's own task: an end, or something to wake for earlier
     left: Notify,
 }
@@ -32,6 +34,17 @@ impl std::fmt::Debug for Seat {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter.write_str("Seat")
     }
+}
+
+/// How a session has left this process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Left {
+    /// It is closed.
+    Closed,
+    /// It rests in the journal, as it was told to, or another node has it.
+    Parted,
+    /// It must be taken up again from its log.
+    Lost,
 }
 
 /// What follows from a turn.
@@ -71,7 +84,7 @@ impl Turn {
     /// Makes durable what happened in this turn, and tells. On disk when it returns.
     ///
     /// # Errors
-    /// [`Gone`] when the journal refused.
+    /// [`Gone`] when the journal refused, or this node may not act.
     pub async fn end(mut self) -> Result<(), Gone> {
         match self.settle().await {
             Ok(Stand::Lives) => {
@@ -107,24 +120,45 @@ impl Turn {
         }
     }
 
-    /// The server stops: the session rests in the journal.
-    async fn rest(mut self) {
+    /// The session leaves this process.
+    async fn part(mut self, parting: Parting) {
+        self.seat.parted.store(true, Ordering::Release);
+        if let Parting::Taken = parting {
+            *self.live = None;
+            self.over = true;
+            return;
+        }
         let settled = self.live().settle().await;
         self.over = true;
         match settled {
-            Ok(()) => *self.live = None,
-            Err(error) => self.lose(&error),
+            Ok(()) => {
+                let live = self.live.take();
+                if let Parting::Release(released) = parting {
+                    live.into_iter().for_each(Live::supersede);
+                    let _ = released.send(());
+                }
+            }
+            Err(lost) => self.lose(&lost),
         }
     }
 
-    fn lose(&mut self, error: &AppendError) {
-        let session = self.live.take().map(|live| live.id);
-        match error {
+    fn lose(&mut self, lost: &Lost) {
+        let live = self.live.take();
+        let is_member = live.as_ref().is_some_and(|live| live.services.cluster.member().is_some());
+        let session = live.map(|live| live.id);
+        match lost {
             // The writer has said that the disk refuses: thousands of sessions need not repeat it.
-            AppendError::Store(error) if error.is_passing() => {
+            Lost::Journal(AppendError::Store(error)) if error.is_passing() => {
                 tracing::debug!(session, %error, "a session waits for the disk");
             }
-            error => tracing::error!(session, %error, "a session lost its journal and is taken up again"),
+            Lost::Lease => tracing::debug!(session, "a session waits for the lease of this node"),
+            // The journal keeps owners apart; this is how one of them hears of it.
+            Lost::Journal(error @ (AppendError::StaleEpoch { .. } | AppendError::WrongNumber { .. })) if is_member => {
+                tracing::info!(session, %error, "a session was taken by another node");
+            }
+            Lost::Journal(error) => {
+                tracing::error!(session, %error, "a session lost its journal and is taken up again");
+            }
         }
         self.seat.lost.store(true, Ordering::Release);
     }
@@ -144,11 +178,11 @@ impl Drop for Turn {
 impl Seat {
     pub(super) fn new(live: Live) -> Arc<Self> {
         let live = Arc::new(Mutex::new(Some(live)));
-        Arc::new(Self { live, lost: AtomicBool::new(false), left: Notify::new() })
+        Arc::new(Self { live, lost: AtomicBool::new(false), parted: AtomicBool::new(false), left: Notify::new() })
     }
 
-    /// Keeps the session until it is closed, the server stops, or the journal refuses. True: it must be taken up again.
-    pub(super) async fn keep(self: Arc<Self>, clock: Clock, mut mailbox: Receiver<Message>) -> bool {
+    /// Keeps the session until it is closed, told to leave, or lost.
+    pub(super) async fn keep(self: Arc<Self>, clock: Clock, mut mailbox: Receiver<Message>) -> Left {
         let mut first = None;
         while let Some(wake_at) = self.own_turn(first.take(), &mut mailbox).await {
             tokio::select! {
@@ -162,7 +196,11 @@ impl Seat {
                 () = clock.sleep_until_ms(wake_at) => {}
             }
         }
-        self.lost.load(Ordering::Acquire)
+        match (self.lost.load(Ordering::Acquire), self.parted.load(Ordering::Acquire)) {
+            (true, _) => Left::Lost,
+            (false, true) => Left::Parted,
+            (false, false) => Left::Closed,
+        }
     }
 
     /// Takes the mail and what time has brought. When to come again; `None`: never.
@@ -170,8 +208,8 @@ impl Seat {
         let mut turn = Turn::take(self.clone()).await.ok()?;
         let mail = first.into_iter().chain(std::iter::from_fn(|| mailbox.try_recv().ok())).take(MESSAGES_LIMIT);
         for message in mail {
-            if !turn.live().take(message) {
-                turn.rest().await;
+            if let Some(parting) = turn.live().take(message) {
+                turn.part(parting).await;
                 return None;
             }
         }
@@ -201,7 +239,8 @@ impl Live {
     }
 
     /// The end of every turn.
-    async fn settle_turn(&mut self) -> Result<Stand, AppendError> {
+    async fn settle_turn(&mut self) -> Result<Stand, Lost> {
+        self.check_lease()?;
         self.tell_played().await;
         self.keep_schedule();
         self.leave_if_silent();
@@ -230,15 +269,15 @@ impl Live {
         earlier
     }
 
-    /// Takes one message. False: the server stops.
-    fn take(&mut self, message: Message) -> bool {
+    /// Takes one message, unless it says that the session leaves this process.
+    fn take(&mut self, message: Message) -> Option<Parting> {
         match message {
             Message::PhotoKept { capture } => self.photo_kept(capture),
             Message::Checked(checked) => self.checked(*checked),
             Message::Overlaps => self.playing.called(),
             Message::Close { reason, closed } => self.begin_leaving(reason, closed),
-            Message::Stop => return false,
+            Message::Part(parting) => return Some(parting),
         }
-        true
+        None
     }
 }

@@ -6,7 +6,7 @@ use tokio::sync::Notify;
 
 use crate::auth::keys::Keys;
 use crate::clock::{Clock, Entropy};
-use crate::cluster::Presence;
+use crate::cluster::{Cluster, Presence};
 use crate::config::Limits;
 use crate::findings::Reporter;
 use crate::policy::Policies;
@@ -27,6 +27,8 @@ pub struct Services {
     pub vision: VisionPool,
     /// who plays where
     pub presence: Presence,
+    /// this process among the nodes
+    pub cluster: Cluster,
     /// tells the risk detectors
     pub findings: Reporter,
     /// the packs, and which is in force

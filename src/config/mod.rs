@@ -159,12 +159,16 @@ impl Redis {
         address.map(Some).map_err(|error| (key, error.to_string()))
     }
 
+    /// Whether this server is one of several.
+    pub fn is_given(&self) -> bool {
+        self.url.is_some() || self.url_file.is_some()
+    }
+
     fn problem(&self) -> Option<(&'static str, &'static str)> {
         if self.url.is_some() && self.url_file.is_some() {
             return Some(("redis.url_file", "redis.url is given too: give one of them"));
         }
-        let is_off = self.url.is_none() && self.url_file.is_none();
-        (is_off && self.ca_file.is_some()).then_some(("redis.ca_file", "is given, and no redis.url"))
+        (!self.is_given() && self.ca_file.is_some()).then_some(("redis.ca_file", "is given, and no redis.url"))
     }
 }
 
@@ -348,11 +352,24 @@ impl Config {
         found.extend(self.evidence.problems());
         found.extend(self.database.problems());
         found.extend(self.redis.problem().map(|(key, why)| (key, why.to_owned())));
+        found.extend(self.shared_problem().map(|(key, why)| (key, why.to_owned())));
         found.extend(self.report.problem().map(|(key, why)| (key, why.to_owned())));
         self.limit_problems(&mut found);
         let filter = tracing_subscriber::EnvFilter::try_new(&self.log.filter);
         found.extend(filter.err().map(|error| ("log.filter", error.to_string())));
         found
+    }
+
+    /// What several nodes must share, besides Redis.
+    fn shared_problem(&self) -> Option<(&'static str, &'static str)> {
+        if !self.redis.is_given() {
+            return None;
+        }
+        if !self.database.is_postgres() {
+            return Some(("redis.url", "is given and database.url is not: several nodes need one database"));
+        }
+        let why = "is given and evidence.url is not: a node must find the photos that another has kept";
+        self.evidence.url.is_none().then_some(("redis.url", why))
     }
 
     fn limit_problems(&self, found: &mut Vec<(&'static str, String)>) {
@@ -490,6 +507,8 @@ mod tests {
             ("redis = {url = 'redis://a', url_file = 'f'}", "redis.url_file"),
             ("redis.ca_file = 'ca.pem'", "redis.ca_file"),
             ("redis.url = 6379", "redis.url"),
+            ("redis.url = 'redis://a'", "redis.url"),
+            ("redis.url = 'redis://a'\ndatabase.url = 'postgres://a/b'", "redis.url"),
             ("report.batch_size = 0", "report.batch_size"),
             ("report.interval_ms = 1", "report.interval_ms"),
             ("limits.events_per_second = 0", "limits.events_per_second"),

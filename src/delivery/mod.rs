@@ -19,6 +19,7 @@ use tokio::task::{Id, JoinHandle, JoinSet};
 
 use crate::auth::keys::Keys;
 use crate::clock::{Clock, Entropy, Stopwatch};
+use crate::cluster::Turns;
 use crate::config::Webhook;
 use crate::store::outbox::DueDelivery;
 use crate::store::{Store, StoreError};
@@ -36,6 +37,11 @@ const FETCH_LIMIT: usize = 2 * TOTAL_LIMIT;
 /// Why a delivery whose checksum differs is given up.
 const DAMAGED: &str = "the stored body is damaged";
 const GONE: &str = "the receiver answered 410 Gone";
+/// When to look into the outbox again although nobody has said that there is something, in ms: an hour is as good as
+/// for ever.
+const LOOK_MS: i64 = 3_600_000;
+/// As [`LOOK_MS`], where other nodes fill the outbox as well.
+const SHARED_LOOK_MS: i64 = 5_000;
 /// How long to leave a store alone that has just failed, in ms.
 const STORE_PAUSE_MS: i64 = 5_000;
 
@@ -72,7 +78,8 @@ pub struct Delivery {
 }
 
 impl Delivery {
-    /// Starts delivering. `clock` is real time, which receivers check; `wake` is notified by whoever queued something.
+    /// Starts delivering, whenever it is this node's turn. `clock` is real time, which receivers check; `wake` is notified by
+    /// whoever queued something.
     ///
     /// # Errors
     /// When no HTTP client can be made.
@@ -83,12 +90,14 @@ impl Delivery {
         entropy: Entropy,
         config: Webhook,
         wake: Arc<Notify>,
+        turns: Turns,
     ) -> Result<Self, DeliveryError> {
         let (stop, stopped) = watch::channel(false);
         let (record, recorded) = watch::channel(0);
         let (sender, meters) = (Sender::new(keys, clock.clone(), config)?, DeliveryMeters::default());
         let courier = Courier { sender, store, clock, entropy, record, meters: meters.clone() };
-        let worker = Worker { courier: Arc::new(courier), wake, in_flight: JoinSet::new(), doing: HashMap::new() };
+        let worker =
+            Worker { courier: Arc::new(courier), wake, turns, in_flight: JoinSet::new(), doing: HashMap::new() };
         Ok(Self { stop, recorded, meters, task: tokio::spawn(worker.run(stopped)) })
     }
 
@@ -121,6 +130,7 @@ impl Drop for Delivery {
 struct Worker {
     courier: Arc<Courier>,
     wake: Arc<Notify>,
+    turns: Turns,
     in_flight: JoinSet<()>,
     /// Row and platform of what is in flight.
     doing: HashMap<Id, (i64, String)>,
@@ -129,6 +139,15 @@ struct Worker {
 impl Worker {
     async fn run(mut self, mut stopped: watch::Receiver<bool>) {
         loop {
+            if !self.turns.is_mine() {
+                // What is in flight is made again by whoever's turn it is, with the same `webhook-id`.
+                self.in_flight.shutdown().await;
+                self.doing.clear();
+                tokio::select! {
+                    _ = stopped.wait_for(|stop| *stop) => return,
+                    () = self.turns.mine() => {}
+                }
+            }
             let next_ms = match self.start_due().await {
                 Ok(next_ms) => next_ms,
                 Err(error) => {
@@ -136,10 +155,13 @@ impl Worker {
                     Some(self.courier.clock.now_ms() + STORE_PAUSE_MS)
                 }
             };
-            // An hour is as good as for ever: whoever queues something wakes us.
-            let next_ms = next_ms.unwrap_or_else(|| self.courier.clock.now_ms() + 3_600_000);
+            // Whoever queues something wakes us; another node's message may be lost.
+            let look_again_ms = if self.turns.is_shared() { SHARED_LOOK_MS } else { LOOK_MS };
+            let look_again_ms = self.courier.clock.now_ms() + look_again_ms;
+            let next_ms = next_ms.map_or(look_again_ms, |next_ms| next_ms.min(look_again_ms));
             tokio::select! {
                 _ = stopped.wait_for(|stop| *stop) => return,
+                () = self.turns.over() => {}
                 () = self.wake.notified() => {}
                 () = self.courier.clock.sleep_until_ms(next_ms) => {}
                 Some(ended) = self.in_flight.join_next_with_id() => {

@@ -95,7 +95,8 @@ impl Bench {
         store.add_platform_for_test("p1", url, secret.seal(&keys, &entropy, "p1")).await;
         let (clock, wake) = (Clock::manual(START_MS), Arc::new(Notify::new()));
         let delivery =
-            Delivery::start(store.clone(), keys.clone(), clock.clone(), entropy, config, wake.clone()).unwrap();
+            Delivery::start(store.clone(), keys.clone(), clock.clone(), entropy, config, wake.clone(), Turns::always())
+                .unwrap();
         let recorded = delivery.recorded();
         Self { store, secret, keys, clock, wake, delivery, recorded, _folder: folder }
     }
@@ -295,7 +296,9 @@ async fn what_was_in_flight_at_the_stop_is_sent_again_at_the_start() {
 
     receiver.script.gate.add_permits(2);
     let entropy = Entropy::seeded(2);
-    let again = Delivery::start(bench.store.clone(), bench.keys, bench.clock, entropy, OPEN, bench.wake).unwrap();
+    let again =
+        Delivery::start(bench.store.clone(), bench.keys, bench.clock, entropy, OPEN, bench.wake, Turns::always())
+            .unwrap();
     assert_eq!(receiver.next().await.event(), "e1");
     again.recorded().wait_for(|recorded| *recorded >= 1).await.unwrap();
     assert_eq!(bench.store.delivery_status("e1").await.unwrap().unwrap().state, DeliveryState::Delivered);

@@ -4,6 +4,8 @@
 //! and the count is logged. A warning may be lost that way, never an event. What the detectors must remember over a
 //! restart is kept as sightings; a session's own signs come back from its log.
 
+mod peers;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -11,8 +13,11 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
 use crate::clock::{Clock, Entropy};
+use crate::cluster::Turn;
 use crate::risk::{Effects, Engine, Finding, Observation, day_of};
 use crate::store::{Store, StoreError};
+
+pub use peers::{Peers, heard};
 
 /// Observations that may wait: a minute of 5 000 sessions that each tell one or two.
 const OBSERVATIONS_LIMIT: usize = 8_192;
@@ -23,6 +28,8 @@ const STORE_PAUSE_MS: i64 = 1_000;
 
 enum Message {
     Observed(Observation),
+    /// By a session of another node, which believes that it is the turn of this one.
+    Forwarded(Observation),
     /// Answered once everything before it is on record.
     Settle(oneshot::Sender<()>),
 }
@@ -51,6 +58,13 @@ impl Reporter {
     /// Tells an observation, without waiting: one too many is dropped and counted.
     pub fn tell(&self, observation: Observation) {
         if self.messages.try_send(Message::Observed(observation)).is_err() {
+            self.dropped.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// As [`Reporter::tell`], for another node.
+    pub fn tell_for_another(&self, observation: Observation) {
+        if self.messages.try_send(Message::Forwarded(observation)).is_err() {
             self.dropped.fetch_add(1, Ordering::Relaxed);
         }
     }
@@ -86,14 +100,12 @@ impl Detectors {
         wall: Clock,
         entropy: Entropy,
         inbox: Inbox,
+        peers: Peers,
     ) -> Result<Self, StoreError> {
         let today = day_of(clock.now_ms());
-        let mut engine = Engine::default();
-        for sighting in store.sightings(today).await? {
-            engine.recall(&sighting);
-        }
+        let engine = if peers.turns.is_mine() { Some(recall(&store, today).await?) } else { None };
         let (stop, stopped) = watch::channel(false);
-        let task = Task { store, wall, entropy, engine, inbox, today, forgotten_on: today, dropped_told: 0 };
+        let task = Task { store, wall, entropy, peers, engine, inbox, today, forgotten_on: today, dropped_told: 0 };
         Ok(Self { stop, task: tokio::spawn(task.run(stopped)) })
     }
 
@@ -116,7 +128,9 @@ struct Task {
     store: Store,
     wall: Clock,
     entropy: Entropy,
-    engine: Engine,
+    peers: Peers,
+    /// none while it is another node's turn, or what was kept could not be read yet
+    engine: Option<Engine>,
     inbox: Inbox,
     today: i64,
     forgotten_on: i64,
@@ -146,18 +160,47 @@ impl Task {
 
     /// Takes messages and puts on record what follows; gives who waits for that.
     async fn take(&mut self, messages: &mut Vec<Message>, stopped: &watch::Receiver<bool>) -> Vec<oneshot::Sender<()>> {
-        let (mut effects, mut waiting) = (Effects::default(), Vec::new());
+        let (mut observed, mut forwarded, mut waiting) = (Vec::new(), Vec::new(), Vec::new());
         for message in messages.drain(..) {
             match message {
-                Message::Observed(observation) => {
-                    self.today = self.today.max(day_of(observation.at));
-                    self.engine.observe(&observation, &mut effects);
-                }
+                Message::Observed(observation) => observed.push(observation),
+                Message::Forwarded(observation) => forwarded.push(observation),
                 Message::Settle(settled) => waiting.push(settled),
             }
         }
-        self.keep(effects, stopped).await;
+        let turn = self.peers.turns.now();
+        self.take_turn(turn == Turn::Mine).await;
+        match (&mut self.engine, turn) {
+            (Some(engine), _) => {
+                let mut effects = Effects::default();
+                for observation in observed.iter().chain(&forwarded) {
+                    self.today = self.today.max(day_of(observation.at));
+                    engine.observe(observation, &mut effects);
+                }
+                self.keep(effects, stopped).await;
+            }
+            (None, Turn::Of(node)) => {
+                // What was forwarded is not sent on: two that each believe in the other would never end.
+                let lost = forwarded.len() as u64 + self.peers.send(&node, &observed).await;
+                self.inbox.dropped.fetch_add(lost, Ordering::Relaxed);
+            }
+            (None, Turn::Mine | Turn::Unknown) => {
+                self.inbox.dropped.fetch_add((observed.len() + forwarded.len()) as u64, Ordering::Relaxed);
+            }
+        }
         waiting
+    }
+
+    /// Begins from what all nodes have kept, or leaves it to another.
+    async fn take_turn(&mut self, mine: bool) {
+        if !mine {
+            self.engine = None;
+        } else if self.engine.is_none() {
+            match recall(&self.store, self.today).await {
+                Ok(engine) => self.engine = Some(engine),
+                Err(error) => tracing::warn!(%error, "what was seen before cannot be read yet"),
+            }
+        }
     }
 
     /// Puts on record. While the store cannot, observations wait in the channel, and are dropped when that is full.
@@ -204,6 +247,15 @@ impl Task {
     }
 }
 
+/// Detectors that remember what was kept.
+async fn recall(store: &Store, today: i64) -> Result<Engine, StoreError> {
+    let mut engine = Engine::default();
+    for sighting in store.sightings(today).await? {
+        engine.recall(&sighting);
+    }
+    Ok(engine)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -228,7 +280,7 @@ mod tests {
 
     async fn start(store: &Store, inbox: Inbox) -> Detectors {
         let clock = Clock::manual(AT);
-        Detectors::start(store.clone(), clock.clone(), clock, Entropy::seeded(1), inbox).await.unwrap()
+        Detectors::start(store.clone(), clock.clone(), clock, Entropy::seeded(1), inbox, Peers::none()).await.unwrap()
     }
 
     async fn codes(store: &Store) -> Vec<String> {

@@ -42,12 +42,17 @@ pub(super) async fn check_keys(store: &Store, keys: &Keys) -> Result<(), String>
     }
 }
 
-/// The clock of sessions: never earlier than what is on record. With a machine whose clock was set back, `at` would
+/// The clock of sessions: never earlier than what is on record, `tolerated_ms` apart: what the clocks of several nodes may
+/// differ by. With a machine whose clock was set back, `at` would
 /// stand still until it has caught up, and honest learners would look as if they moved forward too fast.
-pub(super) async fn session_clock(clock: &Clock, store: &Store) -> Result<Clock, crate::store::StoreError> {
+pub(super) async fn session_clock(
+    clock: &Clock,
+    store: &Store,
+    tolerated_ms: i64,
+) -> Result<Clock, crate::store::StoreError> {
     let Some(latest) = store.latest_stamp().await? else { return Ok(clock.clone()) };
     let behind_ms = latest - clock.now_ms();
-    if behind_ms > 0 {
+    if behind_ms > tolerated_ms {
         tracing::error!(
             behind_ms,
             latest_ms = latest,

@@ -43,6 +43,12 @@ struct Report {
     database: &'static str,
     /// a worker with face models is there
     models: &'static str,
+    /// one of several: the others count on it, so it may act
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lease: Option<&'static str>,
+    /// one of several: its clock agrees with the database's
+    #[serde(skip_serializing_if = "Option::is_none")]
+    clock: Option<&'static str>,
 }
 
 impl Health {
@@ -54,8 +60,18 @@ impl Health {
         let word = |good: bool| if good { "ok" } else { "failing" };
         let database = self.database_writes().await;
         let (running, models) = (!*self.stopping.borrow(), self.services.vision.works());
-        let ready = running && database && models;
-        Report { ready, running: word(running), database: word(database), models: word(models) }
+        let member = self.services.cluster.member();
+        let lease = member.map(|member| member.node.lease().is_valid());
+        let clock = member.map(|member| member.clock.is_right());
+        let ready = running && database && models && lease.unwrap_or(true) && clock.unwrap_or(true);
+        Report {
+            ready,
+            running: word(running),
+            database: word(database),
+            models: word(models),
+            lease: lease.map(word),
+            clock: clock.map(word),
+        }
     }
 
     async fn database_writes(&self) -> bool {

@@ -6,13 +6,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use tokio::net::TcpListener;
-use tokio::sync::{Notify, Semaphore, watch};
+use tokio::sync::{Notify, Semaphore, mpsc, watch};
 use tokio::task::JoinHandle;
 
 mod doors;
 mod guards;
 mod health;
 mod listener;
+mod nodes;
 mod reporting;
 pub mod tls;
 
@@ -28,10 +29,11 @@ use crate::api::{self, ApiState, forgetting};
 use crate::auth::api_key::ensure_operator_key_or;
 use crate::auth::keys::Keys;
 use crate::clock::{Clock, Entropy, Stopwatch};
-use crate::cluster::Presence;
+use crate::cluster::clocks::CLOCK_LIMIT_MS;
+use crate::cluster::redis::{Received, SharedBuckets};
 use crate::config::Config;
 use crate::delivery::{Delivery, address_guard};
-use crate::findings::{self, Detectors, Inbox, Reporter};
+use crate::findings::{self, Detectors, Inbox, Peers, Reporter};
 use crate::gateway::address::{Network, client_address};
 use crate::gateway::rates::Rates;
 use crate::gateway::{self, Gateway};
@@ -39,7 +41,7 @@ use crate::policy::{Policies, Policy};
 use crate::report::Reporting;
 use crate::retention::{self, Retention};
 use crate::store::evidence::{Evidence, EvidenceError};
-use crate::store::postgres::Alone;
+use crate::store::postgres::{Hold, Sharing};
 use crate::store::{Store, Writing};
 use crate::telemetry::{Exporter, Telemetry};
 use crate::vision::{VisionConfig, VisionPool};
@@ -48,6 +50,8 @@ use crate::vision::{VisionConfig, VisionPool};
 const ROOM_INTERVAL_MS: i64 = 6 * 3_600_000;
 /// How long a stopping server waits for connections to say goodbye, ms.
 const GOODBYE_LIMIT_MS: i64 = 5_000;
+/// How long one of several waits before it lets go of its sessions all the same, so that others have them soon, ms.
+const GOODBYE_TO_OTHERS_LIMIT_MS: i64 = 1_500;
 
 /// What a server is started with.
 pub struct ServerConfig {
@@ -95,6 +99,7 @@ pub struct Server {
     stopping: watch::Sender<bool>,
     sessions: Registry,
     gateway: Arc<Gateway>,
+    services: Arc<Services>,
     delivery: Delivery,
     reporting: Option<Reporting>,
     retention: Option<Retention>,
@@ -107,8 +112,8 @@ pub struct Server {
     wall: Clock,
     /// keeps every other process out of the data folder
     _lock: std::fs::File,
-    /// and other servers out of a database elsewhere
-    _alone: Option<Alone>,
+    /// and servers that do not share it out of a database elsewhere
+    _hold: Option<Hold>,
 }
 
 impl Server {
@@ -127,11 +132,7 @@ impl Server {
         let metrics = bind_metrics(&setup.config).await?;
         let certificate = load_certificate(&setup.config)?;
         let public_url = setup.config.public_url_of(address);
-        if setup.config.redis.address().map_err(|(key, why)| StartError::of(key)(why))?.is_some() {
-            return Err(StartError::of("redis")("several nodes cannot share their sessions yet: leave redis.url out"));
-        }
-        let (services, inbox) = start_services(&setup, &public_url).await?;
-        let alone = services.store.take().await.map_err(StartError::of("database"))?;
+        let (services, started) = start_services(&setup, &public_url).await?;
         let photos = doors::Photos(services.clone());
         forgetting::resume(&services.store, &photos, services.wall.now_ms())
             .await
@@ -141,21 +142,44 @@ impl Server {
         let operator_key = ensure_operator_key_or(given.as_deref(), &folder, store, wall, entropy)
             .await
             .map_err(StartError::of("operator key"))?;
-        let detectors = Detectors::start(store.clone(), services.clock.clone(), wall.clone(), entropy.clone(), inbox);
+        let (turns, keep_turns) = nodes::delivery_turns(&services.cluster);
+        let bus = services.cluster.member().map(|member| member.bus.clone());
+        let peers = Peers { turns: turns.clone(), bus };
+        let detectors = Detectors::start(
+            store.clone(),
+            services.clock.clone(),
+            wall.clone(),
+            entropy.clone(),
+            started.inbox,
+            peers,
+        );
         let detectors = detectors.await.map_err(StartError::of("risk detectors"))?;
         let sessions = Registry::new(services.clone());
         let recovered = sessions.recover().await.map_err(StartError::of("open sessions"))?;
+        let mut beside = vec![tokio::spawn(make_room(store.clone(), services.clock.clone()))];
+        beside.extend(keep_turns.map(tokio::spawn));
+        beside.push(tokio::spawn(nodes::tell_deliverer(services.clone(), turns.clone())));
+        beside.push(tokio::spawn(nodes::compare_clocks(services.clone())));
+        beside.extend(started.received.map(|received| tokio::spawn(sessions.clone().tend(received))));
         let (webhook, deliver) = (setup.config.webhook.clone(), services.deliver.clone());
-        let delivery =
-            Delivery::start(store.clone(), services.keys.clone(), wall.clone(), entropy.clone(), webhook, deliver)
-                .map_err(StartError::of("webhooks"))?;
-        let reporting = reporting::start(&setup.config, &services).await?;
+        let delivery = Delivery::start(
+            store.clone(),
+            services.keys.clone(),
+            wall.clone(),
+            entropy.clone(),
+            webhook,
+            deliver,
+            turns.clone(),
+        )
+        .map_err(StartError::of("webhooks"))?;
+        let reporting = reporting::start(&setup.config, &services, turns.clone()).await?;
         let retention = start_retention(&setup.config, &services);
         let (stopping, stop_seen) = watch::channel(false);
         let lifetime_ms = setup.config.token_lifetime_ms;
         // Limits of rates take the clock that never jumps.
         let (limits, telemetry) = (&setup.config.limits, services.telemetry.clone());
-        let rates = Arc::new(Rates::new(limits, services.clock.clone(), telemetry.clone()));
+        let rates = Rates::new(limits, services.clock.clone(), telemetry.clone());
+        let rates = Arc::new(started.buckets.into_iter().fold(rates, Rates::shared));
         let gateway = Gateway::new(services.clone(), sessions.clone(), lifetime_ms, stop_seen.clone(), rates.clone());
         let api = api_router(&setup.config, &services, &sessions, &public_url, rates);
         let health = health::Health::new(services.clone(), stop_seen.clone());
@@ -173,7 +197,6 @@ impl Server {
             limits.connections_limit,
             services.wall.now_ms(),
         );
-        let mut beside = vec![tokio::spawn(make_room(store.clone(), services.clock.clone()))];
         let metrics_address = metrics.as_ref().map(|(_, address)| *address);
         if let Some((metrics, _)) = metrics {
             let scraped = health::Scraped { health, exporter, gateway: gateway.clone(), sessions: sessions.clone() };
@@ -204,13 +227,14 @@ impl Server {
             reporting,
             retention,
             findings: services.findings.clone(),
+            services: services.clone(),
             detectors,
             serving: tokio::spawn(serve(port, routes, stop_seen)),
             beside,
             store: services.store.clone(),
             wall,
             _lock: lock,
-            _alone: alone,
+            _hold: started.hold,
         })
     }
 
@@ -263,9 +287,19 @@ impl Server {
             let _ = serving.await;
             gateway.drained().await;
         };
+        let mut goodbyes = std::pin::pin!(goodbyes);
+        let mut said = false;
+        if self.services.cluster.member().is_some() {
+            tokio::select! {
+                () = &mut goodbyes => said = true,
+                () = self.wall.sleep_ms(GOODBYE_TO_OTHERS_LIMIT_MS) => {}
+            }
+            self.sessions.leave().await;
+        }
         tokio::select! {
-            () = goodbyes => {}
-            () = self.wall.sleep_ms(GOODBYE_LIMIT_MS) => abort.abort(),
+            () = goodbyes, if !said => {}
+            () = self.wall.sleep_ms(GOODBYE_LIMIT_MS), if !said => abort.abort(),
+            else => {}
         }
         self.sessions.stop().await;
         self.detectors.shutdown().await;
@@ -282,24 +316,39 @@ impl Server {
     }
 }
 
-/// Keys, store, photos, models, packs: what sessions, gateway and API share.
-async fn start_services(setup: &ServerConfig, public_url: &str) -> Result<(Arc<Services>, Inbox), StartError> {
+/// What is handed to the parts that start after the services.
+struct Started {
+    inbox: Inbox,
+    buckets: Option<SharedBuckets>,
+    received: Option<mpsc::Receiver<Received>>,
+    hold: Option<Hold>,
+}
+
+/// Keys, store, photos, models, packs, other nodes: what sessions, gateway and API share.
+async fn start_services(setup: &ServerConfig, public_url: &str) -> Result<(Arc<Services>, Started), StartError> {
     let ServerConfig { config, clock, wall, entropy } = setup;
     let folder = &config.data_folder;
     let keys = Keys::open(folder, &config.keys, entropy).map_err(StartError::of("keys"))?;
     let store = open_store(config).await?;
+    let (sharing, tolerated_ms) =
+        if config.redis.is_given() { (Sharing::Nodes, CLOCK_LIMIT_MS) } else { (Sharing::Alone, 0) };
+    let hold = store.take(sharing).await.map_err(StartError::of("database"))?;
     guards::check_keys(&store, &keys).await.map_err(StartError::of("keys"))?;
     keys.note(folder).map_err(StartError::of("keys"))?;
-    let clock = guards::session_clock(clock, &store).await.map_err(StartError::of("database"))?;
+    let clock = guards::session_clock(clock, &store, tolerated_ms).await.map_err(StartError::of("database"))?;
     let evidence = open_evidence(config).await.map_err(StartError::of("photos"))?;
     let policies = known_policies(config, &store).await?;
     let (findings, inbox) = findings::channel();
+    let vision = start_vision(config)?;
+    // Last, because others count on a node that has joined.
+    let joined = nodes::join(setup, &store).await?;
     let services = Services {
         store,
         evidence,
         keys: Arc::new(keys),
-        vision: start_vision(config)?,
-        presence: Presence::default(),
+        vision,
+        presence: joined.presence,
+        cluster: joined.cluster,
         findings,
         policies,
         clock,
@@ -310,7 +359,7 @@ async fn start_services(setup: &ServerConfig, public_url: &str) -> Result<(Arc<S
         telemetry: Arc::new(Telemetry::new(api::operations())),
         source: public_url.to_owned(),
     };
-    Ok((Arc::new(services), inbox))
+    Ok((Arc::new(services), Started { inbox, buckets: joined.buckets, received: joined.received, hold }))
 }
 
 /// Where photos are kept. A store that will never do keeps the server from starting; one that is away does not: sessions

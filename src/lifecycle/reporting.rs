@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::StartError;
 use crate::actor::Services;
+use crate::cluster::Turns;
 use crate::config::Config;
 use crate::report::https::HttpsConnector;
 use crate::report::mapping::Mapping;
@@ -11,7 +12,11 @@ use crate::report::people::SealedPeople;
 use crate::report::{Parts, Reporting};
 
 /// Starts reporting; or makes sure that nothing is queued for nobody.
-pub(super) async fn start(config: &Config, services: &Arc<Services>) -> Result<Option<Reporting>, StartError> {
+pub(super) async fn start(
+    config: &Config,
+    services: &Arc<Services>,
+    turns: Turns,
+) -> Result<Option<Reporting>, StartError> {
     let (report, clock, entropy) = (&config.report, &services.wall, &services.entropy);
     if !report.is_on() {
         let off = services.store.set_reporting(false, clock.now_ms()).await;
@@ -29,6 +34,7 @@ pub(super) async fn start(config: &Config, services: &Arc<Services>) -> Result<O
         connector: Arc::new(connector.map_err(StartError::of("reports"))?),
         mapping: Arc::new(mapping),
         people: Arc::new(SealedPeople { store: services.store.clone(), keys: services.keys.clone() }),
+        turns,
         batch_size: report.batch_size,
         interval_ms: report.interval_ms,
     };

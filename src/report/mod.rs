@@ -18,6 +18,7 @@ use tokio::task::JoinHandle;
 
 use crate::auth::keys::Keys;
 use crate::clock::{Clock, Entropy};
+use crate::cluster::Turns;
 use crate::delivery::retry::{self, Failure, Next};
 use crate::store::reports::{OpenBatch, ReportRecord};
 use crate::store::{Store, StoreError};
@@ -44,6 +45,8 @@ pub struct Parts {
     pub mapping: Arc<Mapping>,
     /// who knows names and ID numbers
     pub people: Arc<dyn People>,
+    /// whose turn it is to report
+    pub turns: Turns,
     /// items in a batch, at most
     pub batch_size: usize,
     /// how often it is looked whether something waits, ms
@@ -112,6 +115,10 @@ enum Step {
 impl Reporter {
     async fn run(mut self, mut stopped: watch::Receiver<bool>) {
         loop {
+            tokio::select! {
+                _ = stopped.wait_for(|stop| *stop) => return,
+                () = self.parts.turns.mine() => {}
+            }
             let step = tokio::select! {
                 _ = stopped.wait_for(|stop| *stop) => return,
                 step = self.step() => step,

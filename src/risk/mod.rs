@@ -13,6 +13,7 @@ mod places;
 mod platforms;
 mod recent;
 mod shared;
+mod shared_text;
 mod signs;
 pub mod simulation;
 mod statistics;
@@ -22,6 +23,7 @@ mod tests;
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 pub use engine::Engine;
@@ -128,13 +130,16 @@ pub struct Observation {
 }
 
 /// What a session tells.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Sign {
     /// A client has connected. `address` and `device` are keyed digests; see docs/risk.md.
     Connected {
         /// where from
+        #[serde(with = "shared_text::optional")]
         address: Option<Arc<str>>,
         /// on what
+        #[serde(with = "shared_text::optional")]
         device: Option<Arc<str>>,
         /// whether it is the session's first connection
         first: bool,
@@ -142,6 +147,7 @@ pub enum Sign {
     /// It has been playing; told once a minute at most.
     Playing {
         /// on what
+        #[serde(with = "shared_text::optional")]
         device: Option<Arc<str>>,
     },
     /// A prompt was answered.
@@ -173,8 +179,10 @@ pub enum Sign {
     /// The learner was playing in another session too.
     Conflict {
         /// the other session
+        #[serde(with = "shared_text")]
         with_session: Arc<str>,
         /// its platform
+        #[serde(with = "shared_text")]
         with_platform: Arc<str>,
         /// how long, ms
         overlap_ms: i64,

@@ -208,15 +208,15 @@ impl Store {
         })
     }
 
-    /// Keeps other servers away from a database that is not in this folder, for as long as the answer is held. The
-    /// folder has a lock of its own ([`folder_lock`]).
+    /// Keeps servers that do not share it away from a database that is not in this folder, for as long as the answer is
+    /// held. The folder has a lock of its own ([`folder_lock`]).
     ///
     /// # Errors
     /// When another server has it, or it cannot be reached.
-    pub async fn take(&self) -> Result<Option<postgres::Alone>, StoreError> {
+    pub async fn take(&self, sharing: postgres::Sharing) -> Result<Option<postgres::Hold>, StoreError> {
         match &self.engine {
             Engine::Embedded(..) => Ok(None),
-            Engine::Postgres { database, .. } => database.alone().await.map(Some),
+            Engine::Postgres { database, .. } => database.hold(sharing).await.map(Some),
         }
     }
 
@@ -245,6 +245,19 @@ impl Store {
             Engine::Embedded(database, _) => database.check_writable().await,
             Engine::Postgres { database, .. } => database.check_writable().await,
         }
+    }
+
+    /// What the clock of a database elsewhere shows, ms since the epoch; `None` where it is this machine's.
+    ///
+    /// # Errors
+    /// When the store cannot read.
+    pub async fn clock_ms(&self) -> Result<Option<i64>, StoreError> {
+        let Engine::Postgres { database, .. } = &self.engine else { return Ok(None) };
+        let asked = |connection: &sql::Connection<'_>| {
+            let sql = "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint";
+            Ok::<i64, StoreError>(connection.query_row(sql, (), |row| row.get(0))?)
+        };
+        database.read(asked).await.map(Some)
     }
 
     #[cfg(test)]

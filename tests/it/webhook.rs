@@ -10,6 +10,7 @@ use axum::http::HeaderMap;
 use axum::routing::post;
 use invigil::auth::keys::Keys;
 use invigil::clock::{Clock, Entropy};
+use invigil::cluster::Turns;
 use invigil::config::Webhook;
 use invigil::delivery::Delivery;
 use invigil::delivery::cloud_event::SessionClosed;
@@ -32,7 +33,8 @@ async fn the_public_package_accepts_what_was_sent_and_nothing_else() {
     queue(folder.path(), &url, &secret.seal(&keys, &entropy, "p1"), &body);
 
     let config = Webhook { allow_private_addresses: true, allow_http: true };
-    let delivery = Delivery::start(store, keys, clock, entropy, config, Arc::new(Notify::new())).unwrap();
+    let delivery =
+        Delivery::start(store, keys, clock, entropy, config, Arc::new(Notify::new()), Turns::always()).unwrap();
     let (headers, arrived) = received.recv().await.unwrap();
     delivery.shutdown().await;
 

@@ -53,6 +53,13 @@ pub enum Command {
         /// which
         session: String,
     },
+    /// Something waits in the outbox, and it is your turn to deliver.
+    Deliver,
+    /// What sessions have told, and it is your turn to detect.
+    Observed {
+        /// each as the detectors of this version say it
+        observations: Vec<Value>,
+    },
 }
 
 /// What the other node answers.

@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use tokio::sync::{oneshot, watch};
 
-mod alone;
 mod connect;
+mod hold;
 pub mod journal;
 mod lane;
 mod link;
@@ -18,8 +18,8 @@ mod migrate;
 mod session;
 mod values;
 
-pub use alone::Alone;
 pub use connect::{Address, AddressError};
+pub use hold::{Hold, Sharing};
 use journal::{Journal, Target};
 use lane::Lane;
 use link::{Link, PATIENCE, Server, Use};

@@ -1,10 +1,12 @@
 //! What several nodes share, against real Redis servers: one, and a cluster of three.
 
 mod bus;
+mod nodes;
 mod ownership;
 mod photos;
 mod presence;
 mod rates;
+mod sites;
 
 use invigil::clock::{Clock, Entropy};
 use invigil::cluster::redis::{Node, Redis, RedisAddress, Timing};

@@ -1,0 +1,105 @@
+//! How this process joins the others, where there are others.
+
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+
+use super::{ServerConfig, StartError};
+use crate::actor::Services;
+use crate::clock::{Clock, Stopwatch};
+use crate::cluster::clocks::ClockCheck;
+use crate::cluster::redis::{Away, Bus, Command, Node, Received, Redis, SharedBuckets, SharedPresence, Timing};
+use crate::cluster::{Cluster, Member, Presence, Turn, Turns};
+use crate::store::Store;
+
+/// The duty of those who deliver: see [`Turns`].
+const DELIVERY: &str = "duty:delivery";
+/// How often the clock is compared with the database's, ms.
+const COMPARED_EVERY_MS: i64 = 5_000;
+/// What comes into the outbox within this time is told together, ms.
+const TOLD_TOGETHER_MS: i64 = 100;
+
+/// What a process shares with others, or has for itself.
+pub(super) struct Joined {
+    pub(super) cluster: Cluster,
+    pub(super) presence: Presence,
+    /// limits of rates that all share
+    pub(super) buckets: Option<SharedBuckets>,
+    /// what other nodes ask of this one
+    pub(super) received: Option<mpsc::Receiver<Received>>,
+}
+
+/// Joins the others that share the configured Redis; stays alone without one. `store` is what they share.
+pub(super) async fn join(setup: &ServerConfig, store: &Store) -> Result<Joined, StartError> {
+    let refused = |(key, why)| StartError::of(key)(why);
+    let Some(address) = setup.config.redis.address().map_err(refused)? else {
+        return Ok(Joined { cluster: Cluster::Alone, presence: Presence::default(), buckets: None, received: None });
+    };
+    let away = |away: Away| StartError::of("redis.url")(away);
+    let redis = Redis::connect(address, Clock::scaled(1)).await.map_err(away)?;
+    let id = setup.entropy.id(setup.wall.now_ms()).to_string();
+    let clock = ClockCheck::default();
+    compare_clock(store, &setup.wall, &clock).await;
+    let node = Node::join(redis.clone(), id.clone(), Timing::default()).await.map_err(away)?;
+    tracing::info!(node = id, "this server is one of several");
+    let (bus, received) = Bus::start(redis.clone(), id);
+    Ok(Joined {
+        cluster: Cluster::Member(Member { node, bus, clock }),
+        presence: Presence::Redis(SharedPresence::new(redis.clone())),
+        buckets: Some(SharedBuckets::new(redis)),
+        received: Some(received),
+    })
+}
+
+/// Whose turn it is to deliver webhooks and reports and to run the risk detectors, and what keeps it.
+pub(super) fn delivery_turns(cluster: &Cluster) -> (Turns, Option<impl Future<Output = ()> + use<>>) {
+    match cluster.member() {
+        None => (Turns::always(), None),
+        Some(member) => {
+            let (turns, keep) = Turns::of(member.node.clone(), DELIVERY);
+            (turns, Some(keep))
+        }
+    }
+}
+
+/// Tells whoever's turn it is that something waits in the outbox, as long as this is awaited.
+pub(super) async fn tell_deliverer(services: Arc<Services>, mut turns: Turns) {
+    let Some(member) = services.cluster.member() else { return };
+    loop {
+        turns.over().await;
+        tokio::select! {
+            // Whose turn it becomes looks by itself.
+            () = turns.mine() => continue,
+            () = services.deliver.notified() => {}
+        }
+        services.wall.sleep_ms(TOLD_TOGETHER_MS).await;
+        let told = match turns.now() {
+            Turn::Of(node) => member.bus.tell(&node, &Command::Deliver).await.is_ok(),
+            Turn::Mine | Turn::Unknown => false,
+        };
+        if !told {
+            services.deliver.notify_one();
+        }
+    }
+}
+
+/// Compares this node's clock with the database's, at once and then as long as this is awaited.
+pub(super) async fn compare_clocks(services: Arc<Services>) {
+    let Some(member) = services.cluster.member() else { return };
+    loop {
+        compare_clock(&services.store, &services.wall, &member.clock).await;
+        services.wall.sleep_ms(COMPARED_EVERY_MS).await;
+    }
+}
+
+async fn compare_clock(store: &Store, wall: &Clock, check: &ClockCheck) {
+    let asking = Stopwatch::start();
+    match store.clock_ms().await {
+        Ok(Some(theirs_ms)) => {
+            let asked_for_ms = i64::try_from(asking.elapsed().as_millis()).unwrap_or(i64::MAX);
+            check.compared(wall.now_ms(), theirs_ms, asked_for_ms);
+        }
+        Ok(None) => {}
+        Err(error) => tracing::debug!(%error, "the clock is not compared with the database's now"),
+    }
+}
