@@ -45,6 +45,19 @@ impl Clock {
         Self::of(Kind::Scaled { origin_ms: system_ms(), origin: Instant::now(), speed: speed.max(1) })
     }
 
+    /// What a clock shows that was started at `origin_ms` of the machine's time, as [`Clock::scaled`] does: several
+    /// processes on one machine agree by it.
+    pub fn scaled_since(speed: u32, origin_ms: i64) -> Self {
+        let since_ms = (system_ms() - origin_ms).max(0);
+        let origin_ms = origin_ms + since_ms * i64::from(speed.max(1));
+        Self::of(Kind::Scaled { origin_ms, origin: Instant::now(), speed: speed.max(1) })
+    }
+
+    /// Whether a second of it is a second of the machine's, so that the two can be compared.
+    pub fn keeps_pace(&self) -> bool {
+        matches!(self.kind, Kind::System | Kind::Scaled { speed: 1, .. })
+    }
+
     /// A clock that stands still at `start_ms` until somebody moves it.
     pub fn manual(start_ms: i64) -> Self {
         Self::of(Kind::Manual(Arc::new(watch::Sender::new(start_ms))))

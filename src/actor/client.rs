@@ -17,6 +17,7 @@ impl Live {
     /// A client takes the place of any other.
     pub(super) fn attach(&mut self, id: ConnectionId, outlet: Outlet, arrival: Arrival) {
         let Arrival { ct, at, address, device } = arrival;
+        let arrived_at = at;
         let at = self.stamp(at);
         // What was still to be said was meant for the older connection.
         self.after.retain(|after| matches!(after, After::Check { .. }));
@@ -32,7 +33,7 @@ impl Live {
         self.record(at, EventType::ConnectionOpened, &opened);
         let sign = self.signs.connected(address, device);
         self.told.push((at, sign));
-        self.connection = Some(Connection { id, outlet, welcomed: false, refused: false, last_ct: None });
+        self.connection = Some(Connection { id, arrived_at, outlet, welcomed: false, refused: false, last_ct: None });
     }
 
     pub(super) fn detached(&mut self, id: ConnectionId, at: i64) {

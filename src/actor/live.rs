@@ -42,6 +42,8 @@ pub(super) enum After {
 /// The client that is there now.
 pub(super) struct Connection {
     pub(super) id: ConnectionId,
+    /// when its hello came, by the clock of sessions (ms)
+    pub(super) arrived_at: i64,
     pub(super) outlet: Outlet,
     /// the handshake is over
     pub(super) welcomed: bool,

@@ -201,6 +201,8 @@ pub(super) enum Message {
     Close { reason: CloseReason, closed: Option<oneshot::Sender<()>> },
     /// The session ends here, not everywhere.
     Part(Parting),
+    /// The learner has come to another node at `arrived_at`: the session rests, so that it goes on there.
+    Release { arrived_at: i64, released: oneshot::Sender<Released> },
 }
 
 /// How a session leaves this process. Its log stays, and somebody takes it up from there.
@@ -210,9 +212,18 @@ pub(super) enum Parting {
     Stop,
     /// The learner has come to another node: the session rests, its older client hears that there is a newer, and the
     /// answer says that it may go on there.
-    Release(oneshot::Sender<()>),
+    Release(oneshot::Sender<Released>),
     /// Another node has taken it: there is nothing left to write.
     Taken,
+}
+
+/// What became of a session that was to be released.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Released {
+    /// It rests in the journal.
+    Rests,
+    /// Its learner has come here since, and it stays.
+    Newer,
 }
 
 /// A live session, as seen by everyone else.

@@ -6,7 +6,7 @@ use futures_util::{StreamExt as _, stream};
 use tokio::sync::mpsc;
 use tokio::sync::oneshot;
 
-use super::mailbox::{Handle, Message, Parting};
+use super::mailbox::{Handle, Message, Parting, Released};
 use super::registry::{Registry, StartError};
 use crate::cluster::Member;
 use crate::cluster::redis::{Answer, Claim, Command, Received, TakenUp};
@@ -31,7 +31,10 @@ const SWEPT_AT_ONCE: usize = 32;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Taking {
     /// Its learner is here: whoever has it is asked to let go of it.
-    ForItsLearner,
+    ForItsLearner {
+        /// since when, by the clock of sessions (ms)
+        arrived_at: i64,
+    },
     /// Somebody has to keep its times, unless somebody does.
     IfFree,
 }
@@ -44,14 +47,16 @@ impl Registry {
             if !self.services().cluster.may_take() {
                 return Err(StartError::NotNow);
             }
-            let holder = match member.node.claim(session).await? {
-                Claim::Owned => return Ok(()),
-                Claim::HeldBy(holder) if taking == Taking::IfFree => return Err(StartError::Elsewhere(holder)),
-                Claim::HeldBy(holder) => holder,
+            let (holder, arrived_at) = match (member.node.claim(session).await?, taking) {
+                (Claim::Owned, _) => return Ok(()),
+                (Claim::HeldBy(holder), Taking::IfFree) => return Err(StartError::Elsewhere(holder)),
+                (Claim::HeldBy(holder), Taking::ForItsLearner { arrived_at }) => (holder, arrived_at),
             };
-            let release = Command::Release { session: session.to_owned() };
+            let release = Command::Release { session: session.to_owned(), arrived_at };
             match member.bus.ask(&holder, &release, RELEASE_LIMIT_MS).await {
                 Ok(Answer::Done | Answer::NotHere) => {}
+                // Who came here has gone on; taking it would end the page that they are at now.
+                Ok(Answer::Newer) => return Err(StartError::Elsewhere(holder)),
                 other => tracing::debug!(session, holder, ?other, "another node does not let go of a session yet"),
             }
         }
@@ -133,7 +138,7 @@ impl Registry {
 
     async fn obey(&self, received: &Received) -> Answer {
         match &received.command {
-            Command::Release { session } => self.release(session, &received.from).await,
+            Command::Release { session, arrived_at } => self.release(session, *arrived_at, &received.from).await,
             Command::Close { session, reason } => self.end_for_another(session, reason, &received.from).await,
             Command::Wake { session } => {
                 if let Some(handle) = self.find(session) {
@@ -155,15 +160,17 @@ impl Registry {
         }
     }
 
-    /// Lets a session rest, and gives it to `to`.
-    async fn release(&self, session: &str, to: &str) -> Answer {
+    /// Lets a session rest, and gives it to `to`, unless its learner has come here after `arrived_at`.
+    async fn release(&self, session: &str, arrived_at: i64, to: &str) -> Answer {
         let handle = self.find_once_started(session).await;
         let was_here = handle.is_some();
         if let Some(handle) = handle {
             let (released, rests) = oneshot::channel();
-            let _ = handle.mailbox.send(Message::Part(Parting::Release(released))).await;
+            let _ = handle.mailbox.send(Message::Release { arrived_at, released }).await;
             // An error means that it has ended by itself, or that the journal refused: it is not here any more either way.
-            let _ = rests.await;
+            if rests.await == Ok(Released::Newer) {
+                return Answer::Newer;
+            }
         }
         self.services().cluster.give_up(session, Some(to)).await;
         if was_here { Answer::Done } else { Answer::NotHere }

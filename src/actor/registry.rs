@@ -23,6 +23,7 @@ use crate::auth::keys::DataKey;
 use crate::cluster::redis::Away;
 use crate::gateway::bucket::{Bucket, Rate};
 use crate::log::{self, Body};
+use crate::policy::Policy;
 use crate::rules::online_quota;
 use crate::schedule::Seed;
 use crate::store::sessions::{NewSession, OpenError, PackInForce};
@@ -148,13 +149,13 @@ impl Registry {
         Ok(recovered)
     }
 
-    /// The session's owner, for its learner, who is here; starts it from its log if nobody owns it yet. Another node
+    /// The session's owner, for its learner, who is here since `arrived_at` (ms, by the clock of sessions); starts it from its log if nobody owns it yet. Another node
     /// that owns it is asked to let go of it.
     ///
     /// # Errors
     /// See [`StartError`].
-    pub async fn live(&self, session: &str, key: SessionKey) -> Result<Handle, StartError> {
-        self.live_as(session, key, Taking::ForItsLearner).await
+    pub async fn live(&self, session: &str, key: SessionKey, arrived_at: i64) -> Result<Handle, StartError> {
+        self.live_as(session, key, Taking::ForItsLearner { arrived_at }).await
     }
 
     pub(super) async fn live_as(&self, session: &str, key: SessionKey, taking: Taking) -> Result<Handle, StartError> {
@@ -305,8 +306,10 @@ impl Registry {
             Ok(_) => return Err(StartError::Broken { what: "log", why: "no session.opened".into() }),
             Err(error) => return Err(StartError::Broken { what: "log", why: error.to_string() }),
         };
-        let policy = services.policies.by_label(&opened.policy).cloned();
-        let policy = policy.ok_or_else(|| StartError::Broken { what: "policy pack", why: opened.policy.clone() })?;
+        let policy = match services.policies.by_label(&opened.policy) {
+            Some(policy) => policy.clone(),
+            None => self.kept_policy(&opened.policy).await?,
+        };
         let seed = unseal_seed(&services, &record.id, &record.sealed_seed)?;
         let questions =
             serde_json::from_str(&record.questions).map_err(|error| StartError::broken("questions")(error.into()))?;
@@ -314,6 +317,15 @@ impl Registry {
         let start = Start { id: record.id, key, epoch: acquired.epoch, policy, seed, questions, face };
         Live::recover(services, self.clone(), myself, start, &acquired.log)
             .map_err(|error| StartError::broken("log")(error.into()))
+    }
+
+    /// A pack that this process does not know, because it came into force after its start, at another node.
+    async fn kept_policy(&self, label: &str) -> Result<Arc<Policy>, StartError> {
+        let broken = |why| StartError::Broken { what: "policy pack", why };
+        let texts = self.0.services.store.policy_texts().await?;
+        let (_, text) =
+            texts.into_iter().find(|(kept, _)| kept == label).ok_or_else(|| broken(format!("{label} is not kept")))?;
+        Policy::kept(label, &text).map(Arc::new).map_err(|error| broken(error.to_string()))
     }
 
     /// None: the learner is forgotten.

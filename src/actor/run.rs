@@ -11,7 +11,7 @@ use tokio::sync::mpsc::Receiver;
 use tokio::sync::{Mutex, Notify, OwnedMutexGuard};
 
 use super::live::{Live, Lost};
-use super::mailbox::{ConnectionId, Gone, Message, Parting};
+use super::mailbox::{ConnectionId, Gone, Message, Parting, Released};
 use crate::clock::{Clock, Stopwatch};
 use crate::gateway::wire::ClientEvent;
 use crate::store::AppendError;
@@ -135,7 +135,7 @@ impl Turn {
                 let live = self.live.take();
                 if let Parting::Release(released) = parting {
                     live.into_iter().for_each(Live::supersede);
-                    let _ = released.send(());
+                    let _ = released.send(Released::Rests);
                 }
             }
             Err(lost) => self.lose(&lost),
@@ -277,6 +277,12 @@ impl Live {
             Message::Overlaps => self.playing.called(),
             Message::Close { reason, closed } => self.begin_leaving(reason, closed),
             Message::Part(parting) => return Some(parting),
+            Message::Release { arrived_at, released } => {
+                if !self.connection.as_ref().is_some_and(|connection| connection.arrived_at > arrived_at) {
+                    return Some(Parting::Release(released));
+                }
+                let _ = released.send(Released::Newer);
+            }
         }
         None
     }

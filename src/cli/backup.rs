@@ -84,7 +84,8 @@ impl Create {
     fn run(self) -> anyhow::Result<ExitCode> {
         let overrides = Overrides { data_folder: self.data.clone(), ..Overrides::default() };
         let config = Config::load(self.config.as_deref(), &overrides)?;
-        let bucket = config.evidence.bucket().map(|bucket| bucket.to_string());
+        // Photos outside the data folder are backed up by whoever keeps that place.
+        let bucket = config.evidence.url.clone();
         let now_ms = Clock::system().now_ms();
         let manifest = backup::create(&config.data_folder, &self.to, self.with_keys, bucket, now_ms)?;
         say(format_args!("backup   {}", self.to.display()))?;

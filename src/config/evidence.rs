@@ -19,7 +19,8 @@ const DAY_MS: i64 = 86_400_000;
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct EvidenceSettings {
-    /// The bucket and the prefix in it, as `s3://BUCKET/PREFIX`; not given: the data folder.
+    /// The bucket and the prefix in it, as `s3://BUCKET/PREFIX`, or a folder that all nodes see, as `file:///FOLDER`; not
+    /// given: the data folder.
     pub url: Option<String>,
     /// The store's address; not given: that of Amazon's service.
     pub endpoint: Option<String>,
@@ -49,9 +50,15 @@ pub struct Bucket {
 }
 
 impl EvidenceSettings {
-    /// The bucket that photos are kept in, if it is not the data folder.
+    /// The bucket that photos are kept in, if it is one.
     pub fn bucket(&self) -> Option<Bucket> {
         self.url.as_deref().and_then(Bucket::parse)
+    }
+
+    /// The folder that photos are kept in, if it is one that all nodes see.
+    pub fn shared_folder(&self) -> Option<PathBuf> {
+        let path = PathBuf::from(self.url.as_deref()?.strip_prefix("file://")?);
+        (path.is_absolute() && path.parent().is_some()).then_some(path)
     }
 
     /// The key, if one was given.
@@ -81,8 +88,9 @@ impl EvidenceSettings {
             }
         };
         let secrets = [self.secret_access_key.is_some(), self.secret_access_key_file.is_some()];
-        if self.url.is_some() {
-            problem(self.bucket().is_none(), "evidence.url", "is not s3://BUCKET or s3://BUCKET/PREFIX");
+        if self.url.is_some() && self.shared_folder().is_none() {
+            let why = "is neither s3://BUCKET, s3://BUCKET/PREFIX nor file:///FOLDER";
+            problem(self.bucket().is_none(), "evidence.url", why);
             let unnamed = self.access_key_id.as_deref().unwrap_or_default().is_empty();
             problem(unnamed, "evidence.access_key_id", "is needed where evidence.url is given");
             let none = secrets == [false, false];
@@ -160,6 +168,18 @@ mod tests {
             "s3://photos/中",
         ] {
             assert_eq!(Bucket::parse(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_folder_is_named_by_its_whole_path() {
+        let folder = |url: &str| {
+            let settings = EvidenceSettings { url: Some(url.into()), ..crate::config::Config::default().evidence };
+            settings.shared_folder()
+        };
+        assert_eq!(folder("file:///srv/photos"), Some("/srv/photos".into()));
+        for url in ["file://srv/photos", "file://", "file:///", "/srv/photos", "s3://photos"] {
+            assert_eq!(folder(url), None, "{url}");
         }
     }
 

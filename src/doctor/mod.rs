@@ -256,7 +256,10 @@ fn look_into(config: &Config, database: &Inspection, deep: bool, now_ms: i64, fi
         Err(error) => unreadable(findings, "records", error),
     }
     let photos = match config.evidence.bucket() {
-        None => look_at_photos(folder, database, now_ms, findings),
+        None => {
+            let photos = config.evidence.shared_folder().unwrap_or_else(|| folder.join(PHOTOS_FOLDER));
+            look_at_photos(&photos, database, now_ms, findings)
+        }
         Some(_) => bucket::look_at_bucket(config, database, deep, now_ms, findings),
     };
     if let Err(error) = photos {
@@ -274,12 +277,11 @@ fn look_into(config: &Config, database: &Inspection, deep: bool, now_ms: i64, fi
 }
 
 fn look_at_photos(
-    folder: &Path,
+    photos: &Path,
     database: &Inspection,
     now_ms: i64,
     findings: &mut Findings,
 ) -> Result<(), StoreError> {
-    let photos = folder.join(PHOTOS_FOLDER);
     let (mut known, mut missing) = (HashSet::new(), Vec::new());
     database.photos(&mut |name| {
         if !EvidenceId::parse(name).is_ok_and(|id| photos.join(relative_path(&id)).is_file()) {
@@ -289,7 +291,7 @@ fn look_at_photos(
         Ok::<_, StoreError>(())
     })?;
     let mut orphans = Vec::new();
-    let folders = fs::read_dir(&photos).into_iter().flatten().flatten();
+    let folders = fs::read_dir(photos).into_iter().flatten().flatten();
     for entry in folders.filter(|entry| entry.file_name() != DRAFTS) {
         for file in fs::read_dir(entry.path()).into_iter().flatten().flatten() {
             let name = file.file_name().to_string_lossy().into_owned();

@@ -92,7 +92,7 @@ async fn begin(
     };
     let at = gateway.services.clock.now_ms();
     let admitted = admit(gateway, &hello, &nonce, origin).await?;
-    let session = gateway.sessions.live(&admitted.session, admitted.key).await.map_err(|why| match why {
+    let session = gateway.sessions.live(&admitted.session, admitted.key, at).await.map_err(|why| match why {
         StartError::NotOpen => refusal(ErrorCode::SessionClosed, Some("session"), "the session has ended"),
         why => unavailable(&why),
     })?;

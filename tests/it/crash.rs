@@ -15,7 +15,7 @@ use tokio::task::JoinHandle;
 
 use crate::harness::process::{Home, Process};
 use crate::harness::pupil::{Camera, Kept, Pupil};
-use crate::harness::{Course, PEOPLE, QUICK, frame, replayed, text};
+use crate::harness::{Api, Course, PEOPLE, QUICK, frame, replayed, text};
 
 const KILLS: u64 = 20;
 const HEARTBEAT_MS: i64 = 100;
@@ -38,7 +38,7 @@ async fn crash_after_crash_keeps_every_acknowledged_event_exactly_once() {
     let address = server.address;
     let (up, up_seen) = watch::channel(true);
     let (over, over_seen) = watch::channel(false);
-    let class = Class::assemble(&home, address, up_seen).await;
+    let class = Class::assemble(&home.operator(address).patient(up_seen), address).await;
     let learners = class.begin(seed, &over_seen);
 
     let mut complaints = Vec::new();
@@ -65,24 +65,24 @@ async fn crash_after_crash_keeps_every_acknowledged_event_exactly_once() {
     assert!(complaints.is_empty(), "the server complained: {complaints:#?}");
 }
 
-fn number(variable: &str) -> Option<u64> {
+pub(crate) fn number(variable: &str) -> Option<u64> {
     let value = std::env::var(variable).ok()?;
     Some(value.parse().unwrap_or_else(|_| panic!("{variable}={value} is no number")))
 }
 
-fn any_seed() -> u64 {
+pub(crate) fn any_seed() -> u64 {
     u64::from_le_bytes(Entropy::system().bytes()) % 1_000_000
 }
 
-fn between(entropy: &Entropy, [min_ms, max_ms]: [u64; 2]) -> i64 {
+pub(crate) fn between(entropy: &Entropy, [min_ms, max_ms]: [u64; 2]) -> i64 {
     (min_ms + u64::from_le_bytes(entropy.bytes()) % (max_ms - min_ms + 1)) as i64
 }
 
 // --- who learns ------------------------------------------------------------------------------------------------------
 
 /// Everybody, and their course.
-struct Class {
-    course: Arc<Course>,
+pub(crate) struct Class {
+    pub(crate) course: Arc<Course>,
     url: String,
     learners: Vec<(String, Camera)>,
     /// hears of every acknowledgement
@@ -100,8 +100,8 @@ struct Seat {
 }
 
 impl Class {
-    async fn assemble(home: &Home, address: SocketAddr, up: watch::Receiver<bool>) -> Self {
-        let operator = home.operator(address).patient(up);
+    /// `operator` reaches the server at `address`, whatever happens to it.
+    pub(crate) async fn assemble(operator: &Api, address: SocketAddr) -> Self {
         let course = Arc::new(operator.course(&[LESSON_MS], QUICK).await);
         let mut learners = Vec::new();
         for (person, enrolled, frames) in PEOPLE.into_iter().cycle().take(FAITHFUL + RESTLESS) {
@@ -112,7 +112,7 @@ impl Class {
     }
 
     /// All learn until it is over.
-    fn begin(&self, seed: u64, over: &watch::Receiver<bool>) -> Vec<JoinHandle<Vec<Kept>>> {
+    pub(crate) fn begin(&self, seed: u64, over: &watch::Receiver<bool>) -> Vec<JoinHandle<Vec<Kept>>> {
         let mut learning = Vec::new();
         for (index, (learner, camera)) in self.learners.iter().enumerate() {
             let seat = Seat {
@@ -156,7 +156,7 @@ impl Seat {
 // --- what must be true afterwards ------------------------------------------------------------------------------------
 
 /// Every session of the platform, also those whose opening nobody heard of, and what its learner knows of it.
-async fn check_all(course: &Course, kept: &[Kept], policy: &Policy) {
+pub(crate) async fn check_all(course: &Course, kept: &[Kept], policy: &Policy) {
     let mut sessions = Vec::new();
     let mut after = String::new();
     loop {

@@ -40,6 +40,8 @@ pub enum Command {
     Release {
         /// which
         session: String,
+        /// when its learner came to who asks, by the clock of sessions (ms)
+        arrived_at: i64,
     },
     /// Close this session; the answer comes once its verdict is on record.
     Close {
@@ -70,6 +72,8 @@ pub enum Answer {
     Done,
     /// The session does not live there.
     NotHere,
+    /// Its learner has come there since.
+    Newer,
     /// It could not be done now.
     Failed {
         /// for the log

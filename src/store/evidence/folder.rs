@@ -12,16 +12,25 @@ use super::{DRAFTS, EvidenceError, EvidenceId, Stored, relative_path};
 #[derive(Debug, Clone)]
 pub(super) struct Folder {
     pub(super) path: Arc<Path>,
+    /// whether other processes write here as well
+    is_shared: bool,
 }
 
 impl Folder {
     pub(super) fn open(path: &Path) -> Result<Self, EvidenceError> {
         make_folder(path)?;
         make_folder(&path.join(DRAFTS))?;
-        Ok(Self { path: path.into() })
+        Ok(Self { path: path.into(), is_shared: false })
+    }
+
+    pub(super) fn open_shared(path: &Path) -> Result<Self, EvidenceError> {
+        Ok(Self { is_shared: true, ..Self::open(path)? })
     }
 
     pub(super) fn remove_drafts(&self) -> Result<(), EvidenceError> {
+        if self.is_shared {
+            return Ok(());
+        }
         let drafts = self.path.join(DRAFTS);
         let remove = || fs::read_dir(&drafts)?.try_for_each(|entry| fs::remove_file(entry?.path()));
         remove().map_err(file_error(&drafts))

@@ -149,8 +149,11 @@ impl Evidence {
     /// # Errors
     /// When the folder cannot be made, or the settings of the bucket cannot work.
     pub fn configured(config: &Config) -> Result<Self, EvidenceError> {
-        match config.evidence.bucket() {
-            Some(bucket) => Ok(Self(Engine::S3(S3::new(&config.evidence, bucket)?))),
+        if let Some(bucket) = config.evidence.bucket() {
+            return Ok(Self(Engine::S3(S3::new(&config.evidence, bucket)?)));
+        }
+        match config.evidence.shared_folder() {
+            Some(folder) => Folder::open_shared(&folder).map(|folder| Self(Engine::Folder(folder))),
             None => Self::open(&config.data_folder.join(PHOTOS_FOLDER)),
         }
     }
@@ -164,7 +167,8 @@ impl Evidence {
     }
 
     /// Removes what a crash left half-written. Call it before the first [`Evidence::put`], from the only process that
-    /// writes here. A bucket has nothing half.
+    /// writes here. A bucket has nothing half; in a folder that several nodes see, it may be what another is writing, and
+    /// stays.
     ///
     /// # Errors
     /// [`EvidenceError::File`] when the folder cannot be read or a draft cannot be removed.

@@ -9,7 +9,7 @@ use crate::harness::servers::redis::{RedisCluster, RedisServer};
 const LONG_MS: i64 = 60_000;
 
 fn release(session: &str) -> Command {
-    Command::Release { session: session.into() }
+    Command::Release { session: session.into(), arrived_at: 0 }
 }
 
 async fn asks_and_answers(redis: &Redis) {
@@ -18,7 +18,7 @@ async fn asks_and_answers(redis: &Redis) {
     let answering = tokio::spawn(async move {
         for _ in 0..100 {
             let asked = received.recv().await.unwrap();
-            let Command::Release { session } = &asked.command else { panic!("{asked:?}") };
+            let Command::Release { session, .. } = &asked.command else { panic!("{asked:?}") };
             let answer = if session == "s7" { Answer::NotHere } else { Answer::Failed { why: session.clone() } };
             other.answer(&asked, &answer).await.unwrap();
         }

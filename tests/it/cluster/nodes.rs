@@ -241,9 +241,13 @@ async fn sessions_go_on_when_redis_comes_back_empty() {
     for wire in [&mut at_one, &mut at_other] {
         wire.kept(1_000, "heartbeat", at(1_000)).await;
     }
-    let mut seen = one.node().seen();
-    seen.wait_for(|seen| seen.sweep_is_due).await.unwrap();
-    seen.wait_for(|seen| !seen.sweep_is_due).await.unwrap();
+    // Whoever hears of it first looks through the open sessions, perhaps before the other has heard.
+    let (mut seen_at_one, mut seen_at_other) = (one.node().seen(), other.node().seen());
+    tokio::select! {
+        due = seen_at_one.wait_for(|seen| seen.sweep_is_due) => drop(due.unwrap()),
+        due = seen_at_other.wait_for(|seen| seen.sweep_is_due) => drop(due.unwrap()),
+    }
+    seen_at_one.wait_for(|seen| !seen.sweep_is_due).await.unwrap();
     assert_eq!((one.registry.count(), other.registry.count()), (1, 1), "nobody has taken what is another's");
     // Each knows again where the other's session is.
     let (_, welcome) = here.enter(&other).await;

@@ -14,6 +14,7 @@ pub mod wire;
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use invigil::clock::{Clock, Entropy};
 use invigil::config::{Config, Secret, Webhook};
@@ -48,6 +49,11 @@ pub const PEOPLE: [(&str, u32, std::ops::Range<u32>); 3] =
     [("webcam_man", 1, 2..74), ("film_woman", 80, 47..80), ("car_man", 1, 2..61)];
 
 /// The identifier of the pack that [`quick_pack`] writes.
+/// How long a node may take to answer a request of who is very patient: longer than one stands still.
+const ANSWER_LIMIT: Duration = Duration::from_secs(12);
+/// When they come back, ms.
+const COMES_BACK_MS: i64 = 300;
+
 pub const QUICK: &str = "quick";
 
 /// A pack by which prompts and photos come every few seconds, so that a short session meets some. Nothing in it is
@@ -249,12 +255,20 @@ pub struct Api {
     pub key: String,
     /// whether the server is there, when it may die: a request that it did not answer is then made again
     up: Option<watch::Receiver<bool>>,
+    /// whether a request is made again that was refused for now
+    comes_back: bool,
 }
 
 impl Api {
     pub fn new(public_url: &str, key: &str) -> Self {
         let _ = rustls::crypto::ring::default_provider().install_default();
-        Self { http: Client::new(), base: format!("{public_url}/api/v1"), key: key.to_owned(), up: None }
+        Self {
+            http: Client::new(),
+            base: format!("{public_url}/api/v1"),
+            key: key.to_owned(),
+            up: None,
+            comes_back: false,
+        }
     }
 
     /// The same server for another caller.
@@ -270,6 +284,14 @@ impl Api {
     /// The same for a server that dies and comes back.
     pub fn patient(self, up: watch::Receiver<bool>) -> Self {
         Self { up: Some(up), ..self }
+    }
+
+    /// The same for several nodes behind one address, of which any may die or stand still, and which may say that one
+    /// should come back later.
+    pub fn very_patient(self) -> Self {
+        // No connection is used twice: it may lead to a node that stands still.
+        let http = Client::builder().timeout(ANSWER_LIMIT).pool_max_idle_per_host(0).build().unwrap();
+        Self { http, comes_back: true, ..self.patient(watch::channel(true).1) }
     }
 
     /// A platform with an approved project of as many lessons as durations, made by this operator.
@@ -319,10 +341,17 @@ impl Api {
                 Ok::<_, reqwest::Error>((response.status(), response.text().await?))
             };
             match (answer.await, &self.up) {
+                (Ok((StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS, _)), _) if self.comes_back => {}
                 (Ok(answer), _) => return answer,
                 (Err(error), None) => panic!("{path}: {error}"),
-                (Err(_), Some(up)) => drop(up.clone().wait_for(|up| *up).await.expect("somebody restarts it")),
+                (Err(_), Some(_)) if self.comes_back => {}
+                (Err(_), Some(up)) => {
+                    drop(up.clone().wait_for(|up| *up).await.expect("somebody restarts it"));
+                    continue;
+                }
             }
+            // As whoever was told to come back later.
+            Clock::system().sleep_ms(COMES_BACK_MS).await;
         }
     }
 

@@ -1,8 +1,11 @@
-//! A network between a client and a server that the test can break: a TCP proxy on loopback.
+//! A network between a client and servers that the test can break: a TCP proxy on loopback, which is also what stands in
+//! front of several nodes.
 //!
 //! What it does to connections holds for those that are there and for those that come.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -31,12 +34,21 @@ struct Weather {
     answers: Flow,
     /// connections from before the last cut are to end
     cuts: u64,
+    /// connections from before the last freeze hold all bytes for ever
+    freezes: u64,
 }
 
-/// A proxy in front of one server; ends with its holder.
+/// Servers, of which each connection gets the next one that can be reached.
+#[derive(Clone)]
+struct Targets {
+    addresses: Arc<[SocketAddr]>,
+    next: Arc<AtomicUsize>,
+}
+
+/// A proxy in front of a server, or of several; ends with its holder.
 pub struct Proxy {
     address: SocketAddr,
-    target: SocketAddr,
+    targets: Targets,
     weather: watch::Sender<Weather>,
     /// bytes that clients have sent and the server was given
     requested: watch::Sender<u64>,
@@ -46,8 +58,14 @@ pub struct Proxy {
 impl Proxy {
     /// One in front of `target`.
     pub async fn start(target: SocketAddr) -> Self {
+        Self::over(&[target]).await
+    }
+
+    /// One in front of several: each connection goes to the next that can be reached.
+    pub async fn over(targets: &[SocketAddr]) -> Self {
         let (weather, requested) = (watch::Sender::default(), watch::Sender::default());
-        let mut proxy = Self { address: free_address(), target, weather, requested, listening: None };
+        let targets = Targets { addresses: targets.into(), next: Arc::default() };
+        let mut proxy = Self { address: free_address(), targets, weather, requested, listening: None };
         proxy.accept();
         proxy
     }
@@ -68,6 +86,11 @@ impl Proxy {
         self.weather.send_modify(|weather| weather.cuts += 1);
     }
 
+    /// Makes every connection that there is half-open: nothing goes through it any more, and nobody is told.
+    pub fn freeze(&self) {
+        self.weather.send_modify(|weather| weather.freezes += 1);
+    }
+
     /// Refuses new connections; those that are there stay.
     pub async fn refuse(&mut self) {
         if let Some(listening) = self.listening.take() {
@@ -83,8 +106,8 @@ impl Proxy {
         socket.set_reuseaddr(true).unwrap();
         socket.bind(self.address).unwrap();
         let listener = socket.listen(1024).unwrap();
-        let (target, weather, requested) = (self.target, self.weather.clone(), self.requested.clone());
-        self.listening = Some(tokio::spawn(serve(listener, target, weather, requested)));
+        let (targets, weather, requested) = (self.targets.clone(), self.weather.clone(), self.requested.clone());
+        self.listening = Some(tokio::spawn(serve(listener, targets, weather, requested)));
     }
 
     /// Returns once the server was given `bytes` more than now.
@@ -108,18 +131,18 @@ impl Drop for Proxy {
 
 async fn serve(
     listener: TcpListener,
-    target: SocketAddr,
+    targets: Targets,
     weather: watch::Sender<Weather>,
     requested: watch::Sender<u64>,
 ) {
     while let Ok((client, _)) = listener.accept().await {
-        let (weather, requested) = (weather.subscribe(), requested.clone());
+        let (targets, weather, requested) = (targets.clone(), weather.subscribe(), requested.clone());
         tokio::spawn(async move {
             let cuts = weather.borrow().cuts;
             let mut cutting = weather.clone();
             tokio::select! {
                 _ = cutting.wait_for(|weather| weather.cuts != cuts) => {}
-                () = forward(client, target, weather, requested) => {}
+                () = forward(client, targets, weather, requested) => {}
             }
         });
     }
@@ -127,7 +150,7 @@ async fn serve(
 
 async fn forward(
     client: TcpStream,
-    target: SocketAddr,
+    targets: Targets,
     mut weather: watch::Receiver<Weather>,
     requested: watch::Sender<u64>,
 ) {
@@ -135,14 +158,29 @@ async fn forward(
     let _ = weather.wait_for(|weather| weather.requests != Flow::Hold).await;
     // Who is cut off hears it at once: what is unsent is thrown away.
     let _ = client.set_zero_linger();
-    let Ok(server) = TcpStream::connect(target).await else { return };
+    let Some(server) = targets.connect().await else { return };
     let _ = (server.set_zero_linger(), server.set_nodelay(true), client.set_nodelay(true));
     let ((from_client, to_client), (from_server, to_server)) = (client.into_split(), server.into_split());
+    let freezes = weather.borrow().freezes;
+    let frozen = |weather: &Weather| weather.freezes != freezes;
+    let held = |weather: &Weather, flow| if frozen(weather) { Flow::Hold } else { flow };
     let count = |bytes| requested.send_modify(|all| *all += bytes);
     tokio::join!(
-        pump(from_client, to_server, weather.clone(), |weather| weather.requests, count),
-        pump(from_server, to_client, weather.clone(), |weather| weather.answers, |_| ()),
+        pump(from_client, to_server, weather.clone(), |weather| held(weather, weather.requests), count),
+        pump(from_server, to_client, weather.clone(), |weather| held(weather, weather.answers), |_| ()),
     );
+}
+
+impl Targets {
+    async fn connect(&self) -> Option<TcpStream> {
+        for _ in 0..self.addresses.len() {
+            let next = self.next.fetch_add(1, Ordering::Relaxed) % self.addresses.len();
+            if let Ok(server) = TcpStream::connect(self.addresses[next]).await {
+                return Some(server);
+            }
+        }
+        None
+    }
 }
 
 /// Takes one direction's bytes over until it ends; then the other side is told so.
