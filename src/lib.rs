@@ -28,6 +28,8 @@ pub mod delivery;
 pub mod demo;
 /// What is wrong with an installation, and what to do about it.
 pub mod doctor;
+/// PostgreSQL and Redis from this machine's own programs, for the demo and for benchmarks.
+pub mod engines;
 /// Who may be enrolled in what, and which plans may be approved.
 pub mod enrolment;
 /// Takes what sessions tell to the risk detectors, and puts on record what they find.

@@ -41,6 +41,9 @@ enum Command {
     Config(config::ConfigArgs),
     /// Run a server with learners, honest and not, and watch the verdicts arrive
     Demo(demo::DemoArgs),
+    /// One node of `demo --nodes`
+    #[command(hide = true)]
+    DemoNode(demo::DemoNode),
     /// Judge session logs again and print their verdicts
     Replay(replay::Replay),
     /// Judge recorded sessions again under another policy: how many change, and why
@@ -70,6 +73,7 @@ impl Cli {
             Command::Serve(serve) => reported(serve.run()),
             Command::Config(config) => reported(config.run()),
             Command::Demo(demo) => reported(demo.run()),
+            Command::DemoNode(node) => reported(node.run()),
             Command::Replay(replay) => replay.run(),
             Command::Backtest(backtest) => backtest.run(),
             Command::Face(face) => reported(face.run()),

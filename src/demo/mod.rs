@@ -8,6 +8,7 @@ mod course;
 mod desk;
 mod identity;
 mod learners;
+mod nodes;
 mod people;
 mod player;
 mod progress;
@@ -18,6 +19,7 @@ pub mod table;
 pub mod view;
 mod world;
 
+pub use self::nodes::{Happening, NodeSeen, Nodes, SERVING, SESSIONS};
 pub use self::progress::{Progress, Seen};
 pub use self::report::{Broken, LearnerReport, Report, SessionReport};
 pub use self::run::{Demo, DemoError, DemoOptions};

@@ -4,6 +4,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::learners::{Deserves, Learner, Which};
+use super::nodes::Happening;
 use super::progress::named;
 use super::receiver::Counts;
 
@@ -23,6 +24,8 @@ pub struct Report {
     pub webhooks: Counts,
     /// warnings for supervisors
     pub findings: Vec<FindingReport>,
+    /// what was done to the nodes, where there are several
+    pub nodes: Vec<Happening>,
     /// whether everybody got what they deserve, and every webhook was good
     pub as_deserved: bool,
 }

@@ -12,6 +12,7 @@ use tokio::task::JoinSet;
 
 use super::identity::invented_id_number;
 use super::learners::{Learner, Seat, everybody};
+use super::nodes::Nodes;
 use super::people::{LIST, People, PeopleError};
 use super::progress::{Progress, Seen};
 use super::receiver::Receiver;
@@ -26,12 +27,18 @@ const POLICY_NAME: &str = "demo";
 /// How long the last webhooks may take, in real time: their first attempt is made at once.
 const WEBHOOKS_WITHIN_MS: i64 = 10_000;
 
+/// How long the last warnings may take on several nodes, in real time.
+const FINDINGS_WITHIN_MS: i64 = 3_000;
+
 /// Why the demo could not be held.
 #[derive(Debug, thiserror::Error)]
 pub enum DemoError {
     /// A file could not be written, or a port not be had.
     #[error("{0}: {1}")]
     Io(&'static str, std::io::Error),
+    /// What several nodes need could not be started.
+    #[error("{0}")]
+    Engine(String),
     /// The people could not be read.
     #[error(transparent)]
     People(#[from] PeopleError),
@@ -50,11 +57,21 @@ pub struct DemoOptions {
     pub speed: u32,
     /// where `make models` put the models and the people
     pub models_folder: PathBuf,
+    /// nodes that share the sessions; 1: this process alone
+    pub nodes: usize,
+}
+
+/// Who serves.
+enum Site {
+    /// this process
+    Here(Box<Server>),
+    /// processes of their own
+    Nodes(Nodes),
 }
 
 /// A server with learners at its door.
 pub struct Demo {
-    server: Server,
+    site: Site,
     // Dropped last: the server writes into it.
     _folder: tempfile::TempDir,
     world: Arc<World>,
@@ -64,20 +81,45 @@ pub struct Demo {
     speed: u32,
 }
 
+impl Site {
+    fn public_url(&self) -> &str {
+        match self {
+            Self::Here(server) => &server.public_url,
+            Self::Nodes(nodes) => nodes.public_url(),
+        }
+    }
+
+    fn operator_key(&self) -> &str {
+        match self {
+            Self::Here(server) => &server.operator_key,
+            Self::Nodes(nodes) => nodes.operator_key(),
+        }
+    }
+}
+
 impl Demo {
     /// Starts the server and sets the stage.
     ///
     /// # Errors
     /// When the server does not start, or the models or people are not there.
     pub async fn set_up(options: &DemoOptions) -> Result<Self, DemoError> {
-        let (clock, wall, entropy) = (Clock::scaled(options.speed), Clock::system(), Entropy::system());
+        let (wall, entropy) = (Clock::system(), Entropy::system());
+        let origin_ms = wall.now_ms();
+        let clock = Clock::scaled_since(options.speed, origin_ms);
         let people = People::of(LIST, &options.models_folder.join("people"))?;
         let folder = tempfile::tempdir().map_err(|error| DemoError::Io("temporary folder", error))?;
-        let config = config(&folder, options)?;
-        let (session_clock, real, random) = (clock.clone(), wall.clone(), entropy.clone());
-        let server = Server::start(ServerConfig { config, clock: session_clock, wall: real, entropy: random }).await?;
+        let policy = folder.path().join("policy.toml");
+        std::fs::write(&policy, POLICY).map_err(|error| DemoError::Io("policy", error))?;
+        let site = if options.nodes > 1 {
+            Site::Nodes(Nodes::start(options.nodes, origin_ms, folder.path(), &policy, options).await?)
+        } else {
+            let config = config(&folder, policy, options);
+            let (session_clock, real, random) = (clock.clone(), wall.clone(), entropy.clone());
+            let server = Server::start(ServerConfig { config, clock: session_clock, wall: real, entropy: random });
+            Site::Here(Box::new(server.await?))
+        };
         let receiver = Receiver::start(wall.clone()).await.map_err(|error| DemoError::Io("webhook receiver", error))?;
-        let world = World::set_up(&server.public_url, &server.operator_key, POLICY_NAME, &receiver).await?;
+        let world = World::set_up(site.public_url(), site.operator_key(), POLICY_NAME, &receiver).await?;
         let world = Arc::new(world);
         let mut cast = Vec::new();
         for (index, learner) in everybody().into_iter().enumerate() {
@@ -85,12 +127,20 @@ impl Demo {
             cast.push((learner, seat));
         }
         let speed = options.speed;
-        Ok(Self { server, _folder: folder, world, receiver, cast, wall, speed })
+        Ok(Self { site, _folder: folder, world, receiver, cast, wall, speed })
     }
 
     /// Where the server listens: `http://host:port`.
     pub fn address(&self) -> &str {
-        &self.server.public_url
+        self.site.public_url()
+    }
+
+    /// The nodes, where there are several.
+    pub fn nodes(&self) -> Option<&Nodes> {
+        match &self.site {
+            Site::Here(_) => None,
+            Site::Nodes(nodes) => Some(nodes),
+        }
     }
 
     /// Everybody, and what can be seen of them.
@@ -101,6 +151,7 @@ impl Demo {
     /// Lets everybody do what they came for; returns when the last has left and the webhooks are there.
     pub async fn perform(&self) -> Report {
         let stopwatch = Stopwatch::start();
+        self.nodes().into_iter().for_each(Nodes::begin);
         let mut learners = JoinSet::new();
         for (learner, seat) in &self.cast {
             let (script, seat) = (learner.script, seat.clone());
@@ -123,12 +174,16 @@ impl Demo {
         let as_deserved =
             reports.iter().all(|report| report.problems.is_empty()) && webhooks.received == webhooks.verified;
         let elapsed_s = stopwatch.elapsed().as_secs_f64();
-        Report { speed: self.speed, elapsed_s, learners: reports, webhooks, findings, as_deserved }
+        let nodes = self.nodes().map(Nodes::happened).unwrap_or_default();
+        Report { speed: self.speed, elapsed_s, learners: reports, webhooks, findings, nodes, as_deserved }
     }
 
     /// Stops the server.
     pub async fn stop(self) {
-        self.server.stop().await;
+        match self.site {
+            Site::Here(server) => server.stop().await,
+            Site::Nodes(nodes) => nodes.stop().await,
+        }
     }
 
     async fn await_webhooks(&self) {
@@ -143,7 +198,11 @@ impl Demo {
     }
 
     async fn findings(&self) -> Vec<FindingReport> {
-        self.server.findings().settled().await;
+        match &self.site {
+            Site::Here(server) => server.findings().settled().await,
+            // They are on their way to whichever node detects: nobody here can say when the last has come.
+            Site::Nodes(_) => self.wall.sleep_ms(FINDINGS_WITHIN_MS).await,
+        }
         let findings = self.world.findings().await.unwrap_or_else(|error| {
             tracing::warn!(%error, "the warnings cannot be read");
             Vec::new()
@@ -188,10 +247,8 @@ impl Demo {
     }
 }
 
-fn config(folder: &tempfile::TempDir, options: &DemoOptions) -> Result<Config, DemoError> {
-    let policy = folder.path().join("policy.toml");
-    std::fs::write(&policy, POLICY).map_err(|error| DemoError::Io("policy", error))?;
-    Ok(Config {
+fn config(folder: &tempfile::TempDir, policy: PathBuf, options: &DemoOptions) -> Config {
+    Config {
         listen: SocketAddr::from(([127, 0, 0, 1], 0)),
         data_folder: folder.path().join("data"),
         models_folder: options.models_folder.clone(),
@@ -199,7 +256,7 @@ fn config(folder: &tempfile::TempDir, options: &DemoOptions) -> Result<Config, D
         // The receiver is on this machine.
         webhook: Webhook { allow_private_addresses: true, allow_http: true },
         ..Config::default()
-    })
+    }
 }
 
 /// Makes a learner known everywhere where they are to learn, and gives them a camera.

@@ -2,6 +2,7 @@
 
 use console::{Alignment, measure_text_width, pad_str, style, truncate_str};
 
+use super::nodes::Happening;
 use super::report::{Broken, LearnerReport, Report};
 
 const HEADERS: [&str; 7] = ["", "learner", "what they did", "verdict", "hours", "similarity", "rules"];
@@ -23,6 +24,7 @@ pub fn draw(report: &Report, width: Option<usize>) -> String {
     lines.extend(clauses(report));
     lines.push(String::new());
     lines.extend(report.learners.iter().flat_map(problems));
+    lines.extend(report.nodes.iter().map(happening));
     lines.push(risk_findings(report));
     lines.push(summary(report));
     lines.join("\n") + "\n"
@@ -84,6 +86,12 @@ fn problems(learner: &LearnerReport) -> impl Iterator<Item = String> + '_ {
     learner.problems.iter().map(|problem| format!("{} {}: {problem}", style("✗").red().bold(), learner.learner))
 }
 
+fn happening(happening: &Happening) -> String {
+    let Happening { at_s, node, what, sessions } = happening;
+    let sessions = if *sessions > 0 { format!(" with {sessions} sessions") } else { String::new() };
+    format!("{at_s:.1} s: node {node} was {what}{sessions}")
+}
+
 fn risk_findings(report: &Report) -> String {
     let found = report.findings.iter().map(|finding| format!("; {}: {}", finding.code, finding.learners.join(", ")));
     format!("risk findings: {}{}", report.findings.len(), found.collect::<String>())
@@ -142,6 +150,7 @@ mod tests {
                 learner("快进者", &["fast_forward/rate", "prompt_gap", "fast_forward/seek"]),
             ],
             webhooks: Counts { received: 2, verified: 2, repeated: 0 },
+            nodes: vec![Happening { at_s: 12.34, node: 2, what: "killed", sessions: 5 }],
             findings: vec![FindingReport { code: "playing_twice".into(), learners: vec!["快进者"] }],
             as_deserved: true,
         };
@@ -153,6 +162,7 @@ mod tests {
         fast_forward    有… 10号
         prompt_gap      有… 10号
 
+        12.3 s: node 2 was killed with 5 sessions
         risk findings: 1; playing_twice: 快进者
         2 sessions in 61 s at 10 times the speed; webhooks: 2 received, 2 verified; everybody got what they deserve
         ");

@@ -5,6 +5,7 @@ use console::{Alignment, pad_str, style};
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 use super::course::LESSON_MS;
+use super::nodes::{NodeSeen, Nodes};
 use super::progress::{Progress, Seen};
 use super::table::coloured;
 use crate::clock::{Clock, Stopwatch};
@@ -15,20 +16,27 @@ const NAME_COLUMNS: usize = 16;
 const BAR_COLUMNS: usize = 24;
 const COUNTS_COLUMNS: usize = 24;
 
-/// Shows everybody on stderr until it is dropped.
-pub async fn follow(learners: Vec<(&'static str, Progress)>, wall: Clock) {
-    if console::user_attended_stderr() { draw(learners, wall).await } else { tell(learners, wall).await }
+/// Shows everybody, and the nodes if there are several, on stderr until it is dropped.
+pub async fn follow(learners: Vec<(&'static str, Progress)>, nodes: Option<Nodes>, wall: Clock) {
+    if console::user_attended_stderr() { draw(learners, nodes, wall).await } else { tell(learners, nodes, wall).await }
 }
 
-async fn draw(learners: Vec<(&'static str, Progress)>, wall: Clock) {
+async fn draw(learners: Vec<(&'static str, Progress)>, nodes: Option<Nodes>, wall: Clock) {
     let all = MultiProgress::new();
     let line = ProgressStyle::with_template("{wide_msg}").unwrap_or_else(|_| ProgressStyle::default_bar());
     let bar = || all.add(ProgressBar::no_length().with_style(line.clone()));
     let lines: Vec<_> = learners.into_iter().map(|(name, progress)| (name, progress, bar())).collect();
-    let _left_standing = LeftStanding(lines.iter().map(|(_, _, bar)| bar.clone()).collect());
+    let of_nodes = nodes.iter().flat_map(Nodes::seen).map(|_| bar()).collect::<Vec<_>>();
+    let all_lines = lines.iter().map(|(_, _, bar)| bar).chain(&of_nodes);
+    let _left_standing = LeftStanding(all_lines.cloned().collect());
     loop {
         for (name, progress, bar) in &lines {
             bar.set_message(one_line(name, &progress.seen()));
+            bar.tick();
+        }
+        let seen = nodes.iter().flat_map(Nodes::seen).enumerate();
+        for ((number, seen), bar) in seen.zip(&of_nodes) {
+            bar.set_message(node_line(number + 1, seen));
             bar.tick();
         }
         wall.sleep_ms(REDRAW_MS).await;
@@ -43,6 +51,24 @@ impl Drop for LeftStanding {
         for bar in &self.0 {
             bar.abandon();
         }
+    }
+}
+
+/// A node's line as it stands.
+fn node_line(number: usize, seen: NodeSeen) -> String {
+    if seen.lives {
+        format!(
+            "node {number}  {} {:2} sessions  {}",
+            style("●").green(),
+            seen.sessions,
+            style(format!("key {number} kills it")).dim()
+        )
+    } else {
+        format!(
+            "node {number}  {} killed       {}",
+            style("✗").red(),
+            style(format!("key {number} starts it again")).dim()
+        )
     }
 }
 
@@ -92,9 +118,10 @@ fn status_of(verdict: &str) -> Option<String> {
     verdict["status"].as_str().map(str::to_owned)
 }
 
-async fn tell(learners: Vec<(&'static str, Progress)>, wall: Clock) {
+async fn tell(learners: Vec<(&'static str, Progress)>, nodes: Option<Nodes>, wall: Clock) {
     let stopwatch = Stopwatch::start();
     let mut before = vec![Seen::default(); learners.len()];
+    let mut told = 0;
     loop {
         for ((name, progress), before) in learners.iter().zip(&mut before) {
             let seen = progress.seen();
@@ -107,6 +134,17 @@ async fn tell(learners: Vec<(&'static str, Progress)>, wall: Clock) {
             }
             *before = seen;
         }
+        let happened = nodes.iter().flat_map(Nodes::happened).collect::<Vec<_>>();
+        for news in happened.iter().skip(told) {
+            eprintln!(
+                "{:5.1} s  node {} is {} with {} sessions",
+                stopwatch.elapsed().as_secs_f64(),
+                news.node,
+                news.what,
+                news.sessions
+            );
+        }
+        told = happened.len();
         wall.sleep_ms(REDRAW_MS).await;
     }
 }

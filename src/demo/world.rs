@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use super::course;
 use super::receiver::Receiver;
 use crate::client::{ClientKey, Credentials};
+use crate::clock::Clock;
 use crate::delivery::sign::WebhookSecret;
 
 /// Class hours of the ordinary course.
@@ -14,6 +15,11 @@ const HOURS: i64 = 40;
 const SMALL_HOURS: i64 = 3;
 /// What the office writes on everything that it approves here.
 const APPROVED_ON: &str = "2026-01-05";
+
+/// How often a request is made that a server did not answer, or was too busy for: a node may have been killed.
+const ATTEMPTS: u32 = 40;
+/// The pause before it is made again, ms.
+const AGAIN_MS: i64 = 300;
 
 /// Why the stage could not be set.
 #[derive(Debug, thiserror::Error)]
@@ -288,15 +294,29 @@ impl Api {
     }
 
     async fn run(&self, what: &str, request: RequestBuilder) -> Result<String, WorldError> {
-        let failed = |why| WorldError::Http { what: what.to_owned(), why };
-        let response = request.send().await.map_err(failed)?;
-        let status = response.status();
-        let body = response.text().await.map_err(failed)?;
-        if status.is_success() {
-            return Ok(body);
+        let mut attempts = 0;
+        loop {
+            attempts += 1;
+            let again = request.try_clone().filter(|_| attempts < ATTEMPTS);
+            let Some(sent) = again else { return exchange(what, request).await };
+            match exchange(what, sent).await {
+                Err(WorldError::Http { .. } | WorldError::Refused { status: 503, .. }) => {}
+                answer => return answer,
+            }
+            Clock::system().sleep_ms(AGAIN_MS).await;
         }
-        Err(WorldError::Refused { what: what.to_owned(), status: status.as_u16(), body })
     }
+}
+
+async fn exchange(what: &str, request: RequestBuilder) -> Result<String, WorldError> {
+    let failed = |why| WorldError::Http { what: what.to_owned(), why };
+    let response = request.send().await.map_err(failed)?;
+    let status = response.status();
+    let body = response.text().await.map_err(failed)?;
+    if status.is_success() {
+        return Ok(body);
+    }
+    Err(WorldError::Refused { what: what.to_owned(), status: status.as_u16(), body })
 }
 
 fn text<'a>(answer: &'a Value, what: &str, field: &'static str) -> Result<&'a str, WorldError> {

@@ -155,8 +155,9 @@ impl Seat {
 
 // --- what must be true afterwards ------------------------------------------------------------------------------------
 
-/// Every session of the platform, also those whose opening nobody heard of, and what its learner knows of it.
-pub(crate) async fn check_all(course: &Course, kept: &[Kept], policy: &Policy) {
+/// Every session of the platform, also those whose opening nobody heard of, and what its learner knows of it. Returns all
+/// of them.
+pub(crate) async fn check_all(course: &Course, kept: &[Kept], policy: &Policy) -> Vec<String> {
     let mut sessions = Vec::new();
     let mut after = String::new();
     loop {
@@ -174,6 +175,7 @@ pub(crate) async fn check_all(course: &Course, kept: &[Kept], policy: &Policy) {
     assert!(kept.iter().all(|kept| sessions.contains(&kept.session)), "a session is lost");
     eprintln!("{seen:?}");
     assert!(seen.acknowledged > 0 && seen.matches > 0 && seen.passes > 0, "nothing was at stake: {seen:?}");
+    sessions
 }
 
 /// Returns the session's log.

@@ -1,14 +1,21 @@
 //! Three nodes behind one address, and whatever can happen to them, to PostgreSQL, to Redis and to the network between,
-//! again and again: nothing that was acknowledged is lost or counted twice, and no honest learner pays for it.
+//! again and again: nothing that was acknowledged is lost or counted twice, no honest learner pays for it, and every verdict
+//! reaches the platform.
 //!
 //! `CRASH_BLOWS` says how often (9: each kind once), `CRASH_SEED` repeats the order of a run.
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
 
+use axum::extract::State;
+use axum::http::HeaderMap;
+use axum::routing::post;
 use invigil::clock::{Clock, Entropy};
-use tokio::sync::watch;
+use serde_json::{Value, json};
+use tokio::sync::{mpsc, watch};
 
 use crate::crash::{Class, any_seed, between, check_all, number};
+use crate::harness::Course;
 use crate::harness::process::{Home, Process};
 use crate::harness::s3::S3;
 use crate::harness::servers::postgres::Postgres;
@@ -57,6 +64,8 @@ async fn blow_after_blow_three_nodes_keep_every_acknowledged_event_exactly_once(
     let mut installation = Installation::start().await;
     let operator = installation.homes[0].operator(installation.front.address()).very_patient();
     let class = Class::assemble(&operator, installation.front.address()).await;
+    let (hook, received) = receiver().await;
+    class.course.platform.put("/platform/webhook", json!({"url": hook})).await;
     let (over, over_seen) = watch::channel(false);
     let learners = class.begin(seed, &over_seen);
 
@@ -75,8 +84,47 @@ async fn blow_after_blow_three_nodes_keep_every_acknowledged_event_exactly_once(
     for learner in learners {
         kept.extend(learner.await.unwrap());
     }
-    check_all(&class.course, &kept, &installation.homes[0].policy()).await;
+    let sessions = check_all(&class.course, &kept, &installation.homes[0].policy()).await;
+    check_webhooks(&class.course, &sessions, received).await;
     installation.end();
+}
+
+/// Takes webhooks: their ids and bodies.
+async fn receiver() -> (String, mpsc::UnboundedReceiver<(String, String)>) {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    let (sender, received) = mpsc::unbounded_channel();
+    let take =
+        async |State(sender): State<mpsc::UnboundedSender<(String, String)>>, headers: HeaderMap, body: String| {
+            let id = headers["webhook-id"].to_str().unwrap().to_owned();
+            // An error means that the test has heard enough.
+            let _ = sender.send((id, body));
+        };
+    let router = axum::Router::new().route("/", post(take)).with_state(sender);
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    (url, received)
+}
+
+/// The verdict of every session has come, and whenever it came again, under the same id.
+async fn check_webhooks(course: &Course, sessions: &[String], mut received: mpsc::UnboundedReceiver<(String, String)>) {
+    let mut told: HashMap<String, (String, String)> = HashMap::new();
+    let mut repeated = 0;
+    while !sessions.iter().all(|session| told.contains_key(session)) {
+        let (id, body) = received.recv().await.unwrap();
+        let event: Value = serde_json::from_str(&body).unwrap();
+        let session = event["data"]["session"].as_str().unwrap().to_owned();
+        if let Some(before) = told.insert(session, (id.clone(), body.clone())) {
+            assert_eq!(before, (id, body));
+            repeated += 1;
+        }
+    }
+    for session in sessions {
+        let stored: Value =
+            serde_json::from_str(&course.platform.text(&format!("/sessions/{session}/verdict")).await).unwrap();
+        let event: Value = serde_json::from_str(&told[session].1).unwrap();
+        assert_eq!(event["data"]["verdict"], stored, "{session}");
+    }
+    eprintln!("webhooks of {} sessions, {repeated} of them more than once", sessions.len());
 }
 
 fn any(chance: &Entropy, of: usize) -> usize {
@@ -112,7 +160,7 @@ impl Installation {
                 "[database]\nurl = \"{user}@{}/{name}\"\n[redis]\nurl = \"redis://{}\"\n{}",
                 to_postgres.address(),
                 to_redis.address(),
-                photos.toml()
+                format_args!("[webhook]\nallow_private_addresses = true\nallow_http = true\n{}", photos.toml())
             ));
             if let Some(first) = homes.first() {
                 let file = |name| first.data().join(name);

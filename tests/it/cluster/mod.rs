@@ -1,6 +1,7 @@
 //! What several nodes share, against real Redis servers: one, and a cluster of three.
 
 mod bus;
+mod clock;
 mod crash;
 mod nodes;
 mod ownership;
