@@ -11,19 +11,23 @@ use crate::log::{self, ClockReading, ConnectionOpened, EventType, PromptOutcome,
 use crate::schedule::question::Challenge;
 
 /// What a client hears that another has replaced.
-pub(super) const SUPERSEDED: &str = "a newer connection of this session";
+const SUPERSEDED: &str = "a newer connection of this session";
 
 impl Live {
-    /// A client takes the place of any other.
+    /// A client takes the place of any that came before it. The order is that of their hellos: who waited for the session
+    /// with an older one, and has gone on since, ends nobody's page.
     pub(super) fn attach(&mut self, id: ConnectionId, outlet: Outlet, arrival: Arrival) {
         let Arrival { ct, at, address, device } = arrival;
         let arrived_at = at;
+        if self.connection.as_ref().is_some_and(|newer| newer.arrived_at > arrived_at) {
+            self.end_superseded(&outlet);
+            return;
+        }
         let at = self.stamp(at);
         // What was still to be said was meant for the older connection.
         self.after.retain(|after| matches!(after, After::Check { .. }));
         if let Some(older) = self.connection.take() {
-            self.services.telemetry.stream_errors.count("superseded");
-            older.outlet.refuse(refusal(ErrorCode::Superseded, None, SUPERSEDED));
+            self.end_superseded(&older.outlet);
         }
         if self.schedule.connected() {
             self.record_disconnect(at);
@@ -34,6 +38,12 @@ impl Live {
         let sign = self.signs.connected(address, device);
         self.told.push((at, sign));
         self.connection = Some(Connection { id, arrived_at, outlet, welcomed: false, refused: false, last_ct: None });
+    }
+
+    /// Tells a client that there is a newer one.
+    pub(super) fn end_superseded(&self, outlet: &Outlet) {
+        self.services.telemetry.stream_errors.count("superseded");
+        outlet.refuse(refusal(ErrorCode::Superseded, None, SUPERSEDED));
     }
 
     pub(super) fn detached(&mut self, id: ConnectionId, at: i64) {

@@ -9,7 +9,6 @@ use std::sync::Arc;
 use axum::body::Bytes;
 use tokio::sync::{mpsc, oneshot};
 
-use super::client::{SUPERSEDED, refusal};
 use super::mailbox::{ConnectionId, Message, Outlet};
 use super::playing::Playing;
 use super::registry::Registry;
@@ -17,7 +16,7 @@ use super::services::Services;
 use crate::auth::keys::DataKey;
 use crate::clock::Stopwatch;
 use crate::cluster::Played;
-use crate::gateway::wire::{ErrorCode, ErrorMessage, ServerMessage};
+use crate::gateway::wire::{ErrorMessage, ServerMessage};
 use crate::log::{self, Body, CloseReason, Digest, Event, EventType, LineError};
 use crate::policy::Policy;
 use crate::risk::{Observation as RiskObservation, SessionSigns, Sign, Who};
@@ -358,9 +357,8 @@ impl Live {
 
     /// The learner is at another node now: the older client hears that there is a newer one.
     pub(super) fn supersede(self) {
-        if let Some(connection) = self.connection {
-            self.services.telemetry.stream_errors.count("superseded");
-            connection.outlet.refuse(refusal(ErrorCode::Superseded, None, SUPERSEDED));
+        if let Some(connection) = &self.connection {
+            self.end_superseded(&connection.outlet);
         }
     }
 

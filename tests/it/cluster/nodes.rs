@@ -107,6 +107,38 @@ async fn sessions_of_a_dead_node_live_on_whether_or_not_somebody_asks() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_came_twice_while_the_session_was_nowhere_goes_on_with_the_newer_connection() {
+    let server = RedisServer::start();
+    let ground = Ground::new(1).await;
+    let (mut one, other) = (ground.node(&server.url()).await, ground.node(&server.url()).await);
+    let learner = Learner::of(one.open("l0", "j1").await);
+    let (mut wire, _) = learner.enter(&one).await;
+    wire.kept(0, "playback", play(0)).await;
+    one.kill();
+    let mut waiting = Vec::new();
+    // Both wait for the end of the lease; which of them hears of it first is chance.
+    for _ in 0..4 {
+        let (mut wire, nonce) = Wire::connect(&other.url()).await;
+        wire.send(Wire::hello(&learner.opened, &learner.key, &nonce, 0)).await;
+        waiting.push(wire);
+        // Answered once the hello before it has been taken.
+        let mut seen = other.node().seen();
+        seen.borrow_and_update();
+        seen.changed().await.unwrap();
+        ground.clock.advance_ms(1_000);
+    }
+    let mut newest = waiting.pop().unwrap();
+    let ping = newest.expect("ping").await;
+    newest.send(json!({"type": "pong", "id": ping["id"], "ct": 0})).await;
+    newest.seq = newest.expect("welcome").await["acknowledged"].as_u64().unwrap();
+    newest.kept(1_000, "heartbeat", at(1_000)).await;
+    for mut older in waiting {
+        assert_eq!(older.refusal().await.0, "superseded");
+    }
+    newest.kept(2_000, "heartbeat", at(2_000)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_that_is_cut_off_acknowledges_nothing_that_could_be_anothers() {
     let server = RedisServer::start();
     let proxy = Proxy::start(server.address()).await;
