@@ -1,6 +1,7 @@
 #!/bin/sh
 # Prints every figure of docs/performance.md as Markdown, measured on this machine: about fifteen minutes.
-# Nothing else should run meanwhile. Needs `make models`; Node with npm for its peer (WITHOUT_NODE=1 leaves it out).
+# Nothing else should run meanwhile. Needs `make models`; Node with npm for its peer (WITHOUT_NODE=1 leaves it out), and
+# PostgreSQL's programs (WITHOUT_POSTGRES=1).
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -17,6 +18,14 @@ echo "Measured $(date -u +%Y-%m-%d) on $(nproc) cores of $(sed -n 's/^model name
 	"Linux $(uname -r), load average $(cut -d' ' -f1 /proc/loadavg) before."
 printf '\n## Events\n'
 $invigil bench ingest --all --threads --peers $peers
+if [ -z "${WITHOUT_POSTGRES:-}" ]; then
+	printf '\n## PostgreSQL\n\n'
+	$invigil bench journal
+	$invigil bench journal --events 8
+	$invigil bench ingest --peers postgres --connections 256
+	$invigil bench ingest --peers postgres --window 32
+	$invigil bench ingest --peers postgres --connections 2000 --rate 5000 --window 8
+fi
 printf '\n## Storage\n\n'
 $invigil bench storage
 printf '\n## Replay\n\n'

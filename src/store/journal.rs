@@ -343,22 +343,33 @@ pub(super) enum Log {
     Postgres(postgres::journal::Journal),
 }
 
+/// A log whose first line is written, in a transaction that is not committed yet.
+#[derive(Clone, Copy)]
+pub(super) struct Begun {
+    session: SessionKey,
+    next_n: u64,
+    /// that the line lies under, where there are months
+    month: i64,
+}
+
 impl Log {
     /// Writes the first line of a session that has just been made.
-    pub(super) fn begin(&self, transaction: &sql::Connection, first: &Batch) -> Result<(), AppendError> {
-        match (self, transaction.as_embedded()) {
+    pub(super) fn begin(&self, transaction: &sql::Connection, first: &Batch) -> Result<Begun, AppendError> {
+        let month = match (self, transaction.as_embedded()) {
             (Self::Embedded(tails), Some(transaction)) => {
                 tails.enter(first.session);
-                tails.append(transaction, first)
+                tails.append(transaction, first)?;
+                0
             }
-            _ => postgres::log::begin(transaction, first),
-        }
+            _ => postgres::log::begin(transaction, first)?,
+        };
+        Ok(Begun { session: first.session, next_n: first.first_n + first.count, month })
     }
 
-    /// The transaction that made the session is committed: its log goes on at `next_n`, here.
-    pub(super) fn opened(&self, session: SessionKey, next_n: u64) {
+    /// The transaction that made the session is committed: its log goes on here.
+    pub(super) fn opened(&self, begun: Begun) {
         if let Self::Postgres(journal) = self {
-            journal.enter(session, next_n);
+            journal.enter(begun.session, begun.month, begun.next_n);
         }
     }
 
@@ -539,7 +550,7 @@ mod tests {
     async fn begun((folder, store): (tempfile::TempDir, Store)) -> (tempfile::TempDir, Store) {
         match store.log() {
             Log::Embedded(tails) => tails.enter(SessionKey(1)),
-            Log::Postgres(journal) => journal.enter(SessionKey(1), 1),
+            Log::Postgres(journal) => journal.enter(SessionKey(1), 197_001, 1),
         }
         store.append(batch(0, 1, b"one\n")).await.unwrap();
         (folder, store)

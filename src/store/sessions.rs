@@ -157,7 +157,7 @@ impl Store {
     pub async fn open_session(&self, new: NewSession) -> Result<Opened, OpenError> {
         let log = self.log();
         let journal = log.clone();
-        let opened = self.write(move |transaction| -> Result<Opened, OpenError> {
+        let opened = self.write(move |transaction| -> Result<_, OpenError> {
             let opened = opening(transaction, &new)?;
             let reference = makeup_reference(transaction, &new)?;
             policy_texts::keep(transaction, &new.policy)?;
@@ -168,14 +168,14 @@ impl Store {
             let mut line = log::write::server_line(1, new.now_ms, EventType::SessionOpened, &first);
             line.push('\n');
             let batch = Batch { session: key, epoch: 0, first_n: 1, count: 1, lines: line.into_bytes() };
-            log.begin(transaction, &batch).map_err(|error| match error {
+            let begun = log.begin(transaction, &batch).map_err(|error| match error {
                 AppendError::Store(error) => OpenError::Store(error),
                 other => OpenError::Store(StoreError::Corrupt { what: "new session", why: other.to_string() }),
             })?;
-            Ok(Opened { key, opened })
+            Ok((Opened { key, opened }, begun))
         });
-        let opened = opened.await?;
-        journal.opened(opened.key, 2);
+        let (opened, begun) = opened.await?;
+        journal.opened(begun);
         Ok(opened)
     }
 

@@ -5,9 +5,10 @@ mod chaos;
 
 use std::time::Duration;
 
-use invigil::store::postgres::journal::{ENTER, Journal, OWNER, Target, UNSEALED, check_seal};
+use invigil::store::postgres::journal::{ENTER, Journal, OWNER, PLACE, Target, UNSEALED, check_seal};
 use invigil::store::{AppendError, Batch, SessionKey, StoreError, Writing};
 use tokio::time::timeout;
+use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, IsolationLevel, NoTls};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
@@ -87,8 +88,10 @@ async fn seal(client: &mut Client, last: &Batch, segment: &[u8], digest: &str) -
     let closing = closing.map_err(StoreError::from)?;
     let owner = closing.query_opt(&dollars(OWNER), &[&last.session.0]).await.map_err(StoreError::from)?;
     let (epoch, month) = owner.map_or((None, 0), |row| (Some(row.get(0)), row.get::<_, i64>(1)));
+    let place: [&(dyn ToSql + Sync); 4] = [&month, &last.session.0, &(last.first_n as i64), &(last.count as i64)];
+    let placed = closing.execute(&dollars(PLACE), &place).await.map_err(StoreError::from)?;
     let rows = closing.query(&dollars(UNSEALED), &[&month, &last.session.0]).await.map_err(StoreError::from)?;
-    check_seal(last, epoch, rows.iter().map(|row| row.get(0)))?;
+    check_seal(last, epoch, placed == 1, rows.iter().map(|row| row.get(0)))?;
     let count = (last.first_n + last.count - 1) as i64;
     let insert = "INSERT INTO segment (session, count, digest, lines) VALUES ($1, $2, $3, $4)";
     closing.execute(insert, &[&last.session.0, &count, &digest, &segment]).await.map_err(StoreError::from)?;
@@ -129,8 +132,9 @@ async fn a_session_is_sealed_in_the_transaction_that_closes_it() {
     let ground = Ground::new(1);
     let (journal, mut client) = (ground.journal().await, ground.client().await);
     let line = "{\"n\":1}\n";
-    client.execute(&ENTER.replace('?', "$"), &[&1i64, &1i64, &1i64, &line.as_bytes(), &0i64]).await.unwrap();
-    journal.enter(SessionKey(1), 2);
+    let first: [&(dyn ToSql + Sync); 5] = [&1i64, &1i64, &1i64, &line.as_bytes(), &0i64];
+    let month = client.query_one(&ENTER.replace('?', "$"), &first).await.unwrap().get(0);
+    journal.enter(SessionKey(1), month, 2);
     journal.append(batch(1, 0, 2, "two\n")).await.unwrap();
     let damaged = journal.read_log(SessionKey(1)).await;
     assert!(matches!(damaged, Err(StoreError::Corrupt { what: "journal", .. })), "0 is not its checksum: {damaged:?}");
@@ -194,42 +198,61 @@ async fn what_was_sent_before_the_session_was_taken_does_not_arrive_after() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_takes_a_session_waits_for_what_is_being_appended_and_reads_it() {
+async fn what_is_under_way_when_a_session_is_taken_is_refused_if_it_comes_after_the_new_owners_first_number() {
     let ground = Ground::new(1);
     let (old, new, mut other) = (ground.journal().await, ground.journal().await, ground.client().await);
     let epoch = old.acquire(SessionKey(1)).await.unwrap().epoch;
-    // The append has the session, and waits for a row of the same number that somebody takes back.
+    // The append is in the middle of its statement: it waits for a row of the same number that somebody takes back.
     let blocking = other.transaction().await.unwrap();
     let row = "INSERT INTO journal SELECT month, key, 1, 1, 'x', 0 FROM session";
     blocking.execute(row, &[]).await.unwrap();
     let mut appending = std::pin::pin!(old.append(batch(1, epoch, 1, "one\n")));
     assert!(timeout(LONG, &mut appending).await.is_err());
-    let mut taking = std::pin::pin!(new.acquire(SessionKey(1)));
-    assert!(timeout(LONG, &mut taking).await.is_err(), "it waits");
+    let taken = new.acquire(SessionKey(1)).await.unwrap();
+    assert_eq!((taken.epoch, taken.log.as_slice()), (2, b"".as_slice()), "who takes it does not wait");
     blocking.rollback().await.unwrap();
-    appending.await.unwrap();
-    assert_eq!(taking.await.unwrap().log, b"one\n");
+    let stale = appending.await;
+    assert!(matches!(stale, Err(AppendError::StaleEpoch { held: 1, current: 2 })), "{stale:?}");
+    new.append(batch(1, 2, 1, "uno\n")).await.unwrap();
+    assert_eq!(text(&old, 1).await, "uno\n");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_session_that_is_locked_keeps_its_neighbours_waiting_for_nothing() {
-    let ground = Ground::new(2);
-    let (journal, mut other) = (ground.journal().await, ground.client().await);
-    for session in [1, 2] {
-        journal.acquire(SessionKey(session)).await.unwrap();
+async fn what_was_appended_while_a_session_was_taken_stands_in_the_new_owners_way() {
+    // It has looked who owns the session, and is committed after the new owner has read the log.
+    const LATE: &str = "
+        SELECT append_to_journal(ARRAY[month], ARRAY[key], ARRAY[epoch], '{1}', '{1}', '{0}', ARRAY['x'::BYTEA])
+        FROM session";
+    let ground = Ground::new(1);
+    let (new, mut old, mut closer) = (ground.journal().await, ground.client().await, ground.client().await);
+    for close in [false, true] {
+        let late = old.transaction().await.unwrap();
+        late.query(LATE, &[]).await.unwrap();
+        let taken = new.acquire(SessionKey(1)).await.unwrap();
+        assert_eq!(taken.log, b"");
+        let first = batch(1, taken.epoch, 1, "one\n");
+        let going_on = async {
+            match close {
+                false => new.append(first.clone()).await,
+                true => seal(&mut closer, &first, b"", "").await,
+            }
+        };
+        {
+            let mut going_on = std::pin::pin!(going_on);
+            assert!(timeout(LONG, &mut going_on).await.is_err(), "whether its number is free is not known yet");
+            late.commit().await.unwrap();
+            let refused = going_on.await;
+            match (close, &refused) {
+                (false, Err(AppendError::WrongNumber { expected: 2, found: 1 })) => {}
+                // The transaction has to run again, and finds it then.
+                (true, Err(AppendError::Store(_))) => {}
+                _ => panic!("{refused:?}"),
+            }
+        }
+        let again = seal(&mut closer, &first, b"", "").await;
+        assert!(matches!(again, Err(AppendError::WrongNumber { expected: 2, found: 1 })), "{again:?}");
+        assert_eq!(closer.execute("DELETE FROM journal", &[]).await.unwrap(), 1);
     }
-    let locking = other.transaction().await.unwrap();
-    locking.execute("SELECT FROM session WHERE key = 1 FOR UPDATE", &[]).await.unwrap();
-    let mut locked = std::pin::pin!(journal.append(batch(1, 1, 1, "one\n")));
-    let free = journal.append(batch(2, 1, 1, "one\n"));
-    tokio::select! {
-        biased;
-        result = &mut locked => panic!("{result:?}"),
-        result = free => result.unwrap(),
-    }
-    locking.commit().await.unwrap();
-    locked.await.unwrap();
-    assert_eq!(text(&journal, 1).await, "one\n");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -285,7 +308,7 @@ async fn what_waits_for_a_slow_database_is_bounded_and_arrives() {
     let ground = Ground::new(SESSIONS);
     let journal = ground.journal().await;
     for session in 1..=i64::from(SESSIONS) {
-        journal.enter(SessionKey(session), 1);
+        journal.enter(SessionKey(session), 202_609, 1);
     }
     ground.server.pause();
     let mut appending = tokio::task::JoinSet::new();
@@ -355,4 +378,20 @@ async fn partitions_are_made_ahead_by_whoever_comes_and_dropped_when_empty() {
     assert!(kept.contains(&"journal_202609".to_owned()), "a session of that month is open: {kept:?}");
     assert!(!kept.contains(&"journal_202610".to_owned()) && kept.contains(&"journal_202701".to_owned()), "{kept:?}");
     assert_eq!(text(&nodes[2], 1).await, "one\n");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_append_goes_on_when_the_partition_of_its_month_is_made_under_it() {
+    let ground = Ground::new(1);
+    let (journal, mut other) = (ground.journal().await, ground.client().await);
+    other.execute("UPDATE session SET opened_at = 0", &[]).await.unwrap();
+    journal.acquire(SessionKey(1)).await.unwrap();
+    let making = other.transaction().await.unwrap();
+    making.query("SELECT make_journal_partitions(0, 1)", &[]).await.unwrap();
+    let mut appending = std::pin::pin!(journal.append(batch(1, 1, 1, "one\n")));
+    assert!(timeout(LONG, &mut appending).await.is_err());
+    making.commit().await.unwrap();
+    appending.await.unwrap();
+    let there = other.query_one("SELECT count(*) FROM journal_197001", &[]).await.unwrap();
+    assert_eq!(there.get::<_, i64>(0), 1);
 }

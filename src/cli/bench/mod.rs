@@ -1,6 +1,7 @@
 //! `invigil bench`: what this machine can do, measured, one file a benchmark.
 
 pub mod echo;
+mod engines;
 pub mod ingest;
 pub mod journal;
 pub mod photos;

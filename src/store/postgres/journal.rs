@@ -4,32 +4,36 @@
 //! found and not written twice. So when a connection is lost in the middle of a group, the group is sent again over the
 //! next, for as long as it takes; meanwhile acknowledgements wait, and what comes beyond the queue is refused.
 //!
-//! A new owner cannot overlap with an old one. An append locks its session's row for sharing until it is committed, and
-//! checks epoch and openness under that lock; to take the session, or to close it, changes the row. What the database is
-//! not asked is whether a batch continues the log: see [`queue`].
+//! A new owner cannot overlap with a former one, and nobody waits for anybody. An append first takes the next number and
+//! then looks who owns the session; whoever takes a session over, or closes it, first says so and then takes the next
+//! number. So one of the two sees the other: either the append is refused, or the new owner finds its number taken, is told
+//! so ([`AppendError::WrongNumber`]) and takes the session again, with what was appended. What the database is not asked is
+//! whether a batch continues the log: see [`queue`].
 
 mod link;
 mod queue;
 mod statements;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use tokio::sync::{Notify, Semaphore, SemaphorePermit, watch};
 use tokio::time::timeout;
 use tokio_postgres::Row;
+use tokio_postgres::error::SqlState;
 use tokio_postgres::types::ToSql;
 
 use self::link::{Link, Unanswered};
-use self::queue::{Queue, Waiting};
+use self::queue::{Place, Queue, Waiting};
 use self::statements::Fate;
 use crate::clock::Stopwatch;
 use crate::store::journal::last_stamp;
 use crate::store::{Acquired, AppendError, Batch, SessionKey, StoreError, StoreMeters, Writing, checksum};
 
 pub use link::Target;
-pub use statements::{ENTER, OWNER, UNSEALED, check_seal};
+pub(super) use link::meets_new_partition;
+pub use statements::{ENTER, OWNER, PLACE, UNSEALED, check_seal};
 
 /// Connections for groups: while one is made durable, the next is being written.
 const GROUP_CONNECTIONS: usize = 3;
@@ -47,8 +51,8 @@ const IN_THE_WAY_LIMIT: Duration = Duration::from_secs(1);
 const SEARCH_PAUSE_LIMIT: Duration = Duration::from_secs(1);
 /// The first of these pauses.
 const SEARCH_PAUSE: Duration = Duration::from_millis(20);
-/// How often batches are tried again whose sessions are locked, each time for as long as a connection waits for a lock.
-const LOCKED_ATTEMPTS: usize = 5;
+/// How often a group is sent that others are in the way of, each time for as long as a connection waits for a lock.
+const GROUP_ATTEMPTS: usize = 5;
 /// Partitions that there are of the months to come: a server that is not restarted makes them while it runs.
 const MONTHS_AHEAD: i64 = 3;
 
@@ -69,8 +73,6 @@ struct Shared {
     meters: StoreMeters,
     idle: Mutex<Vec<Link>>,
     permits: Semaphore,
-    /// for batches whose sessions are locked
-    patience: Semaphore,
 }
 
 /// What to do about transactions that have locked what a statement needs.
@@ -104,7 +106,6 @@ impl Journal {
             meters,
             idle: Mutex::default(),
             permits: Semaphore::new(OTHER_CONNECTIONS),
-            patience: Semaphore::new(OTHER_CONNECTIONS),
         });
         for _ in 0..GROUP_CONNECTIONS {
             let mut link = Link::connect(&shared.target).await?;
@@ -138,14 +139,14 @@ impl Journal {
         answered.await.map_err(|_| StoreError::Stopped)?
     }
 
-    /// A new session is owned here, under epoch 0, once the transaction that opened it is committed; `next_n` is the
-    /// number after its first lines, which [`ENTER`] has written.
+    /// A new session is owned here, under epoch 0, once the transaction that opened it is committed; `month` is what
+    /// [`ENTER`] returned, `next_n` the number after the first lines that it has written.
     ///
     /// Whoever has acquired it since then stays its owner.
-    pub fn enter(&self, session: SessionKey, next_n: u64) {
+    pub fn enter(&self, session: SessionKey, month: i64, next_n: u64) {
         let mut queue = self.shared().queue();
         if !queue.knows(session) {
-            queue.enter(session, 0, next_n);
+            queue.enter(session, Place { month, epoch: 0, next_n });
         }
     }
 
@@ -154,18 +155,19 @@ impl Journal {
         self.shared().queue().forget(session);
     }
 
-    /// Takes an open session over: ends the epoch of whoever owned it, waits for what that owner has under way, and
-    /// reads the log.
+    /// Takes an open session over: ends the epoch of whoever owned it, and reads the log. What that owner has under way
+    /// may still arrive before the new owner's first batch, which is then refused with [`AppendError::WrongNumber`].
     ///
     /// # Errors
     /// [`AppendError::NotOpen`] when it is closed or unknown.
     pub async fn acquire(&self, session: SessionKey) -> Result<Acquired, AppendError> {
         let shared = self.shared();
         let rows = shared.ask(InTheWay::CutOff, statements::ACQUIRE, &[&session.0]).await?;
-        let epoch: i64 = rows.first().ok_or(AppendError::NotOpen)?.try_get(0).map_err(StoreError::from)?;
+        let taken = rows.first().ok_or(AppendError::NotOpen)?;
+        let (epoch, month) = (taken.try_get(0).map_err(StoreError::from)?, taken.try_get(1).map_err(StoreError::from)?);
         let log = self.read_log(session).await?;
         let next_n = log.iter().filter(|byte| **byte == b'\n').count() as u64 + 1;
-        shared.queue().enter(session, epoch, next_n);
+        shared.queue().enter(session, Place { month, epoch, next_n });
         Ok(Acquired { epoch, log })
     }
 
@@ -282,20 +284,19 @@ impl Shared {
         }
     }
 
-    /// Settles those of a group that are decided; whether others are left in it.
+    /// Settles those of a group that are decided, and leaves the others in it.
     fn settle(
         &self,
         group: &mut Vec<Waiting>,
-        mut decide: impl FnMut(&Waiting) -> Option<Result<(), AppendError>>,
-    ) -> bool {
+        mut decide: impl FnMut(&mut Waiting) -> Option<Result<(), AppendError>>,
+    ) {
         let mut queue = self.queue();
-        for waiting in std::mem::take(group) {
-            match decide(&waiting) {
+        for mut waiting in std::mem::take(group) {
+            match decide(&mut waiting) {
                 Some(result) => queue.settle(waiting, result),
                 None => group.push(waiting),
             }
         }
-        !group.is_empty()
     }
 
     /// Says it once when the database is lost, and once when it is there again.
@@ -368,42 +369,15 @@ impl Worker {
         }
     }
 
-    /// Returns when the group is settled, apart from those whose sessions are locked: others see to them, so that
-    /// nobody waits for another's session.
+    /// Returns when the group is settled.
     async fn write(&mut self, mut group: Vec<Waiting>) {
-        loop {
-            match self.attempt(statements::APPEND, &mut group).await {
-                Ok(()) | Err(Unanswered::InTheWay(_)) => break,
-                Err(Unanswered::Lost(why)) => self.find_server(why).await,
-                Err(Unanswered::Refused(error)) => return self.refuse(group, error),
-            }
-        }
-        if !group.is_empty() {
-            let shared = self.shared.clone();
-            tokio::spawn(Worker { shared, link: None }.wait_for_locks(group));
-        }
-    }
-
-    async fn wait_for_locks(mut self, group: Vec<Waiting>) {
-        let shared = self.shared.clone();
-        let mut closing = shared.closing.subscribe();
-        let Ok(_permit) = shared.patience.acquire().await else { return };
-        tokio::select! {
-            _ = closing.wait_for(|closing| *closing) => {}
-            () = self.write_patiently(group) => {}
-        }
-    }
-
-    async fn write_patiently(&mut self, mut group: Vec<Waiting>) {
-        let mut attempts = 0;
+        let mut attempts = 1;
         while !group.is_empty() {
-            match self.attempt(statements::APPEND_PATIENTLY, &mut group).await {
+            match self.attempt(&mut group).await {
                 Ok(()) => {}
-                Err(Unanswered::InTheWay(_)) if attempts < LOCKED_ATTEMPTS => attempts += 1,
                 Err(Unanswered::Lost(why)) => self.find_server(why).await,
-                Err(Unanswered::InTheWay(error) | Unanswered::Refused(error)) => {
-                    return self.refuse(group, error);
-                }
+                Err(Unanswered::InTheWay(_)) if attempts < GROUP_ATTEMPTS => attempts += 1,
+                Err(Unanswered::InTheWay(error) | Unanswered::Refused(error)) => return self.refuse(group, error),
             }
         }
     }
@@ -417,27 +391,40 @@ impl Worker {
         }
     }
 
-    /// Writes what it can of the group and settles what is decided; the rest, whose sessions are locked, stays in it.
-    async fn attempt(&mut self, sql: &'static str, group: &mut Vec<Waiting>) -> Result<(), Unanswered> {
+    /// Writes the group and settles what is decided. What is left in it can be tried again.
+    async fn attempt(&mut self, group: &mut Vec<Waiting>) -> Result<(), Unanswered> {
         let link = match &mut self.link {
             Some(link) => link,
             none => none.insert(Link::connect(&self.shared.target).await?),
         };
         let watch = Stopwatch::start();
-        let written = append(link, sql, group).await?;
-        self.shared.meters.commit.observe(watch.elapsed());
+        let obstacle = match append(link, group).await {
+            Ok(()) => {
+                self.shared.meters.commit.observe(watch.elapsed());
+                self.shared.settle(group, |waiting| (!waiting.repeated).then_some(Ok(())));
+                None
+            }
+            Err(Unanswered::InTheWay(error)) => Some(error),
+            // The number of one of them is taken, perhaps by itself.
+            Err(Unanswered::Refused(error)) if error.code() == Some(&SqlState::UNIQUE_VIOLATION) => Some(error),
+            Err(other) => return Err(other),
+        };
         self.shared.note(Writing::Well);
-        let undecided =
-            self.shared.settle(group, |waiting| written.contains(&waiting.batch.session.0).then_some(Ok(())));
-        if undecided {
+        if !group.is_empty() {
             let mut fates = explain(link, group).await?.into_iter();
-            self.shared.settle(group, |_| match fates.next() {
+            self.shared.settle(group, |waiting| match fates.next() {
                 Some(Fate::Written) => Some(Ok(())),
                 Some(Fate::Refused(why)) => Some(Err(why)),
-                Some(Fate::PassedOver) | None => None,
+                Some(Fate::NotThere) | None => {
+                    waiting.repeated = false;
+                    None
+                }
             });
         }
-        Ok(())
+        match obstacle {
+            Some(error) if !group.is_empty() => Err(Unanswered::InTheWay(error)),
+            _ => Ok(()),
+        }
     }
 
     /// Returns once there is a connection again.
@@ -460,25 +447,28 @@ impl Worker {
     }
 }
 
-/// The sessions whose batches one statement has written.
-async fn append(link: &mut Link, sql: &'static str, group: &[Waiting]) -> Result<HashSet<i64>, Unanswered> {
+/// Writes those of the group that are new: all, or none.
+async fn append(link: &mut Link, group: &[Waiting]) -> Result<(), Unanswered> {
     let group = || group.iter().filter(|waiting| !waiting.repeated);
     let column = |of: fn(&Waiting) -> i64| group().map(of).collect::<Vec<_>>();
     let lines: Vec<&[u8]> = group().map(|waiting| waiting.batch.lines.as_slice()).collect();
-    let rows = link
-        .query(
-            sql,
-            &[
-                &column(|waiting| waiting.batch.session.0),
-                &column(|waiting| waiting.batch.epoch),
-                &column(|waiting| waiting.batch.first_n as i64),
-                &column(|waiting| waiting.batch.count as i64),
-                &column(|waiting| waiting.checksum.into()),
-                &lines,
-            ],
-        )
-        .await?;
-    Ok(rows.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?)
+    if lines.is_empty() {
+        return Ok(());
+    }
+    link.query(
+        statements::APPEND,
+        &[
+            &column(|waiting| waiting.month),
+            &column(|waiting| waiting.batch.session.0),
+            &column(|waiting| waiting.batch.epoch),
+            &column(|waiting| waiting.batch.first_n as i64),
+            &column(|waiting| waiting.batch.count as i64),
+            &column(|waiting| waiting.checksum.into()),
+            &lines,
+        ],
+    )
+    .await
+    .map(drop)
 }
 
 /// What has become of the group's batches, in their order.

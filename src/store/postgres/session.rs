@@ -14,7 +14,7 @@ use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Row, Statement};
 
 use super::connect::Address;
-
+use super::journal::meets_new_partition;
 use super::values::{given, type_of};
 use crate::store::sql::{Error, Kind, Params, Result, ValueRef};
 
@@ -198,7 +198,8 @@ fn failure_of(error: &tokio_postgres::Error) -> Failure {
     let Some(code) = error.code() else {
         return if is_the_connections(error) { Failure::Lost } else { Failure::Refused };
     };
-    if [SqlState::T_R_SERIALIZATION_FAILURE, SqlState::T_R_DEADLOCK_DETECTED].contains(code) {
+    let crossed = [SqlState::T_R_SERIALIZATION_FAILURE, SqlState::T_R_DEADLOCK_DETECTED].contains(code);
+    if crossed || meets_new_partition(error) {
         return Failure::Conflict;
     }
     // A standby, or a primary that has become one, writes nothing: the connection leads to the wrong server.

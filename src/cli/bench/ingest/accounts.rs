@@ -10,7 +10,23 @@ const TICK_US: u64 = 10_000;
 
 /// Processor time of a process since its start, µs: all threads, those that have ended too, user and system.
 pub(in super::super) fn cpu_us(pid: u32) -> anyhow::Result<u64> {
-    times(Path::new(&format!("/proc/{pid}/stat"))).map(|(_, us)| us)
+    times(Path::new(&format!("/proc/{pid}/stat"))).map(|times| times.own_us)
+}
+
+/// Processor time of a process and its children since its start, µs, those that have ended too.
+pub(in super::super) fn family_cpu_us(pid: u32) -> anyhow::Result<u64> {
+    let first = times(Path::new(&format!("/proc/{pid}/stat")))?;
+    let path = format!("/proc/{pid}/task/{pid}/children");
+    let children = std::fs::read_to_string(&path).context(path)?;
+    // One that ends between the two looks is missed, and is among those that have ended at the next.
+    let alive = children.split_whitespace().filter_map(|id| cpu_us(id.parse().ok()?).ok());
+    Ok(first.own_us + first.children_us + alive.sum::<u64>())
+}
+
+/// The parent of a process of PostgreSQL's: the server's first process. None for any other process.
+pub(in super::super) fn postgres_parent(pid: u32) -> Option<u32> {
+    let times = times(Path::new(&format!("/proc/{pid}/stat"))).ok()?;
+    (times.name == "postgres").then_some(times.parent)
 }
 
 /// Processor time of each kind of thread since its start, µs, by name.
@@ -18,25 +34,40 @@ pub(super) fn cpu_us_by_thread(pid: u32) -> anyhow::Result<BTreeMap<String, u64>
     let mut by_name = BTreeMap::new();
     for task in std::fs::read_dir(format!("/proc/{pid}/task"))? {
         // A thread may end between the two looks.
-        if let Ok((name, us)) = times(&task?.path().join("stat")) {
-            *by_name.entry(name).or_default() += us;
+        if let Ok(times) = times(&task?.path().join("stat")) {
+            *by_name.entry(times.name).or_default() += times.own_us;
         }
     }
     Ok(by_name)
 }
 
-fn times(path: &Path) -> anyhow::Result<(String, u64)> {
+#[derive(Debug, PartialEq, Eq)]
+struct Times {
+    name: String,
+    parent: u32,
+    own_us: u64,
+    /// of its children that have ended
+    children_us: u64,
+}
+
+fn times(path: &Path) -> anyhow::Result<Times> {
     let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
     parse_times(&text).with_context(|| format!("{}: {text}", path.display()))
 }
 
-/// Name and time: the name stands in brackets and may hold anything; user and system time are the 12th and 13th after.
-fn parse_times(text: &str) -> Option<(String, u64)> {
+/// The name stands in brackets and may hold anything; the parent is the second after it, user and system time are the 12th
+/// and 13th, and its children's the two after those.
+fn parse_times(text: &str) -> Option<Times> {
     let (head, rest) = text.rsplit_once(") ")?;
     let (_, name) = head.split_once('(')?;
-    let mut fields = rest.split(' ').skip(11);
-    let mut ticks = || fields.next()?.parse::<u64>().ok();
-    Some((name.to_owned(), (ticks()? + ticks()?) * TICK_US))
+    let fields: Vec<&str> = rest.trim_end().split(' ').collect();
+    let us = |index: usize| Some(fields.get(index)?.parse::<u64>().ok()? * TICK_US);
+    Some(Times {
+        name: name.to_owned(),
+        parent: fields.get(1)?.parse().ok()?,
+        own_us: us(11)? + us(12)?,
+        children_us: us(13)? + us(14)?,
+    })
 }
 
 /// Resident memory of a process, bytes.
@@ -60,8 +91,9 @@ mod tests {
 
     #[test]
     fn times_are_found_behind_any_name() {
-        let text = "7 (a) b (c)) S 1 2 3 4 5 6 7 8 9 10 120 30 0 0 20 0";
-        assert_eq!(parse_times(text), Some(("a) b (c)".to_owned(), 1_500_000)));
+        let text = "7 (a) b (c)) S 1 2 3 4 5 6 7 8 9 10 120 30 4 5 20 0\n";
+        let times = Times { name: "a) b (c)".to_owned(), parent: 1, own_us: 1_500_000, children_us: 90_000 };
+        assert_eq!(parse_times(text), Some(times));
         assert_eq!(parse_times("7 (a) S 1"), None);
     }
 
@@ -69,6 +101,7 @@ mod tests {
     fn this_process_is_in_the_books() {
         let pid = std::process::id();
         assert!(resident_bytes(pid).unwrap() > 100_000);
+        assert!(family_cpu_us(pid).unwrap() >= cpu_us(pid).unwrap() && postgres_parent(pid).is_none());
         assert!(cpu_us_by_thread(pid).unwrap().values().sum::<u64>() <= cpu_us(pid).unwrap() + 1_000_000);
         assert!(open_files_limit().unwrap() > 0);
     }

@@ -8,6 +8,7 @@ use anyhow::{Context as _, ensure};
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use serde_json::{Value, json};
 
+use super::Place;
 use super::load::Ticket;
 use crate::auth::api_key::ApiKey;
 use crate::auth::keys::{DataKey, Keys};
@@ -15,6 +16,7 @@ use crate::clock::{Clock, Entropy};
 use crate::store::Store;
 use crate::store::enrolled_photos::seal_template;
 use crate::store::populate::{Pupil, School};
+use crate::store::postgres::{Address, CONNECTIONS_LEAST};
 use crate::vision::people::People;
 use crate::vision::{VisionConfig, VisionPool};
 
@@ -40,7 +42,18 @@ schedule.capture_max_ms = 43_200_000
 schedule.silence_close_ms = 43_200_000
 "#;
 
-/// A data folder.
+/// What nodes share besides their sessions.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Shared {
+    /// how many they are beside the first
+    pub(super) further_nodes: usize,
+    /// where records and journal are, if not in the data folder
+    pub(super) database_url: Option<String>,
+    /// needed by several nodes
+    pub(super) redis_url: Option<String>,
+}
+
+/// A data folder, or one for each of several nodes.
 pub(super) struct Ground {
     folder: tempfile::TempDir,
     key: ApiKey,
@@ -56,48 +69,82 @@ pub(super) struct Platform {
 }
 
 impl Ground {
-    /// A new one within `parent`, with `pupils` learners.
-    pub(super) async fn prepare(parent: &Path, models: &Path, pupils: usize) -> anyhow::Result<Self> {
-        std::fs::create_dir_all(parent)?;
-        let folder = tempfile::Builder::new().prefix("invigil-bench-").tempdir_in(parent)?;
-        let data = folder.path().join("data");
-        std::fs::create_dir(&data)?;
-        let pack = folder.path().join("pack.toml");
-        std::fs::write(&pack, PACK)?;
-        let models = models.canonicalize().with_context(|| format!("{}; run `make models`", models.display()))?;
-        // Limits that keep one client from taking the server for itself would stop this one.
-        let config = format!(
+    /// A new one, with `pupils` learners.
+    pub(super) async fn prepare(place: &Place, pupils: usize, shared: &Shared) -> anyhow::Result<Self> {
+        std::fs::create_dir_all(&place.folder)?;
+        let folder = tempfile::Builder::new().prefix("invigil-bench-").tempdir_in(&place.folder)?;
+        let models = place.models.canonicalize();
+        let models = models.with_context(|| format!("{}; run `make models`", place.models.display()))?;
+        std::fs::write(folder.path().join("pack.toml"), PACK)?;
+        let ground = Self { folder, key: ApiKey::generate(&Entropy::system()), pupils };
+        for node in 0..=shared.further_nodes {
+            std::fs::create_dir(ground.data_of(node))?;
+            std::fs::write(ground.config(node), ground.settings(node, &models, shared))?;
+        }
+        ground.populate(&models, shared).await?;
+        // What one node makes at its first start, each of them must have.
+        for node in 1..=shared.further_nodes {
+            for file in std::fs::read_dir(ground.data())? {
+                let file = file?;
+                std::fs::copy(file.path(), ground.data_of(node).join(file.file_name()))?;
+            }
+        }
+        Ok(ground)
+    }
+
+    /// Limits that keep one client from taking the server for itself would stop this one.
+    fn settings(&self, node: usize, models: &Path, shared: &Shared) -> String {
+        let (data, pack) = (self.data_of(node), self.folder.path().join("pack.toml"));
+        let mut settings = format!(
             "listen = \"127.0.0.1:0\"\ndata_folder = {data:?}\nmodels_folder = {models:?}\npolicies = [{pack:?}]\n\
              token_lifetime_ms = 86400000\nvision.workers = 1\nlimits.events_per_second = 10000\n\
              limits.events_burst = 1000000\nlimits.requests_per_second = 0\nlimits.openings_per_minute = 0\n\
              limits.address_requests_per_second = 0\nlimits.handshakes_per_second = 0\n"
         );
-        std::fs::write(folder.path().join("invigil.toml"), config)?;
-        let (entropy, key) = (Entropy::system(), ApiKey::generate(&Entropy::system()));
+        for (key, url) in [("database.url", &shared.database_url), ("redis.url", &shared.redis_url)] {
+            if let Some(url) = url {
+                settings += &format!("{key} = {url:?}\n");
+            }
+        }
+        if shared.redis_url.is_some() {
+            settings += &format!("evidence.url = \"file://{}\"\n", self.folder.path().join("photos").display());
+        }
+        settings
+    }
+
+    async fn populate(&self, models: &Path, shared: &Shared) -> anyhow::Result<()> {
+        let (data, entropy) = (self.data(), Entropy::system());
         let keys = Keys::open_or_create(&data, &entropy)?;
-        let template = template(&models).await?;
+        let template = template(models).await?;
         let school = School {
             platform: "platform".into(),
-            key: key.hash(),
+            key: self.key.hash(),
             project: "course".into(),
             lesson: "lesson".into(),
             duration_ms: DURATION_MS,
             policy: "bench".into(),
-            pupils: (0..pupils).map(|number| pupil(&keys, &entropy, number, &template)).collect(),
+            pupils: (0..self.pupils).map(|number| pupil(&keys, &entropy, number, &template)).collect(),
             now_ms: Clock::system().now_ms(),
         };
-        Store::open(&data)?.populate(school).await?;
-        Ok(Self { folder, key, pupils })
+        let store = match &shared.database_url {
+            Some(url) => Store::connect(Address::parse(url, None)?, CONNECTIONS_LEAST, &data).await?,
+            None => Store::open(&data)?,
+        };
+        Ok(store.populate(school).await?)
     }
 
-    /// The server's configuration.
-    pub(super) fn config(&self) -> PathBuf {
-        self.folder.path().join("invigil.toml")
+    /// A node's configuration; the only one, or the first, has the number 0.
+    pub(super) fn config(&self, node: usize) -> PathBuf {
+        self.folder.path().join(format!("invigil-{node}.toml"))
     }
 
     /// The data folder.
     pub(super) fn data(&self) -> PathBuf {
-        self.folder.path().join("data")
+        self.data_of(0)
+    }
+
+    fn data_of(&self, node: usize) -> PathBuf {
+        self.folder.path().join(format!("data-{node}"))
     }
 
     /// The platform's back end, as a client of the server at `address`.
@@ -108,16 +155,16 @@ impl Ground {
         Ok(Platform { http, base: format!("http://{address}/api/v1"), key: self.key.expose().to_owned() })
     }
 
-    /// Opens a session for each of the learners `from` up to `to`.
+    /// Opens a session for each of these learners, at each of the servers in turn, as [`super::load::Fleet`] connects.
     pub(super) async fn open_sessions(
         &self,
-        server: SocketAddr,
+        servers: &[SocketAddr],
         pupils: std::ops::Range<usize>,
     ) -> anyhow::Result<Vec<Ticket>> {
         ensure!(pupils.end <= self.pupils, "there are {} learners", self.pupils);
-        let platform = self.platform(server)?;
+        let platforms = servers.iter().map(|server| self.platform(*server)).collect::<anyhow::Result<Vec<_>>>()?;
         futures_util::stream::iter(pupils)
-            .map(|number| platform.open_session(number))
+            .map(|number| platforms[number % platforms.len()].open_session(number))
             .buffered(REQUESTS)
             .try_collect()
             .await

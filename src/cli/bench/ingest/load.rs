@@ -132,10 +132,10 @@ struct State {
 }
 
 impl Fleet {
-    /// Connects `count` times; with a ticket each, if the server asks for one.
+    /// Connects `count` times, to each of the servers in turn; with a ticket each, if they ask for one.
     pub(super) async fn connect(
         pages: &Pages,
-        server: SocketAddr,
+        servers: &[SocketAddr],
         count: usize,
         tickets: Option<&[Ticket]>,
     ) -> anyhow::Result<Self> {
@@ -149,7 +149,7 @@ impl Fleet {
         });
         let ticket = |index| tickets.map(|tickets| &tickets[index]);
         let connections = futures_util::stream::iter(0..count)
-            .map(|index| Connection::open(server, ticket(index), &pages.key, common.clone()))
+            .map(|index| Connection::open(servers[index % servers.len()], ticket(index), &pages.key, common.clone()))
             .buffer_unordered(OPENING)
             .try_collect::<Vec<_>>()
             .await?;

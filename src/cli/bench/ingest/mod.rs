@@ -3,7 +3,8 @@
 //! The real server runs as a process of its own with everything on: it parses, applies the rules, makes each event
 //! durable and only then acknowledges it. The peers run on the same machine in the same rounds, one after the other, so
 //! that whatever disturbs the machine disturbs them all: a bare echo on the same libraries, and Node with `ws`, which
-//! parses and acknowledges without storing. Processor time is the kernel's count of the server's process.
+//! parses and acknowledges without storing. Our own server over PostgreSQL is such a peer too, on one node or several; the
+//! database's processes are counted apart. Processor time is the kernel's count of the server's process.
 
 pub(super) mod accounts;
 mod frames;
@@ -14,19 +15,24 @@ mod servers;
 mod soak;
 mod storage;
 
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::ensure;
 use tokio::task::LocalSet;
+use tokio_postgres::Client;
 
 pub use self::soak::SoakArgs;
 pub use self::storage::StorageArgs;
 
-use self::ground::Ground;
+use self::ground::{Ground, Shared};
 use self::load::{Fleet, Load, Pages, Tally, Ticket};
 use self::report::{Measured, Report};
 use self::servers::{Kind, Server};
+use super::engines::{PostgresAccounts, connect};
+use crate::engines::{Postgres, Redis};
 
 /// How long a load runs before anything is counted, s.
 const WARM_UP_S: f64 = 1.0;
@@ -72,6 +78,12 @@ pub struct IngestArgs {
     /// Servers beside our own
     #[arg(long, value_enum, value_delimiter = ',', default_value = "echo,node")]
     peers: Vec<Kind>,
+    /// Nodes of the peer `postgres`, over one database and one Redis server, which is started
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=3))]
+    nodes: u8,
+    /// An empty database for the peer `postgres`, postgres://USER@HOST/DATABASE; without it a server is started
+    #[arg(long, value_name = "URL")]
+    database_url: Option<String>,
     /// Prints which threads of ours took the time
     #[arg(long)]
     threads: bool,
@@ -100,11 +112,10 @@ impl IngestArgs {
                 (true, _) => self.measure_all().await,
                 (false, true) => self.measure_idle().await,
                 (false, false) => {
-                    let mut bench = Bench::start(&self, self.connections as usize).await?;
+                    let bench = Bench::start(&self, self.connections as usize).await?;
                     let rate = self.rate.map(f64::from);
                     let load = Load { rate, window: self.window };
-                    bench.compare(&self, self.connections as usize, load).await.map(drop)?;
-                    bench.end()
+                    bench.compare(&self, self.connections as usize, load).await.map(drop)
                 }
             }
         })?;
@@ -113,7 +124,7 @@ impl IngestArgs {
 
     async fn measure_all(&self) -> anyhow::Result<()> {
         const MANY: usize = 2_000;
-        let mut bench = Bench::start(self, MANY).await?;
+        let bench = Bench::start(self, MANY).await?;
         for window in [1, 32] {
             bench.compare(self, 64, Load { rate: None, window }).await?;
         }
@@ -121,13 +132,13 @@ impl IngestArgs {
         let saturated = bench.compare_ours(self, 256, Load { rate: None, window: 32 }).await?;
         let half = Load { rate: Some((saturated / 2.0).floor()), window: 1_024 };
         bench.compare_ours(self, 256, half).await?;
-        bench.end()?;
+        drop(bench);
         self.measure_idle().await
     }
 
     async fn measure_idle(&self) -> anyhow::Result<()> {
         enough_files(IDLE_TO)?;
-        let ground = Ground::prepare(&self.place.folder, &self.place.models, IDLE_TO).await?;
+        let ground = Ground::prepare(&self.place, IDLE_TO, &Shared::default()).await?;
         let ours = Server::invigil(&ground)?;
         let mut before = Vec::new();
         let mut fleets = Vec::new();
@@ -135,10 +146,10 @@ impl IngestArgs {
         let echo = if self.peers.contains(&Kind::Echo) { Some(Server::echo()?) } else { None };
         println!("memory of idle sessions, connected, resident bytes by the kernel's count");
         for sessions in [IDLE_FROM, IDLE_TO] {
-            let tickets = ground.open_sessions(ours.address, opened..sessions).await?;
-            fleets.push(Fleet::connect(&pages, ours.address, tickets.len(), Some(&tickets)).await?);
+            let tickets = ground.open_sessions(&[ours.address], opened..sessions).await?;
+            fleets.push(Fleet::connect(&pages, &[ours.address], tickets.len(), Some(&tickets)).await?);
             if let Some(echo) = &echo {
-                fleets.push(Fleet::connect(&pages, echo.address, tickets.len(), None).await?);
+                fleets.push(Fleet::connect(&pages, &[echo.address], tickets.len(), None).await?);
             }
             idle(&fleets).await?;
             opened = sessions;
@@ -177,87 +188,140 @@ fn enough_files(connections: usize) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The servers, and sessions to stream into.
+/// One that is measured: a server, or several nodes, and what they stand on.
+struct Contender {
+    kind: Kind,
+    servers: Vec<Server>,
+    /// sessions to stream into, if it asks for any
+    tickets: Option<Vec<Ticket>>,
+    database: Option<PostgresAccounts>,
+    /// gone after the servers
+    _ground: Option<Ground>,
+    _engines: (Option<Postgres>, Option<Redis>),
+}
+
+impl Contender {
+    async fn start(kind: Kind, args: &IngestArgs, connections: usize) -> anyhow::Result<Self> {
+        let server = match kind {
+            Kind::Invigil => return Self::ours(kind, args, connections, Shared::default()).await,
+            Kind::Postgres => return Self::over_postgres(args, connections).await,
+            Kind::Echo => Server::echo()?,
+            Kind::Node => Server::node(&args.peers_cache)?,
+        };
+        let (servers, _engines) = (vec![server], (None, None));
+        Ok(Self { kind, servers, tickets: None, database: None, _ground: None, _engines })
+    }
+
+    async fn over_postgres(args: &IngestArgs, connections: usize) -> anyhow::Result<Self> {
+        let further_nodes = usize::from(args.nodes) - 1;
+        let redis = if further_nodes > 0 { Some(Redis::start()?) } else { None };
+        let redis_url = redis.as_ref().map(Redis::url);
+        let postgres = if args.database_url.is_none() { Some(Postgres::start(&args.place.folder)?) } else { None };
+        let url = args.database_url.clone().or_else(|| postgres.as_ref().map(Postgres::url)).unwrap_or_default();
+        let client: Client = connect(&url.parse()?).await?;
+        let database = PostgresAccounts::of(&client).await?;
+        let shared = Shared { further_nodes, database_url: Some(url), redis_url };
+        let ours = Self::ours(Kind::Postgres, args, connections, shared).await?;
+        Ok(Self { database: Some(database), _engines: (postgres, redis), ..ours })
+    }
+
+    async fn ours(kind: Kind, args: &IngestArgs, connections: usize, shared: Shared) -> anyhow::Result<Self> {
+        let ground = Ground::prepare(&args.place, connections, &shared).await?;
+        let nodes = (0..=shared.further_nodes).map(|node| Server::node_of(&ground, node));
+        let servers = nodes.collect::<anyhow::Result<Vec<_>>>()?;
+        let tickets = ground.open_sessions(&addresses(&servers), 0..connections).await?;
+        let (tickets, _ground) = (Some(tickets), Some(ground));
+        Ok(Self { kind, servers, tickets, database: None, _ground, _engines: (None, None) })
+    }
+
+    async fn measure(&self, pages: &Pages, connections: usize, load: Load, seconds: u32) -> anyhow::Result<Measured> {
+        let fleet = Fleet::connect(pages, &addresses(&self.servers), connections, self.tickets.as_deref()).await?;
+        fleet.drive(load, WARM_UP_S).await?;
+        let (before, own_before) = (self.cpu_us()?, accounts::cpu_us(std::process::id())?);
+        let threads_before = self.cpu_us_by_thread()?;
+        let tally: Tally = fleet.drive(load, f64::from(seconds)).await?;
+        let (after, own) = (self.cpu_us()?, accounts::cpu_us(std::process::id())?);
+        let mut threads = self.cpu_us_by_thread()?;
+        for (name, us) in &mut threads {
+            *us -= threads_before.get(name).copied().unwrap_or_default().min(*us);
+        }
+        fleet.settle(SETTLE_MS).await?;
+        ensure!(fleet.warnings() == 0, "an honest load was warned {} times", fleet.warnings());
+        let database_cpu_us = before.1.zip(after.1).map(|(before, after)| after - before);
+        Ok(Measured { tally, cpu_us: after.0 - before.0, database_cpu_us, own_cpu_us: own - own_before, threads })
+    }
+
+    /// Processor time since their start, µs: of its servers, and of the database's processes.
+    fn cpu_us(&self) -> anyhow::Result<(u64, Option<u64>)> {
+        let servers = self.servers.iter().map(Server::cpu_us).sum::<anyhow::Result<u64>>()?;
+        Ok((servers, self.database.as_ref().and_then(PostgresAccounts::cpu_us)))
+    }
+
+    fn cpu_us_by_thread(&self) -> anyhow::Result<BTreeMap<String, u64>> {
+        let mut by_name = BTreeMap::new();
+        for server in &self.servers {
+            for (name, us) in accounts::cpu_us_by_thread(server.pid())? {
+                *by_name.entry(name).or_default() += us;
+            }
+        }
+        Ok(by_name)
+    }
+}
+
+fn addresses(servers: &[Server]) -> Vec<SocketAddr> {
+    servers.iter().map(|server| server.address).collect()
+}
+
+/// All that are measured, our server first.
 struct Bench {
-    ground: Ground,
-    servers: Vec<(Kind, Server)>,
-    tickets: Vec<Ticket>,
+    contenders: Vec<Contender>,
     pages: Pages,
 }
 
 impl Bench {
     async fn start(args: &IngestArgs, connections: usize) -> anyhow::Result<Self> {
         enough_files(connections)?;
-        let ground = Ground::prepare(&args.place.folder, &args.place.models, connections).await?;
-        let ours = Server::invigil(&ground)?;
-        let tickets = ground.open_sessions(ours.address, 0..connections).await?;
-        let mut servers = vec![(Kind::Invigil, ours)];
-        for kind in args.peers.iter().copied() {
-            match kind {
-                Kind::Invigil => {}
-                Kind::Echo => servers.push((kind, Server::echo()?)),
-                Kind::Node => servers.push((kind, Server::node(&args.peers_cache)?)),
-            }
+        let is_used = args.nodes == 1 || args.peers.contains(&Kind::Postgres);
+        ensure!(is_used, "--nodes is of the peer postgres: name it with --peers");
+        if args.nodes > 1 {
+            Redis::program()?;
         }
-        Ok(Self { ground, servers, tickets, pages: Pages::new()? })
+        let mut contenders = Vec::new();
+        let peers = args.peers.iter().copied().filter(|kind| *kind != Kind::Invigil);
+        for kind in std::iter::once(Kind::Invigil).chain(peers) {
+            contenders.push(Contender::start(kind, args, connections).await?);
+        }
+        Ok(Self { contenders, pages: Pages::new()? })
     }
 
     /// All servers in turn, for all rounds. Returns our events a second.
-    async fn compare(&mut self, args: &IngestArgs, connections: usize, load: Load) -> anyhow::Result<f64> {
-        self.rounds(args, connections, load, self.servers.len()).await
+    async fn compare(&self, args: &IngestArgs, connections: usize, load: Load) -> anyhow::Result<f64> {
+        self.rounds(args, connections, load, &self.contenders).await
     }
 
     /// Our server alone.
-    async fn compare_ours(&mut self, args: &IngestArgs, connections: usize, load: Load) -> anyhow::Result<f64> {
-        self.rounds(args, connections, load, 1).await
+    async fn compare_ours(&self, args: &IngestArgs, connections: usize, load: Load) -> anyhow::Result<f64> {
+        self.rounds(args, connections, load, &self.contenders[..1]).await
     }
 
     async fn rounds(
-        &mut self,
+        &self,
         args: &IngestArgs,
         connections: usize,
         load: Load,
-        servers: usize,
+        contenders: &[Contender],
     ) -> anyhow::Result<f64> {
         let mut report = Report::new(connections, load);
         for _ in 0..args.rounds {
-            for (kind, server) in &self.servers[..servers] {
-                let measured = self.measure(*kind, server, connections, load, args.seconds).await?;
-                report.add(*kind, measured);
+            for contender in contenders {
+                let measured = contender.measure(&self.pages, connections, load, args.seconds).await?;
+                report.add(contender.kind, measured);
             }
         }
         report.print(args.threads)?;
-        complain(&self.servers[0].1)?;
-        Ok(report.events_per_s(Kind::Invigil))
-    }
-
-    async fn measure(
-        &self,
-        kind: Kind,
-        server: &Server,
-        connections: usize,
-        load: Load,
-        seconds: u32,
-    ) -> anyhow::Result<Measured> {
-        let tickets = (kind == Kind::Invigil).then_some(self.tickets.as_slice());
-        let fleet = Fleet::connect(&self.pages, server.address, connections, tickets).await?;
-        fleet.drive(load, WARM_UP_S).await?;
-        let (cpu_before, own_before) = (server.cpu_us()?, accounts::cpu_us(std::process::id())?);
-        let threads_before = accounts::cpu_us_by_thread(server.pid())?;
-        let tally: Tally = fleet.drive(load, f64::from(seconds)).await?;
-        let (cpu, own) = (server.cpu_us()?, accounts::cpu_us(std::process::id())?);
-        let mut threads = accounts::cpu_us_by_thread(server.pid())?;
-        for (name, us) in &mut threads {
-            *us -= threads_before.get(name).copied().unwrap_or_default().min(*us);
+        for server in contenders.iter().flat_map(|contender| &contender.servers) {
+            complain(server)?;
         }
-        fleet.settle(SETTLE_MS).await?;
-        ensure!(fleet.warnings() == 0, "an honest load was warned {} times", fleet.warnings());
-        Ok(Measured { tally, cpu_us: cpu - cpu_before, own_cpu_us: own - own_before, threads })
-    }
-
-    fn end(self) -> anyhow::Result<()> {
-        drop(self.servers);
-        drop(self.ground);
-        Ok(())
+        Ok(report.events_per_s(Kind::Invigil))
     }
 }

@@ -10,8 +10,10 @@ use crate::cli::say;
 #[derive(Clone, Debug)]
 pub(super) struct Measured {
     pub(super) tally: Tally,
-    /// processor time of the server, µs
+    /// processor time of the server, or of all nodes, µs
     pub(super) cpu_us: u64,
+    /// of the database's processes, if it has any and they run here, µs
+    pub(super) database_cpu_us: Option<u64>,
     /// processor time of the load generator, µs
     pub(super) own_cpu_us: u64,
     /// the server's, by name of the thread
@@ -21,6 +23,10 @@ pub(super) struct Measured {
 impl Measured {
     fn each_us(&self) -> f64 {
         self.cpu_us as f64 / self.tally.acknowledged.max(1) as f64
+    }
+
+    fn database_each_us(&self) -> Option<f64> {
+        self.database_cpu_us.map(|us| us as f64 / self.tally.acknowledged.max(1) as f64)
     }
 }
 
@@ -69,16 +75,20 @@ impl Report {
             self.load.window,
             self.rounds.first().map_or(0, |(_, rounds)| rounds.len()),
         ))?;
-        say("| server | acknowledged/s | p50 ms | p99 ms | CPU µs/event | ours is | generator µs/event |")?;
-        say("| --- | ---: | ---: | ---: | ---: | ---: | ---: |")?;
+        say(
+            "| server | acknowledged/s | p50 ms | p99 ms | CPU µs/event | ours is | database µs/event | generator µs/event |",
+        )?;
+        say("| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |")?;
         for (kind, _) in &self.rounds {
             let of = |of: fn(&Measured) -> f64| self.median(*kind, of).unwrap_or_default();
             let ratio = match kind {
                 Kind::Invigil => String::new(),
                 other => format!("{:.2}×", self.ratio(*other).unwrap_or_default()),
             };
+            let database = self.median(*kind, |measured| measured.database_each_us().unwrap_or(f64::NAN));
+            let database = database.filter(|us| !us.is_nan()).map_or(String::new(), |us| format!("{us:.2}"));
             say(format_args!(
-                "| {} | {:.0} | {:.2} | {:.2} | {:.2} | {ratio} | {:.2} |",
+                "| {} | {:.0} | {:.2} | {:.2} | {:.2} | {ratio} | {database} | {:.2} |",
                 kind.name(),
                 of(|measured| measured.tally.rate()),
                 of(|measured| measured.tally.quantile_ms(0.5)),

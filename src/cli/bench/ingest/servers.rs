@@ -24,6 +24,8 @@ pub(super) enum Kind {
     Echo,
     /// Node with `ws`: parses and acknowledges, stores nothing
     Node,
+    /// This binary's `serve` with records and journal in PostgreSQL, on one node or several
+    Postgres,
 }
 
 impl Kind {
@@ -32,6 +34,7 @@ impl Kind {
             Self::Invigil => "invigil",
             Self::Echo => "bare axum echo",
             Self::Node => "Node ws",
+            Self::Postgres => "invigil over PostgreSQL",
         }
     }
 }
@@ -46,8 +49,13 @@ pub(super) struct Server {
 impl Server {
     /// Starts our server over `ground`; sessions that are open there are taken up before it answers.
     pub(super) fn invigil(ground: &Ground) -> anyhow::Result<Self> {
+        Self::node_of(ground, 0)
+    }
+
+    /// Starts one of the nodes that are to share `ground`.
+    pub(super) fn node_of(ground: &Ground, node: usize) -> anyhow::Result<Self> {
         let mut command = Command::new(std::env::current_exe()?);
-        command.arg("serve").arg("--config").arg(ground.config()).args(["--log-format", "json"]);
+        command.arg("serve").arg("--config").arg(ground.config(node)).args(["--log-format", "json"]);
         let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn()?;
         Self::ready(child, Complains::OnStderr)
     }

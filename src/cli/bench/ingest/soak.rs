@@ -7,7 +7,7 @@ use anyhow::{Context as _, ensure};
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use tokio::task::LocalSet;
 
-use super::ground::Ground;
+use super::ground::{Ground, Shared};
 use super::load::{Fleet, Load, Pages};
 use super::servers::Server;
 use super::{Place, SETTLE_MS, WARM_UP_S, complain, enough_files};
@@ -47,10 +47,10 @@ impl SoakArgs {
     async fn soak(&self) -> anyhow::Result<()> {
         let connections = self.connections as usize;
         enough_files(connections)?;
-        let ground = Ground::prepare(&self.place.folder, &self.place.models, connections).await?;
+        let ground = Ground::prepare(&self.place, connections, &Shared::default()).await?;
         let server = Server::invigil(&ground)?;
-        let tickets = ground.open_sessions(server.address, 0..connections).await?;
-        let fleet = Fleet::connect(&Pages::new()?, server.address, connections, Some(&tickets)).await?;
+        let tickets = ground.open_sessions(&[server.address], 0..connections).await?;
+        let fleet = Fleet::connect(&Pages::new()?, &[server.address], connections, Some(&tickets)).await?;
         let load = Load { rate: Some(f64::from(self.rate)), window: 64 };
         fleet.drive(load, WARM_UP_S).await?;
         say("minute  acknowledged/s   p50 ms   p99 ms  resident MB  CPU µs/event")?;

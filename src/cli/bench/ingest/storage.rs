@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use tokio::task::LocalSet;
 
-use super::ground::Ground;
+use super::ground::{Ground, Shared};
 use super::load::{Fleet, Load, Pages};
 use super::servers::Server;
 use super::{Place, SETTLE_MS, complain, enough_files};
@@ -45,10 +45,10 @@ impl StorageArgs {
     async fn measure(&self) -> anyhow::Result<()> {
         let sessions = self.sessions as usize;
         enough_files(sessions)?;
-        let ground = Ground::prepare(&self.place.folder, &self.place.models, sessions).await?;
+        let ground = Ground::prepare(&self.place, sessions, &Shared::default()).await?;
         let server = Server::invigil(&ground)?;
-        let tickets = ground.open_sessions(server.address, 0..sessions).await?;
-        let fleet = Fleet::connect(&Pages::new()?, server.address, sessions, Some(&tickets)).await?;
+        let tickets = ground.open_sessions(&[server.address], 0..sessions).await?;
+        let fleet = Fleet::connect(&Pages::new()?, &[server.address], sessions, Some(&tickets)).await?;
         // As pages send them: one event at a time, so each has its row.
         let rate = f64::from(self.sessions) * 20.0;
         fleet.drive(Load { rate: Some(rate), window: 4 }, f64::from(self.events) / 20.0).await?;

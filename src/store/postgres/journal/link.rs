@@ -17,10 +17,12 @@ const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 /// connection. Longer than a busy disk takes for a group.
 const ANSWER_LIMIT: Duration = Duration::from_secs(10);
 
-/// `on`, whatever the role has: an acknowledged line is on disk, and on the standby where one is synchronous.
+/// `read committed` and `on`, whatever the role has: what looks for a new owner must see what was committed until then, and
+/// an acknowledged line is on disk, and on the standby where one is synchronous.
 /// The statements join few rows with large tables by their keys; a plan that was made while a table was small, and reads
 /// it whole, would be kept while it grows. The plans are made once, because what they depend on never changes.
-const SETTINGS: &str = "SET synchronous_commit = on; SET plan_cache_mode = force_generic_plan; SET jit = off;
+const SETTINGS: &str = "SET default_transaction_isolation = 'read committed';
+    SET synchronous_commit = on; SET plan_cache_mode = force_generic_plan; SET jit = off;
     SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off; SET lock_timeout = '2s'";
 
 /// The database that the journal is in, and how to get there.
@@ -118,6 +120,7 @@ impl From<Error> for Unanswered {
             return if broken { Self::Lost(in_words(&error)) } else { Self::Refused(error) };
         };
         match *code {
+            _ if meets_new_partition(&error) => Self::InTheWay(error),
             SqlState::T_R_SERIALIZATION_FAILURE | SqlState::T_R_DEADLOCK_DETECTED | SqlState::LOCK_NOT_AVAILABLE => {
                 Self::InTheWay(error)
             }
@@ -131,6 +134,13 @@ impl From<Error> for Unanswered {
             _ => Self::Refused(error),
         }
     }
+}
+
+/// Whether a row came to the partition that takes what no other does while one for its month was being attached: the next
+/// attempt finds that one.
+pub fn meets_new_partition(error: &Error) -> bool {
+    let said = error.as_db_error().filter(|said| *said.code() == SqlState::CHECK_VIOLATION);
+    said.is_some_and(|said| said.table() == Some("journal_other"))
 }
 
 /// What the server said, and not only that it said something.

@@ -27,6 +27,8 @@ pub(super) struct Waiting {
     pub(super) batch: Batch,
     /// CRC-32 of the row
     pub(super) checksum: u32,
+    /// where the row lies: the session's, once it is the batch's turn
+    pub(super) month: i64,
     /// Its number is not the next: either it was appended before, or it is refused.
     pub(super) repeated: bool,
     pub(super) answer: oneshot::Sender<Result<(), AppendError>>,
@@ -35,13 +37,22 @@ pub(super) struct Waiting {
 impl Waiting {
     pub(super) fn new(batch: Batch, checksum: u32) -> (Self, oneshot::Receiver<Result<(), AppendError>>) {
         let (answer, answered) = oneshot::channel();
-        (Self { batch, checksum, repeated: false, answer }, answered)
+        (Self { batch, checksum, month: 0, repeated: false, answer }, answered)
     }
 
     fn tell(self, result: Result<(), AppendError>) {
         // Who no longer listens has let go of the session, and reads its log when it takes it up again.
         let _ = self.answer.send(result);
     }
+}
+
+/// Where a session's log goes on, and under which epoch this process may do that.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Place {
+    /// in which the session was opened: its rows lie there, however long it lasts
+    pub(super) month: i64,
+    pub(super) epoch: i64,
+    pub(super) next_n: u64,
 }
 
 #[derive(Default)]
@@ -57,17 +68,16 @@ pub(super) struct Queue {
 
 /// What is known of the end of a session's log.
 struct Tail {
-    epoch: i64,
-    next_n: u64,
+    place: Place,
     /// a batch is under way: until that is decided nobody knows what comes next
     in_hand: bool,
     behind: VecDeque<Waiting>,
 }
 
 impl Queue {
-    /// The session has this owner now, and its log goes on at `next_n`.
-    pub(super) fn enter(&mut self, session: SessionKey, epoch: i64, next_n: u64) {
-        let tail = Tail { epoch, next_n, in_hand: false, behind: VecDeque::new() };
+    /// The session is owned here now, and its log goes on there.
+    pub(super) fn enter(&mut self, session: SessionKey, place: Place) {
+        let tail = Tail { place, in_hand: false, behind: VecDeque::new() };
         let before = self.tails.insert(session, tail);
         self.call_up(before);
     }
@@ -161,7 +171,8 @@ impl Queue {
         }
         if let Some(tail) = self.tails.get_mut(&waiting.batch.session) {
             tail.in_hand = true;
-            waiting.repeated = waiting.batch.first_n < tail.next_n;
+            waiting.month = tail.place.month;
+            waiting.repeated = waiting.batch.first_n < tail.place.next_n;
         }
         Some(waiting)
     }
@@ -175,13 +186,13 @@ impl Queue {
     pub(super) fn settle(&mut self, waiting: Waiting, result: Result<(), AppendError>) {
         let batch = &waiting.batch;
         // Whoever took the session meanwhile has another epoch, and knows more.
-        if let Some(tail) = self.tails.get_mut(&batch.session).filter(|tail| tail.epoch == batch.epoch) {
+        if let Some(tail) = self.tails.get_mut(&batch.session).filter(|tail| tail.place.epoch == batch.epoch) {
             tail.in_hand = false;
             if let Some(next) = tail.behind.pop_front() {
                 self.ready.push_front(next);
             }
             match &result {
-                Ok(()) => tail.next_n = tail.next_n.max(batch.first_n + batch.count),
+                Ok(()) => tail.place.next_n = tail.place.next_n.max(batch.first_n + batch.count),
                 Err(AppendError::StaleEpoch { .. } | AppendError::NotOpen) => self.forget(batch.session),
                 Err(AppendError::WrongNumber { .. } | AppendError::Store(_)) => {}
             }
@@ -209,11 +220,12 @@ impl Tail {
     /// Why `batch` cannot be what comes next. One that was appended before is let through: whether it is the same one
     /// again, the database knows.
     fn refusal(&self, batch: &Batch) -> Option<AppendError> {
-        if self.epoch != batch.epoch {
-            return Some(AppendError::StaleEpoch { held: batch.epoch, current: self.epoch });
+        let Place { epoch, next_n, .. } = self.place;
+        if epoch != batch.epoch {
+            return Some(AppendError::StaleEpoch { held: batch.epoch, current: epoch });
         }
-        if batch.first_n > self.next_n {
-            return Some(AppendError::WrongNumber { expected: self.next_n, found: batch.first_n });
+        if batch.first_n > next_n {
+            return Some(AppendError::WrongNumber { expected: next_n, found: batch.first_n });
         }
         None
     }
@@ -227,6 +239,10 @@ mod tests {
 
     fn waiting(session: i64, epoch: i64, first_n: u64, bytes: usize) -> (Waiting, Answer) {
         Waiting::new(Batch { session: SessionKey(session), epoch, first_n, count: 1, lines: vec![b'x'; bytes] }, 0)
+    }
+
+    fn own(queue: &mut Queue, session: i64, epoch: i64, next_n: u64) {
+        queue.enter(SessionKey(session), Place { month: 202_601, epoch, next_n });
     }
 
     fn numbers(group: &[Waiting]) -> Vec<(i64, u64)> {
@@ -243,8 +259,8 @@ mod tests {
     #[test]
     fn batches_of_a_session_go_one_after_the_other() {
         let mut queue = Queue::default();
-        queue.enter(SessionKey(1), 0, 1);
-        queue.enter(SessionKey(2), 0, 5);
+        own(&mut queue, 1, 0, 1);
+        own(&mut queue, 2, 0, 5);
         let mut answers = Vec::new();
         for (session, first_n) in [(1, 1), (1, 2), (2, 5), (1, 3)] {
             let (batch, answer) = waiting(session, 0, first_n, 1);
@@ -277,7 +293,7 @@ mod tests {
     #[test]
     fn a_refused_owner_takes_those_behind_it_along() {
         let mut queue = Queue::default();
-        queue.enter(SessionKey(1), 1, 1);
+        own(&mut queue, 1, 1, 1);
         let (first, _first) = waiting(1, 1, 1, 1);
         let (second, mut answer) = waiting(1, 1, 2, 1);
         queue.push(first).unwrap();
@@ -295,14 +311,14 @@ mod tests {
     #[test]
     fn who_takes_a_session_is_not_disturbed_by_what_its_former_owner_has_under_way() {
         let mut queue = Queue::default();
-        queue.enter(SessionKey(1), 1, 1);
+        own(&mut queue, 1, 1, 1);
         let (former, _former) = waiting(1, 1, 1, 1);
         let (behind, mut answer) = waiting(1, 1, 2, 1);
         queue.push(former).unwrap();
         queue.push(behind).unwrap();
         let group = queue.take(false).unwrap();
         assert!(queue.take(false).is_none());
-        queue.enter(SessionKey(1), 2, 7);
+        own(&mut queue, 1, 2, 7);
         settle(&mut queue, group, Ok(()));
         let (next, _next) = waiting(1, 2, 7, 1);
         queue.push(next).unwrap();
@@ -315,7 +331,7 @@ mod tests {
         let mut queue = Queue::default();
         let mut answers = Vec::new();
         let mut push = |queue: &mut Queue, session: i64| {
-            queue.enter(SessionKey(session), 0, 1);
+            own(queue, session, 0, 1);
             let (batch, answer) = waiting(session, 0, 1, 1);
             queue.push(batch).unwrap();
             answers.push(answer);
@@ -358,7 +374,7 @@ mod tests {
     fn long_batches_make_smaller_groups() {
         let mut queue = Queue::default();
         for session in 0..8 {
-            queue.enter(SessionKey(session), 0, 1);
+            own(&mut queue, session, 0, 1);
             queue.push(waiting(session, 0, 1, GROUP_BYTES / 4).0).unwrap();
         }
         assert_eq!(queue.take(false).unwrap().len(), 4);

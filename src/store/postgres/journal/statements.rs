@@ -5,33 +5,9 @@ use tokio_postgres::Row;
 use crate::store::journal::{LiveRow, open_segment};
 use crate::store::{AppendError, Batch, SessionKey, StoreError};
 
-macro_rules! append {
-    ($locked_by_others:literal) => {
-        concat!(
-            "INSERT INTO journal (month, session, first_n, count, lines, checksum)
-             SELECT month, key, first_n, count, lines, checksum FROM (
-                 SELECT session.month, session.key, batch.first_n, batch.count, batch.lines, batch.checksum
-                 FROM unnest($1::BIGINT[], $2::BIGINT[], $3::BIGINT[], $4::BIGINT[], $5::BIGINT[], $6::BYTEA[])
-                     AS batch (session, epoch, first_n, count, checksum, lines)
-                 JOIN session
-                     ON session.key = batch.session AND session.epoch = batch.epoch AND session.closed_at IS NULL
-                 FOR SHARE OF session ",
-            $locked_by_others,
-            ") AS owned
-             ON CONFLICT (month, session, first_n) DO NOTHING
-             RETURNING session"
-        )
-    };
-}
-
-/// Writes a group, and returns the sessions whose batches are in the journal by it.
-///
-/// Who is not the owner is not in it: the share lock holds the epoch and the openness of the session until the commit, and
-/// whoever changes these waits for it. A session that is locked for a change right now is passed over, so that nobody
-/// waits for another's session. A row with the number that is there already is not written again.
-pub(super) const APPEND: &str = append!("SKIP LOCKED");
-/// The same for those that were passed over: waits for whoever has locked their sessions.
-pub(super) const APPEND_PATIENTLY: &str = append!("");
+/// Writes a group, all of it or nothing: month, session, epoch, first number, count, checksum and lines of each batch. Who
+/// is not the owner any more gets a serialization failure, and who comes to a number that is taken a unique violation.
+pub(super) const APPEND: &str = "SELECT append_to_journal($1, $2, $3, $4, $5, $6, $7)";
 
 /// Why batches were not written: the session, its epoch if it is open, whether the row that has their number is the
 /// same, and where the log goes on.
@@ -44,15 +20,15 @@ pub(super) const EXPLAIN: &str = "
     LEFT JOIN journal AS there
         ON there.month = session.month AND there.session = session.key AND there.first_n = batch.first_n";
 
-/// What has become of a batch that a statement did not write.
+/// What has become of a batch that was not written now.
 #[derive(Debug)]
 pub(super) enum Fate {
     /// it was there already, just as it is: an earlier attempt has written it
     Written,
     /// it is not there, and never will be by this owner
     Refused(AppendError),
-    /// its session was locked: it can be tried again
-    PassedOver,
+    /// its place is free: it can be tried again
+    NotThere,
 }
 
 /// What a row of [`EXPLAIN`] says of its batch.
@@ -66,15 +42,14 @@ pub(super) fn fate(row: &Row, batch: &Batch) -> Result<Fate, tokio_postgres::Err
     let expected = next_n.unwrap_or(1) as u64;
     Ok(match same {
         Some(true) => Fate::Written,
-        None if expected == batch.first_n => Fate::PassedOver,
+        None if expected == batch.first_n => Fate::NotThere,
         _ => Fate::Refused(AppendError::WrongNumber { expected, found: batch.first_n }),
     })
 }
 
-/// Ends the epoch of whoever owned an open session. Waits for what that owner has under way; nothing of it can be
-/// committed once this is.
+/// Ends the epoch of whoever owned an open session; the new epoch, and the session's month.
 pub(super) const ACQUIRE: &str =
-    "UPDATE session SET epoch = epoch + 1 WHERE key = $1 AND closed_at IS NULL RETURNING epoch";
+    "UPDATE session SET epoch = epoch + 1 WHERE key = $1 AND closed_at IS NULL RETURNING epoch, month";
 
 /// Ends those who keep another process of the server waiting.
 pub(super) const CUT_OFF: &str =
@@ -130,29 +105,40 @@ pub(super) const MAKE_PARTITIONS: &str = "SELECT make_journal_partitions($1, $2)
 /// Drops what is empty of the months before a moment.
 pub(super) const DROP_PARTITIONS: &str = "SELECT drop_journal_partitions($1)";
 
-/// A session's first row, in the transaction that opens it: session, first number, count, lines, checksum.
+/// A session's first row, in the transaction that opens it: session, first number, count, lines, checksum. Its month.
 pub const ENTER: &str = "INSERT INTO journal (month, session, first_n, count, lines, checksum)
-    SELECT month, key, ?2, ?3, ?4, ?5 FROM session WHERE key = ?1";
+    SELECT month, key, ?2, ?3, ?4, ?5 FROM session WHERE key = ?1 RETURNING month";
 
-/// Epoch and month of an open session, in the transaction that closes it. That also changes the session's row, so a new
-/// owner and a closing cannot both be.
-pub const OWNER: &str = "SELECT epoch, month FROM session WHERE key = ?1 AND closed_at IS NULL";
+/// Epoch and month of an open session, at the beginning of the transaction that closes it. The session's row is locked
+/// from here on, so a new owner and a closing cannot both be, and who is stuck in the middle is cut off by a new owner.
+pub const OWNER: &str = "SELECT epoch, month FROM session WHERE key = ?1 AND closed_at IS NULL FOR NO KEY UPDATE";
+
+/// Takes the last batch's number, before [`UNSEALED`] takes all rows away: month, session, first number, count. What a former
+/// owner has under way is at this number too, so one of the two is refused. Writes no row if it is taken.
+pub const PLACE: &str = "INSERT INTO journal (month, session, first_n, count, lines, checksum)
+    VALUES (?1, ?2, ?3, ?4, '', 0) ON CONFLICT DO NOTHING";
 
 /// Takes the live rows away, of a month and a session; the count of each.
 pub const UNSEALED: &str = "DELETE FROM journal WHERE month = ?1 AND session = ?2 RETURNING count";
 
 /// Whether who closes the session with `last` is what [`OWNER`] found, and the rows that [`UNSEALED`] took away were
-/// all that stands before it.
+/// `last`, for which [`PLACE`] has `placed` a row, and all that stands before it.
 ///
 /// # Errors
 /// As for an append.
-pub fn check_seal(last: &Batch, epoch: Option<i64>, counts: impl IntoIterator<Item = i64>) -> Result<(), AppendError> {
+pub fn check_seal(
+    last: &Batch,
+    epoch: Option<i64>,
+    placed: bool,
+    counts: impl IntoIterator<Item = i64>,
+) -> Result<(), AppendError> {
     let current = epoch.ok_or(AppendError::NotOpen)?;
     if current != last.epoch {
         return Err(AppendError::StaleEpoch { held: last.epoch, current });
     }
-    let expected = counts.into_iter().sum::<i64>() as u64 + 1;
-    if expected != last.first_n {
+    let own = if placed { last.count } else { 0 };
+    let expected = counts.into_iter().sum::<i64>() as u64 - own + 1;
+    if !placed || expected != last.first_n {
         return Err(AppendError::WrongNumber { expected, found: last.first_n });
     }
     Ok(())

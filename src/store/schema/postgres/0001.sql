@@ -277,7 +277,7 @@ CREATE INDEX token_of_session ON token (session);
 
 -- The live journal, one row a batch. The key does two things that SQLite's single writer has in memory: two owners
 -- cannot both append at one number, and an append that is sent again finds the row that it has made already.
--- No reference to the session: it would cost as much again, and every statement that writes joins the session anyway.
+-- No reference to the session: it would cost as much again, and every append looks at its session anyway.
 CREATE TABLE journal (
     month    BIGINT NOT NULL,
     session  BIGINT NOT NULL,
@@ -295,6 +295,26 @@ ALTER TABLE journal ALTER COLUMN lines SET STORAGE EXTERNAL;
 -- What falls into a month that nobody made a partition for. It is empty as long as servers start with a clock that is
 -- right; what is in it is read and sealed like any other row.
 CREATE TABLE journal_other PARTITION OF journal DEFAULT;
+
+-- Appends batches, all of them or none. The rows first, and then, with the eyes of a statement that begins after they are
+-- there, whether the sessions still belong to the sender: whoever takes a session changes its epoch first, and then writes
+-- at the number that is taken here. Must run in READ COMMITTED, where each statement sees what is committed by then.
+CREATE FUNCTION append_to_journal(
+    months BIGINT[], sessions BIGINT[], epochs BIGINT[], first_ns BIGINT[], counts BIGINT[], checksums BIGINT[],
+    lines BYTEA[]
+) RETURNS VOID LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO journal (month, session, first_n, count, checksum, lines)
+    SELECT * FROM unnest(months, sessions, first_ns, counts, checksums, lines);
+    PERFORM FROM unnest(sessions, epochs) AS batch (session, epoch)
+    WHERE NOT EXISTS (
+        SELECT FROM session
+        WHERE session.key = batch.session AND session.epoch = batch.epoch AND session.closed_at IS NULL
+    );
+    IF FOUND THEN
+        RAISE serialization_failure USING MESSAGE = 'a session of these batches is not the sender''s any more';
+    END IF;
+END $$;
 
 -- Makes the partitions of `months` months from the one of `from_ms` on. Safe to call again, and from several nodes at
 -- once. Appends go on meanwhile: ATTACH, unlike CREATE … PARTITION OF, does not lock the whole journal. Returns how
