@@ -33,6 +33,7 @@ pub use table::draw;
 use crate::log::LineError;
 use crate::policy::{Policies, Policy};
 use crate::store::StoreError;
+use crate::store::reading::Records;
 
 /// By what sessions are judged again.
 #[derive(Clone, Debug)]
@@ -75,11 +76,11 @@ pub enum BacktestError {
         /// what the system says
         error: std::io::Error,
     },
-    /// The data folder could not be read.
-    #[error("{}: {error}", folder.display())]
+    /// The records could not be read.
+    #[error("{records}: {error}")]
     Store {
         /// which
-        folder: PathBuf,
+        records: Records,
         /// what the store says
         error: StoreError,
     },

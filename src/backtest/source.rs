@@ -1,14 +1,15 @@
-//! Where recorded sessions come from: files of logs, or a server's data folder.
+//! Where recorded sessions come from: files of logs, or a server's records.
 
 use std::collections::HashMap;
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use super::index::{Builder, Index, Place};
 use super::{BacktestError, BadLog, Progress, logs};
 use crate::log::LineError;
 use crate::store::archive::Archive;
+use crate::store::reading::Records;
 
 /// The longest log that is judged, bytes. A day and night of an event a second takes a twentieth of it.
 const MAX_LOG_BYTES: u64 = 256 << 20;
@@ -22,8 +23,8 @@ const OPEN_FILES: usize = 16;
 pub enum Source {
     /// Files with one log or many.
     Logs(Vec<PathBuf>),
-    /// The data folder of a server, running or not.
-    Data(PathBuf),
+    /// The records of a server, running or not.
+    Data(Records),
 }
 
 /// A session as it was recorded.
@@ -42,7 +43,7 @@ impl Source {
     pub fn index(&self, threads: usize, progress: &dyn Progress) -> Result<(Index, Vec<BadLog>), BacktestError> {
         match self {
             Self::Logs(files) => logs::index(files, threads, progress),
-            Self::Data(folder) => Ok((index_data(folder)?, Vec::new())),
+            Self::Data(records) => Ok((index_data(records)?, Vec::new())),
         }
     }
 
@@ -58,19 +59,19 @@ impl Source {
     pub(super) fn reader(&self) -> Result<Reader<'_>, BacktestError> {
         let how = match self {
             Self::Logs(files) => How::Logs { files, open: Vec::new() },
-            Self::Data(folder) => How::Data { archive: open(folder)?, folder },
+            Self::Data(records) => How::Data { archive: open(records)?, records },
         };
         Ok(Reader { how, buffer: Vec::new() })
     }
 }
 
-fn open(folder: &Path) -> Result<Archive, BacktestError> {
-    Archive::open(folder).map_err(|error| BacktestError::Store { folder: folder.to_owned(), error })
+fn open(records: &Records) -> Result<Archive, BacktestError> {
+    Archive::open(records).map_err(|error| BacktestError::Store { records: records.clone(), error })
 }
 
-fn index_data(folder: &Path) -> Result<Index, BacktestError> {
-    let archive = open(folder)?;
-    let failed = |error| BacktestError::Store { folder: folder.to_owned(), error };
+fn index_data(records: &Records) -> Result<Index, BacktestError> {
+    let archive = open(records)?;
+    let failed = |error| BacktestError::Store { records: records.clone(), error };
     let mut projects: HashMap<String, Vec<String>> = HashMap::new();
     archive.lessons(|project, lesson| projects.entry(project).or_default().push(lesson)).map_err(failed)?;
     let mut builder = Builder::new();
@@ -86,7 +87,7 @@ pub(super) struct Reader<'a> {
 
 enum How<'a> {
     Logs { files: &'a [PathBuf], open: Vec<(u32, File)> },
-    Data { archive: Archive, folder: &'a Path },
+    Data { archive: Archive, records: &'a Records },
 }
 
 impl Reader<'_> {
@@ -96,9 +97,7 @@ impl Reader<'_> {
             (How::Logs { files, .. }, Place::Log { file, line, .. }) => {
                 (files[file as usize].display().to_string(), line - 1)
             }
-            (How::Data { folder, .. }, Place::Stored(key)) => {
-                (format!("{}: session with key {}", folder.display(), key.0), 0)
-            }
+            (How::Data { records, .. }, Place::Stored(key)) => (format!("{records}: session with key {}", key.0), 0),
             _ => (String::new(), 0),
         }
     }

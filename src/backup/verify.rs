@@ -87,7 +87,7 @@ fn look_into(
     manifest: &Manifest,
     tell: &mut dyn FnMut(String),
 ) -> Result<u64, BackupError> {
-    for problem in database.pages(true)? {
+    for problem in database.pages(true)?.into_iter().flatten() {
         tell(format!("{DATABASE_FILE}: {problem}"));
     }
     let closed = database.closed_sessions(None, tell)?;

@@ -12,8 +12,10 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::backtest::{BadLog, GenerateError, Plan, Progress, Question, Source, draw, generate, judge, logs_at};
 use crate::clock::Clock;
+use crate::config::{Config, Overrides};
 use crate::policy::{Policies, Policy, date_in_china};
 use crate::store::archive::Archive;
+use crate::store::reading::Records;
 
 /// Judges recorded sessions again under another policy; says how many change, and why.
 #[derive(Debug, clap::Args)]
@@ -25,11 +27,15 @@ pub struct Backtest {
     #[arg(long, value_name = "FILE", required = true)]
     policy: Option<String>,
     /// Session logs (JSON Lines): a file, or a directory and its *.jsonl; a file may hold many, one after another
-    #[arg(long, value_name = "DIR", required_unless_present = "data", conflicts_with = "data")]
+    #[arg(long, value_name = "DIR", required_unless_present_any = ["data", "config"],
+        conflicts_with_all = ["data", "config"])]
     logs: Option<PathBuf>,
     /// The data folder of a server, which may be running; its closed sessions
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
+    /// The settings of a server: the closed sessions of its data folder, or of the PostgreSQL at its database.url
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
     /// Compare with this policy instead of the pack that each log names
     #[arg(long, value_name = "FILE")]
     base: Option<String>,
@@ -96,9 +102,18 @@ impl Backtest {
 
     /// The packs under which the sessions of a data folder were opened, whatever is configured now: label and text.
     fn kept(&self) -> anyhow::Result<Vec<(String, String)>> {
-        let Some(folder) = &self.data else { return Ok(Vec::new()) };
-        let read = || Archive::open(folder)?.policy_texts();
-        read().with_context(|| folder.display().to_string())
+        let Some(records) = self.records()? else { return Ok(Vec::new()) };
+        let read = || Archive::open(&records)?.policy_texts();
+        read().with_context(|| records.to_string())
+    }
+
+    /// Where the sessions are, unless they are in files.
+    fn records(&self) -> anyhow::Result<Option<Records>> {
+        if self.logs.is_some() {
+            return Ok(None);
+        }
+        let overrides = Overrides { data_folder: self.data.clone(), ..Overrides::default() };
+        super::records_of(&Config::load(self.config.as_deref(), &overrides)?).map(Some)
     }
 
     fn question(&self, kept: &[(String, String)]) -> anyhow::Result<Question> {
@@ -113,9 +128,10 @@ impl Backtest {
     }
 
     fn source(&self) -> anyhow::Result<Source> {
-        match (&self.logs, &self.data) {
+        match (&self.logs, self.records()?) {
             (Some(logs), _) => Ok(Source::Logs(logs_at(logs).with_context(|| logs.display().to_string())?)),
-            (None, data) => Ok(Source::Data(data.clone().unwrap_or_default())),
+            (None, Some(records)) => Ok(Source::Data(records)),
+            (None, None) => anyhow::bail!("--logs, --data or --config is needed"),
         }
     }
 

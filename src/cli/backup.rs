@@ -10,6 +10,12 @@ use crate::backup::{self, Manifest};
 use crate::clock::Clock;
 use crate::config::{Config, Overrides};
 
+/// Why there is no backup of an installation whose records are in PostgreSQL, and what to do.
+const OF_POSTGRESQL: &str = "the records are in PostgreSQL (database.url), whose own tools back them up: \
+     `pg_dump --format=custom --file=invigil.dump DATABASE_URL`, or pg_basebackup with WAL archiving for any moment; after it \
+     copy photos/ and forgotten.jsonl of the data folder, and keep its keys elsewhere. A restored database is checked by \
+     `invigil doctor --deep` and `invigil ledger check` (docs/backup.md)";
+
 /// Back up a data folder while its server runs, check a backup, restore one.
 #[derive(Debug, Args)]
 pub struct Backup {
@@ -84,6 +90,9 @@ impl Create {
     fn run(self) -> anyhow::Result<ExitCode> {
         let overrides = Overrides { data_folder: self.data.clone(), ..Overrides::default() };
         let config = Config::load(self.config.as_deref(), &overrides)?;
+        if config.database.is_postgres() {
+            anyhow::bail!(OF_POSTGRESQL);
+        }
         // Photos outside the data folder are backed up by whoever keeps that place.
         let bucket = config.evidence.url.clone();
         let now_ms = Clock::system().now_ms();

@@ -11,6 +11,7 @@ pub mod demo;
 pub mod doctor;
 pub mod face;
 pub mod ledger;
+pub mod migrate;
 pub mod models;
 pub mod openapi;
 pub mod policy;
@@ -21,6 +22,9 @@ use std::io::Write as _;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+
+use crate::config::Config;
+use crate::store::reading::Records;
 
 /// Wrong usage, as clap reports it too.
 pub const USAGE_ERROR: u8 = 2;
@@ -56,9 +60,11 @@ enum Command {
     Policy(policy::PolicyArgs),
     /// Back up a data folder while its server runs, check a backup, restore one
     Backup(backup::Backup),
+    /// Move an installation's records to PostgreSQL, while its server runs until the end
+    Migrate(migrate::Migrate),
     /// Look at an installation and say what is wrong; exit code 0: nothing, 1: warnings, 3: errors
     Doctor(doctor::Doctor),
-    /// The ledger of a data folder: export it, check it against the logs
+    /// The ledger: export it, check it against the logs
     Ledger(ledger::LedgerArgs),
     /// Print the REST API's OpenAPI document
     Openapi(openapi::OpenApi),
@@ -80,6 +86,7 @@ impl Cli {
             Command::Models(models) => reported(models.run()),
             Command::Policy(policy) => reported(policy.run()),
             Command::Backup(backup) => reported(backup.run()),
+            Command::Migrate(migrate) => reported(migrate.run()),
             Command::Doctor(doctor) => reported(doctor.run()),
             Command::Ledger(ledger) => reported(ledger.run()),
             Command::Openapi(openapi) => reported(openapi.run()),
@@ -94,6 +101,15 @@ fn reported(result: anyhow::Result<ExitCode>) -> ExitCode {
         eprintln!("invigil: {error:#}");
         ExitCode::FAILURE
     })
+}
+
+/// Where the records of the installation with these settings are.
+fn records_of(config: &Config) -> anyhow::Result<Records> {
+    match config.database.address() {
+        Ok(Some(address)) => Ok(Records::Postgres(Box::new(address))),
+        Ok(None) => Ok(Records::Folder(config.data_folder.clone())),
+        Err((key, why)) => anyhow::bail!("{key}: {why}"),
+    }
 }
 
 /// The event loop of commands that need one.

@@ -18,7 +18,8 @@ use crate::lifecycle::tls;
 use crate::store::evidence::{DRAFTS, EvidenceId, PHOTOS_FOLDER, relative_path};
 use crate::store::forgetting::{TOMBSTONES_FILE, read_tombstones};
 use crate::store::inspect::Inspection;
-use crate::store::{DATABASE_FILE, StoreError, sound_log};
+use crate::store::reading::Records;
+use crate::store::{DATABASE_FILE, MOVED_FILE, StoreError, sound_log};
 use crate::vision::{Checker, Manifest, Models};
 
 mod bucket;
@@ -67,7 +68,9 @@ const DAY_S: i64 = 86_400;
 const LISTED: usize = 20;
 
 const RESTORE: &str = "stop the server, keep a copy of the folder, and restore the newest backup that `invigil backup \
-                       verify` finds whole (docs/backup.md)";
+                       verify` finds whole, or PostgreSQL's own (docs/backup.md)";
+
+const REACH: &str = "look at [database] in the settings, and at PostgreSQL: nothing is acknowledged until it answers";
 
 /// Collects what is found.
 #[derive(Default)]
@@ -97,22 +100,31 @@ impl Findings {
 pub fn examine(config: &Config, deep: bool, now_ms: i64) -> Vec<Finding> {
     let mut findings = Findings::default();
     let folder = &config.data_folder;
-    if config.database.is_postgres() {
-        let what = "records and journal are in PostgreSQL, which is not looked into".to_owned();
-        findings.add("database", Level::Warning, what, "ask the server (/readyz) and PostgreSQL's own tools");
-    } else if look_at_folder(folder, &mut findings) {
-        look_at_space(folder, &mut findings);
-        look_at_sync(folder, &mut findings);
-        let database = Inspection::open(&folder.join(DATABASE_FILE), false);
-        match database.and_then(|database| Ok((database.schema()?, database))) {
-            Ok(((schema, known), database)) => {
-                look_at_schema(schema, known, &mut findings);
-                if schema == known {
-                    look_at_keys(config, &database, &mut findings);
-                    look_into(config, &database, deep, now_ms, &mut findings);
-                }
+    match config.database.address() {
+        Err((key, why)) => findings.add("database", Level::Error, format!("{key}: {why}"), REACH),
+        // PostgreSQL knows how much room it has, and whether its disk is well; keys and photos are in the folder.
+        Ok(Some(address)) => {
+            if look_at_folder(folder, &[], &mut findings) {
+                look_at_space(folder, &mut findings);
             }
-            Err(error) => findings.add("database", Level::Error, format!("cannot be read: {error}"), RESTORE),
+            look_at_records(config, &Records::Postgres(Box::new(address)), deep, now_ms, &mut findings);
+        }
+        Ok(None) => {
+            if look_at_folder(folder, &[DATABASE_FILE], &mut findings) {
+                look_at_space(folder, &mut findings);
+                look_at_sync(folder, &mut findings);
+                if folder.join(MOVED_FILE).exists() {
+                    let what =
+                        "the records were moved to PostgreSQL, and the settings name none: no server starts here";
+                    findings.add(
+                        "folder",
+                        Level::Error,
+                        what,
+                        "give the settings with database.url (docs/migration.md)",
+                    );
+                }
+                look_at_records(config, &Records::Folder(folder.clone()), deep, now_ms, &mut findings);
+            }
         }
     }
     look_at_certificate(&config.tls, now_ms / 1_000, &mut findings);
@@ -121,17 +133,40 @@ pub fn examine(config: &Config, deep: bool, now_ms: i64) -> Vec<Finding> {
     findings.0
 }
 
-/// False: there is nothing further to look at.
-fn look_at_folder(folder: &Path, findings: &mut Findings) -> bool {
+fn look_at_records(config: &Config, records: &Records, deep: bool, now_ms: i64, findings: &mut Findings) {
+    let is_postgres = matches!(records, Records::Postgres(_));
+    let database = Inspection::of(records);
+    match database.and_then(|database| Ok((database.schema()?, database))) {
+        Ok(((schema, known), database)) => {
+            look_at_schema(schema, known, findings);
+            if schema != known {
+                return;
+            }
+            if let Err(error) = database.refuse_unfinished() {
+                let advice = "end the move, or serve the data folder (docs/operations.md)";
+                return findings.add("database", Level::Error, error.to_string(), advice);
+            }
+            look_at_keys(config, &database, findings);
+            look_into(config, &database, deep, now_ms, findings);
+        }
+        Err(error) => {
+            let advice = if is_postgres { REACH } else { RESTORE };
+            findings.add("database", Level::Error, format!("cannot be read: {error}"), advice);
+        }
+    }
+}
+
+/// Looks for these files in it. False: there is nothing further to look at.
+fn look_at_folder(folder: &Path, wanted: &[&str], findings: &mut Findings) -> bool {
     let shown = folder.display();
     let Ok(about) = fs::metadata(folder) else {
         let advice = "name the server's folder with --data, or start the server once";
         findings.add("folder", Level::Error, format!("{shown} is not there or may not be looked at"), advice);
         return false;
     };
-    if !folder.join(DATABASE_FILE).is_file() {
+    if let Some(missing) = wanted.iter().find(|name| !folder.join(name).is_file()) {
         let advice = "name the server's folder with --data, or start the server once";
-        findings.add("folder", Level::Error, format!("{shown} holds no {DATABASE_FILE}"), advice);
+        findings.add("folder", Level::Error, format!("{shown} holds no {missing}"), advice);
         return false;
     }
     let before = findings.0.len();
@@ -233,10 +268,13 @@ fn look_into(config: &Config, database: &Inspection, deep: bool, now_ms: i64, fi
         findings.add(check, Level::Error, format!("cannot be read to the end: {error}"), RESTORE);
     };
     match database.pages(deep) {
-        Ok(problems) if problems.is_empty() => {
+        Ok(None) => {
+            findings.ok("database", "PostgreSQL answers; its pages it checks itself (pg_amcheck, data checksums)")
+        }
+        Ok(Some(problems)) if problems.is_empty() => {
             findings.ok("database", if deep { "pages and indexes are whole" } else { "pages are whole" });
         }
-        Ok(problems) => findings.many("database", Level::Error, &problems, RESTORE),
+        Ok(Some(problems)) => findings.many("database", Level::Error, &problems, RESTORE),
         Err(error) => unreadable(findings, "database", error),
     }
     let mut wrong = Vec::new();

@@ -1,21 +1,24 @@
 //! What is over: closed sessions with their logs and verdicts, read beside a running server.
 //!
 //! A connection of its own that only reads, and blocks: for commands, not for the server. Whoever reads in parallel opens
-//! one each. What one [`Archive::snapshot`] reads is the state of one moment, whatever the server does meanwhile; a
-//! server's write-ahead log grows until it ends.
-
-use std::path::Path;
-
-use rusqlite::{Connection, OptionalExtension as _, Row};
+//! one each. What one [`Archive::snapshot`] reads is the state of one moment, whatever the server does meanwhile; an
+//! embedded database's write-ahead log grows until it ends. What there may be millions of is read in pages, because
+//! PostgreSQL's answers come whole.
 
 use super::journal::{decompressing, open_segment};
 use super::ledger::{LedgerCursor, LedgerEntry, LedgerFilter};
 use super::ledger_totals::{LedgerTotals, totals};
-use super::{SessionKey, StoreError, embedded, ledger, policy_texts, sql};
+use super::reading::{Reading, Records};
+use super::sql::{self, OptionalExtension as _, Row};
+use super::{SessionKey, StoreError, ledger, policy_texts};
 
-/// The closed sessions of a data folder.
+/// Sessions that are read at once without their logs, and with them.
+const PAGE: i64 = 10_000;
+const PAGE_OF_LOGS: i64 = 100;
+
+/// The closed sessions of an installation.
 pub struct Archive {
-    connection: Connection,
+    reading: Reading,
 }
 
 /// Where a closed session belongs.
@@ -83,7 +86,7 @@ impl SealedLog {
     }
 }
 
-const SESSIONS: &str = "SELECT session.id, latest.version, latest.status, latest.body,
+const SESSIONS: &str = "SELECT session.key, session.id, latest.version, latest.status, latest.body,
         derived.version, derived.status, derived.body, segment.digest, segment.lines
     FROM session
     LEFT JOIN verdict AS latest ON latest.session = session.key
@@ -91,39 +94,45 @@ const SESSIONS: &str = "SELECT session.id, latest.version, latest.status, latest
     LEFT JOIN verdict AS derived ON derived.session = session.key AND derived.version =
         (SELECT max(version) FROM verdict AS v WHERE v.session = session.key AND v.reviewer IS NULL)
     LEFT JOIN segment ON segment.session = session.key
-    WHERE session.closed_at IS NOT NULL ORDER BY session.key";
+    WHERE session.closed_at IS NOT NULL AND session.key > ?1 ORDER BY session.key LIMIT ?2";
 
 impl Archive {
-    /// Opens the data folder of a server, running or not.
+    /// Opens the records of a server, running or not.
     ///
     /// # Errors
     /// When there is no database, or it is not of a schema that this binary reads.
-    pub fn open(folder: &Path) -> Result<Self, StoreError> {
-        let connection = embedded::connect_to_read(&folder.join("invigil.sqlite"))?;
-        embedded::check_schema(&connection)?;
-        Ok(Self { connection })
+    pub fn open(records: &Records) -> Result<Self, StoreError> {
+        let reading = Reading::open(records)?;
+        reading.check()?;
+        Ok(Self { reading })
     }
 
-    /// Tells `each` of every closed session: by learner and project, and of those in the order of opening.
+    /// Tells `each` of every closed session, in the order of opening.
     ///
     /// # Errors
     /// When the database cannot be read.
     pub fn closed_sessions(&self, mut each: impl FnMut(ClosedSession)) -> Result<(), StoreError> {
-        let mut statement = self.connection.prepare(
+        let connection = self.reading.sql();
+        let mut statement = connection.prepare_cached(
             "SELECT session.key, session.learner, session.project, session.lesson, coalesce(prior_online_ms, 0)
              FROM session LEFT JOIN enrolment
                  ON enrolment.project = session.project AND enrolment.learner = session.learner
-             WHERE session.closed_at IS NOT NULL ORDER BY session.learner, session.project, session.key",
+             WHERE session.closed_at IS NOT NULL AND session.key > ?1 ORDER BY session.key LIMIT ?2",
         )?;
-        let mut rows = statement.query([])?;
-        while let Some(row) = rows.next()? {
-            each(ClosedSession {
-                key: SessionKey(row.get(0)?),
-                learner: row.get(1)?,
-                project: row.get(2)?,
-                lesson: row.get(3)?,
-                prior_online_ms: row.get(4)?,
-            });
+        let (mut last, mut read) = (i64::MIN, PAGE);
+        while read == PAGE {
+            read = 0;
+            let mut rows = statement.query([last, PAGE])?;
+            while let Some(row) = rows.next()? {
+                (last, read) = (row.get(0)?, read + 1);
+                each(ClosedSession {
+                    key: SessionKey(last),
+                    learner: row.get(1)?,
+                    project: row.get(2)?,
+                    lesson: row.get(3)?,
+                    prior_online_ms: row.get(4)?,
+                });
+            }
         }
         Ok(())
     }
@@ -133,7 +142,7 @@ impl Archive {
     /// # Errors
     /// When the database cannot be read.
     pub fn policy_texts(&self) -> Result<Vec<(String, String)>, StoreError> {
-        policy_texts::all(&sql::Connection::embedded(&self.connection))
+        policy_texts::all(&self.reading.sql())
     }
 
     /// Tells `each` of every project and lesson, the lessons of a project in the order in which they are taken.
@@ -141,8 +150,9 @@ impl Archive {
     /// # Errors
     /// When the database cannot be read.
     pub fn lessons(&self, mut each: impl FnMut(String, String)) -> Result<(), StoreError> {
-        let mut statement = self.connection.prepare("SELECT project, id FROM lesson ORDER BY project, position")?;
-        let mut rows = statement.query([])?;
+        let connection = self.reading.sql();
+        let mut statement = connection.prepare_cached("SELECT project, id FROM lesson ORDER BY project, position")?;
+        let mut rows = statement.query(())?;
         while let Some(row) = rows.next()? {
             each(row.get(0)?, row.get(1)?);
         }
@@ -155,7 +165,8 @@ impl Archive {
     /// When the database cannot be read, or what it holds.
     pub fn session(&self, session: SessionKey) -> Result<Option<ArchivedSession>, StoreError> {
         let row = self
-            .connection
+            .reading
+            .sql()
             .prepare_cached(
                 "SELECT lines, digest,
                      (SELECT body FROM verdict WHERE verdict.session = segment.session AND reviewer IS NULL
@@ -163,9 +174,7 @@ impl Archive {
                      EXISTS (SELECT 1 FROM verdict WHERE verdict.session = segment.session AND reviewer IS NOT NULL)
                  FROM segment WHERE session = ?1",
             )?
-            .query_row([session.0], |row| {
-                Ok((row.get::<_, Vec<u8>>(0)?, row.get::<_, String>(1)?, row.get(2)?, row.get(3)?))
-            })
+            .query_row([session.0], |row| Ok((row.get::<Vec<u8>>(0)?, row.get::<String>(1)?, row.get(2)?, row.get(3)?)))
             .optional()?;
         row.map(|(lines, digest, verdict, decided_by_person)| {
             Ok(ArchivedSession { log: open_segment(&lines, &digest)?, verdict, decided_by_person })
@@ -178,9 +187,11 @@ impl Archive {
     /// # Errors
     /// What `look` returns, or when the database refuses.
     pub fn snapshot<T, E: From<StoreError>>(&self, look: impl FnOnce(&Self) -> Result<T, E>) -> Result<T, E> {
-        let transaction = self.connection.unchecked_transaction().map_err(StoreError::from)?;
-        let found = look(self)?;
-        drop(transaction);
+        self.reading.begin()?;
+        let found = look(self);
+        let ended = self.reading.end();
+        let found = found?;
+        ended?;
         Ok(found)
     }
 
@@ -190,7 +201,7 @@ impl Archive {
     /// When the database refuses.
     pub fn count_closed_sessions(&self) -> Result<u64, StoreError> {
         let count = "SELECT count(*) FROM session WHERE closed_at IS NOT NULL";
-        Ok(self.connection.query_row(count, [], |row| row.get::<_, i64>(0))?.unsigned_abs())
+        Ok(self.reading.sql().query_row(count, (), |row| row.get::<i64>(0))?.unsigned_abs())
     }
 
     /// Gives every closed session to `take`, oldest first, until it returns false.
@@ -198,11 +209,17 @@ impl Archive {
     /// # Errors
     /// When the database refuses.
     pub fn each_sealed_session(&self, mut take: impl FnMut(SealedSession) -> bool) -> Result<(), StoreError> {
-        let mut statement = self.connection.prepare(SESSIONS)?;
-        let mut rows = statement.query([])?;
-        while let Some(row) = rows.next()? {
-            if !take(sealed_session(row)?) {
-                break;
+        let connection = self.reading.sql();
+        let mut statement = connection.prepare_cached(SESSIONS)?;
+        let (mut last, mut read) = (i64::MIN, PAGE_OF_LOGS);
+        while read == PAGE_OF_LOGS {
+            read = 0;
+            let mut rows = statement.query([last, PAGE_OF_LOGS])?;
+            while let Some(row) = rows.next()? {
+                (last, read) = (row.get(0)?, read + 1);
+                if !take(sealed_session(&row)?) {
+                    return Ok(());
+                }
             }
         }
         Ok(())
@@ -218,7 +235,7 @@ impl Archive {
         cursor: Option<LedgerCursor>,
         limit: u32,
     ) -> Result<(Vec<LedgerEntry>, Option<LedgerCursor>), StoreError> {
-        ledger::entries(&sql::Connection::embedded(&self.connection), filter, cursor, limit)
+        ledger::entries(&self.reading.sql(), filter, cursor, limit)
     }
 
     /// The sum of all that a filter lets through.
@@ -226,20 +243,20 @@ impl Archive {
     /// # Errors
     /// When the database refuses.
     pub fn ledger_total(&self, filter: &LedgerFilter) -> Result<LedgerTotals, StoreError> {
-        Ok(totals(&sql::Connection::embedded(&self.connection), filter, None, None, 1)?.pop().unwrap_or_default())
+        Ok(totals(&self.reading.sql(), filter, None, None, 1)?.pop().unwrap_or_default())
     }
 }
 
 fn sealed_session(row: &Row) -> Result<SealedSession, StoreError> {
-    let verdict = |from: usize| -> rusqlite::Result<Option<StoredVerdict>> {
+    let verdict = |from: usize| -> sql::Result<Option<StoredVerdict>> {
         let Some(version) = row.get(from)? else { return Ok(None) };
         Ok(Some(StoredVerdict { version, status: row.get(from + 1)?, body: row.get(from + 2)? }))
     };
-    let log = match row.get::<_, Option<String>>(7)? {
-        Some(digest) => Some(SealedLog { digest, compressed: row.get(8)? }),
+    let log = match row.get::<Option<String>>(8)? {
+        Some(digest) => Some(SealedLog { digest, compressed: row.get(9)? }),
         None => None,
     };
-    Ok(SealedSession { id: row.get(0)?, latest: verdict(1)?, derived: verdict(4)?, log })
+    Ok(SealedSession { id: row.get(1)?, latest: verdict(2)?, derived: verdict(5)?, log })
 }
 
 #[cfg(test)]
@@ -274,7 +291,7 @@ mod tests {
     #[tokio::test]
     async fn closed_sessions_are_read_beside_the_writer() {
         let (folder, store) = fixture::embedded_with_session("s1").await;
-        let archive = Archive::open(folder.path()).unwrap();
+        let archive = Archive::open(&Records::Folder(folder.path().to_owned())).unwrap();
         let all = || {
             let mut all = Vec::new();
             archive.closed_sessions(|session| all.push(session)).unwrap();
@@ -310,11 +327,12 @@ mod tests {
     #[tokio::test]
     async fn what_this_version_cannot_read_is_refused() {
         let folder = tempfile::tempdir().unwrap();
-        assert!(Archive::open(folder.path()).is_err());
+        let open = |folder: &std::path::Path| Archive::open(&Records::Folder(folder.to_owned()));
+        assert!(open(folder.path()).is_err());
         let (folder, store) = fixture::embedded();
         for (step, said) in [(1, "start the server once"), (1_000, "use the newer one")] {
             fixture::execute(&store, &format!("PRAGMA user_version = {step}")).await;
-            let refused = Archive::open(folder.path()).err().map(|error| error.to_string()).unwrap_or_default();
+            let refused = open(folder.path()).err().map(|error| error.to_string()).unwrap_or_default();
             assert!(refused.contains(said), "{refused}");
         }
     }

@@ -29,6 +29,7 @@ pub mod ledger;
 pub(crate) mod ledger_tests;
 pub mod ledger_totals;
 pub mod makeups;
+pub mod moving;
 pub mod outbox;
 pub mod page;
 pub mod persons;
@@ -37,6 +38,7 @@ mod policy_texts;
 pub mod populate;
 pub mod postgres;
 pub mod projects;
+pub mod reading;
 pub mod reports;
 pub mod retention;
 mod rows;
@@ -153,6 +155,9 @@ impl From<rusqlite::Error> for StoreError {
 /// The database, in the data folder.
 pub const DATABASE_FILE: &str = "invigil.sqlite";
 
+/// Says, in the data folder, that its records are in PostgreSQL since then.
+pub const MOVED_FILE: &str = "moved.json";
+
 /// Held by the process that uses the data folder.
 pub const LOCK_FILE: &str = "invigil.lock";
 
@@ -178,8 +183,13 @@ impl Store {
     /// Opens the store in `folder`, which must exist; creates what is missing.
     ///
     /// # Errors
-    /// When the database cannot be opened, or is newer than this binary.
+    /// When the database cannot be opened, is newer than this binary, or was moved away.
     pub fn open(folder: &Path) -> Result<Self, StoreError> {
+        if folder.join(MOVED_FILE).exists() {
+            let why = "the records of this folder were moved to PostgreSQL: set database.url; or remove moved.json, and \
+                       lose what has happened since";
+            return Err(StoreError::Unfit(why.into()));
+        }
         let path = folder.join(DATABASE_FILE);
         private_file(&path).map_err(|error| StoreError::Start(Arc::new(error)))?;
         let database = embedded::Database::open(&path)?;

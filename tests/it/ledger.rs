@@ -91,7 +91,7 @@ async fn a_sheet_of_any_size_is_read_no_further_ahead_than_it_is_taken() {
 }
 
 /// Sessions with logs and verdicts of the server's own making.
-async fn closed_sessions(stage: &Stage) -> (Course, Vec<String>) {
+pub async fn closed_sessions(stage: &Stage) -> (Course, Vec<String>) {
     let course = stage.course(&[390_000]).await;
     let mut sessions = Vec::new();
     for (number, reason) in [(1, "left"), (2, "revoked"), (3, "left")] {

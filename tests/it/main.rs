@@ -14,6 +14,8 @@ mod limits;
 mod log_secrets;
 mod metrics;
 mod migration;
+mod moving;
+mod operators;
 mod photo_store;
 mod policies;
 mod postgres;

@@ -1,4 +1,4 @@
-//! `invigil ledger`: the ledger of a data folder, without a server or beside a running one.
+//! `invigil ledger`: the ledger of an installation, without a server or beside a running one.
 
 mod check;
 mod export;
@@ -11,7 +11,7 @@ use clap::{Args, Subcommand};
 use crate::config::{Config, Overrides};
 use crate::store::archive::Archive;
 
-/// The ledger of a data folder.
+/// The ledger of an installation: of its data folder, or of the PostgreSQL that its settings name.
 #[derive(Debug, Args)]
 pub struct LedgerArgs {
     #[command(subcommand)]
@@ -26,13 +26,13 @@ enum LedgerCommand {
     Export(export::Export),
 }
 
-/// Which data folder, and by which packs.
+/// Which installation, and by which packs.
 #[derive(Debug, Args)]
 struct Place {
     /// Data folder of the server; by default the configured one
     #[arg(long, value_name = "FOLDER")]
     data: Option<PathBuf>,
-    /// Configuration of the server: its data folder and policy packs
+    /// Configuration of the server: its data folder or database, and policy packs
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
 }
@@ -59,11 +59,6 @@ impl Place {
 
 fn open(config: &Config) -> anyhow::Result<Archive> {
     use anyhow::Context as _;
-    if config.database.is_postgres() {
-        anyhow::bail!(
-            "the records are in PostgreSQL (database.url), and this command reads a data folder: \
-             GET /api/v1/ledger.csv gives the sheet, GET /api/v1/ledger/totals the sums"
-        );
-    }
-    Archive::open(&config.data_folder).with_context(|| config.data_folder.display().to_string())
+    let records = super::records_of(config)?;
+    Archive::open(&records).with_context(|| records.to_string())
 }

@@ -222,15 +222,35 @@ impl Evidence {
         Ok(id)
     }
 
+    /// Keeps a photo that was sealed before under the same `id`; durable when it returns. What is there and is the same is
+    /// no error in a bucket.
+    ///
+    /// # Errors
+    /// As [`Evidence::put`].
+    pub async fn put_sealed(&self, id: &EvidenceId, sealed: Vec<u8>) -> Result<(), EvidenceError> {
+        match &self.0 {
+            Engine::Folder(folder) => folder.put(id.clone(), 0, sealed).await,
+            Engine::S3(s3) => s3.put(id, sealed).await,
+        }
+    }
+
+    /// What is kept under `id`, as it was sealed.
+    ///
+    /// # Errors
+    /// When there is none, or it cannot be read.
+    pub async fn get_sealed(&self, id: &EvidenceId) -> Result<Vec<u8>, EvidenceError> {
+        match &self.0 {
+            Engine::Folder(folder) => folder.get(id.clone()).await,
+            Engine::S3(s3) => s3.get(id).await,
+        }
+    }
+
     /// The photo under `id`.
     ///
     /// # Errors
     /// When there is none, it cannot be read, or it is not what was sealed under this identifier with this key.
     pub async fn get(&self, key: &DataKey, id: &EvidenceId) -> Result<Vec<u8>, EvidenceError> {
-        let sealed = match &self.0 {
-            Engine::Folder(folder) => folder.get(id.clone()).await?,
-            Engine::S3(s3) => s3.get(id).await?,
-        };
+        let sealed = self.get_sealed(id).await?;
         key.open(id.as_str(), &sealed).map_err(|source| EvidenceError::Sealed { id: id.clone(), source })
     }
 

@@ -30,6 +30,19 @@ pub(super) fn migrate(session: &Session) -> Result<(), StoreError> {
     }
 }
 
+/// Steps that were taken, and steps that this binary knows.
+///
+/// # Errors
+/// When the server cannot be asked.
+pub(super) fn steps(connection: &Connection) -> Result<(usize, usize), StoreError> {
+    let there = "SELECT to_regclass('schema_version') IS NOT NULL";
+    let found: i64 = match connection.query_row(there, (), |row| row.get(0))? {
+        true => connection.query_row("SELECT coalesce(max(step), 0) FROM schema_version", (), |row| row.get(0))?,
+        false => 0,
+    };
+    Ok((found as usize, MIGRATIONS.len()))
+}
+
 fn check_server(connection: &Connection) -> Result<(), StoreError> {
     let unfit = |why: String| StoreError::Unfit(why);
     let (version, encoding): (i64, String) = connection.query_row(

@@ -28,7 +28,7 @@ pub(super) use session::{Session, in_words, is_passing};
 pub(super) use values::column;
 
 use super::sql::Connection;
-use super::{StoreError, StoreMeters, Writing};
+use super::{StoreError, StoreMeters, Writing, moving};
 use crate::clock::Stopwatch;
 use crate::telemetry::instruments::Gauge;
 
@@ -52,6 +52,22 @@ pub(super) async fn open(
     let journal = Journal::open_with(target, meters).await?;
     let writing = worse_of(database.writing(), journal.writing());
     Ok((database, journal, writing))
+}
+
+/// Makes the schema, or brings it up to date.
+///
+/// # Errors
+/// As [`open`].
+pub(super) fn bring_up_to_date(session: &Session) -> Result<(), StoreError> {
+    migrate::migrate(session)
+}
+
+/// Steps that the schema has taken, none where there is no schema, and steps that this binary knows.
+///
+/// # Errors
+/// When the server cannot be asked.
+pub(super) fn schema_steps(session: &Session) -> Result<(usize, usize), StoreError> {
+    migrate::steps(&Connection::postgres(session))
 }
 
 /// The signal of two in one, until one of them ends.
@@ -103,7 +119,8 @@ impl Database {
         database
             .on(&database.0.writers, |link, asked| {
                 let session = link.session(asked).map_err(StoreError::Database)?;
-                migrate::migrate(session)
+                migrate::migrate(session)?;
+                moving::refuse_unfinished(&Connection::postgres(session))
             })
             .await?;
         Ok(database)

@@ -51,7 +51,7 @@ impl Session {
     ///
     /// # Errors
     /// When the server cannot be reached, or lets nobody in.
-    pub(super) fn connect(address: &Address, answer_limit: Duration) -> Result<Self> {
+    pub(in crate::store) fn connect(address: &Address, answer_limit: Duration) -> Result<Self> {
         let runtime = Builder::new_current_thread().enable_all().build().map_err(Error::Thread)?;
         let connecting = async {
             let (client, connection) = address.config.connect(address.tls.clone()).await?;
@@ -118,6 +118,12 @@ impl Session {
         let given = Given::of(params);
         let statement = self.prepared(sql, &given)?;
         self.noting(self.client.query(&statement, &given.values()))
+    }
+
+    /// Runs a statement in PostgreSQL's own words, whose text says of which types its placeholders (`$1`) are.
+    pub(in crate::store) fn ask(&self, sql: &str, values: &[&(dyn ToSql + Sync)]) -> Result<Vec<Row>> {
+        let statement = self.prepared(sql, &Given(Vec::new()))?;
+        self.noting(self.client.query(&statement, values))
     }
 
     /// Runs statements without parameters, separated by semicolons.

@@ -9,6 +9,7 @@ mod values;
 
 use super::postgres::Session;
 pub use dialect::Dialect;
+pub(super) use values::of_embedded;
 pub use values::{FromSql, Kind, Plain, ToSql, Value, ValueRef};
 
 /// What came of a statement.

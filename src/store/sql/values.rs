@@ -117,6 +117,17 @@ pub enum Value {
     Text(String),
 }
 
+impl Value {
+    /// What a column of a key holds; nothing else does.
+    pub fn of(value: ValueRef<'_>) -> Self {
+        match value {
+            ValueRef::Integer(number) => Self::Integer(number),
+            ValueRef::Text(text) => Self::Text(text.to_owned()),
+            _ => Self::Text(String::new()),
+        }
+    }
+}
+
 impl ToSql for Value {
     fn kind(&self) -> Kind {
         match self {
@@ -224,7 +235,7 @@ impl rusqlite::ToSql for ValueRef<'_> {
 }
 
 /// A column of the embedded database.
-pub(super) fn of_embedded(value: Embedded<'_>, column: usize) -> Result<ValueRef<'_>> {
+pub(in crate::store) fn of_embedded(value: Embedded<'_>, column: usize) -> Result<ValueRef<'_>> {
     Ok(match value {
         Embedded::Null => ValueRef::Null,
         Embedded::Integer(number) => ValueRef::Integer(number),
