@@ -1,14 +1,15 @@
 //! What several nodes share, against real Redis servers: one, and a cluster of three.
 
 mod bus;
-mod clock;
 mod crash;
 mod nodes;
 mod ownership;
 mod photos;
 mod presence;
 mod rates;
+mod servers;
 mod sites;
+mod tls;
 
 use invigil::clock::{Clock, Entropy};
 use invigil::cluster::redis::{Node, Redis, RedisAddress, Timing};

@@ -27,6 +27,20 @@ impl RedisServer {
         Self::on_some_port(false)
     }
 
+    /// One that speaks TLS only, with this certificate and its key, and wants a password.
+    pub fn with_tls(certificate: &Path, key: &Path, password: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let address = free_address();
+        let (host, port, place) =
+            (address.ip().to_string(), address.port().to_string(), folder.path().display().to_string());
+        let (certificate, key) = (certificate.display().to_string(), key.display().to_string());
+        let mut line = vec!["redis-server", "--bind", &host, "--port", "0", "--tls-port", &port, "--dir", &place];
+        line.extend(["--tls-cert-file", &certificate, "--tls-key-file", &key, "--tls-auth-clients", "no"]);
+        line.extend(["--save", "", "--appendonly", "no", "--daemonize", "no", "--requirepass", password]);
+        let daemon = Daemon::start(&line.into_iter().map(str::to_owned).collect::<Vec<_>>(), None, READY);
+        Self { daemon: Some(daemon.unwrap()), folder, address, bus: None }
+    }
+
     fn on_some_port(in_cluster: bool) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let mut said = String::new();
