@@ -20,6 +20,7 @@ pub mod tls;
 pub use guards::watch_machine_clock;
 
 use axum::extract::{ConnectInfo, MatchedPath, Request, State};
+use axum::http::Method;
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse as _, Response};
 
@@ -52,6 +53,9 @@ const ROOM_INTERVAL_MS: i64 = 6 * 3_600_000;
 const GOODBYE_LIMIT_MS: i64 = 5_000;
 /// How long one of several waits before it lets go of its sessions all the same, so that others have them soon, ms.
 const GOODBYE_TO_OTHERS_LIMIT_MS: i64 = 1_500;
+
+/// How long opening a session may take, ms.
+const OPENING_LIMIT_MS: i64 = 10_000;
 
 /// What a server is started with.
 pub struct ServerConfig {
@@ -184,6 +188,7 @@ impl Server {
         let api = api_router(&setup.config, &services, &sessions, &public_url, rates);
         let health = health::Health::new(services.clone(), stop_seen.clone());
         let routes = api
+            .layer(middleware::from_fn_with_state(services.wall.clone(), refuse_late_opening))
             .layer(middleware::from_fn_with_state(stop_seen.clone(), refuse_while_stopping))
             .layer(middleware::from_fn_with_state(telemetry.clone(), measure))
             .merge(gateway::router(gateway.clone()))
@@ -495,6 +500,23 @@ async fn refuse_while_stopping(
         return Problem::too_busy("the server is stopping").into_response();
     }
     next.run(request).await
+}
+
+/// Opening a session that takes too long, because the database stands still, say: a learner waits for it, and their platform
+/// does better to come again. Should it be opened all the same, the next opening ends it.
+async fn refuse_late_opening(State(wall): State<Clock>, request: Request, next: Next) -> Response {
+    let is_opening = request.method() == Method::POST
+        && request.extensions().get::<MatchedPath>().is_some_and(|route| route.as_str().ends_with("/sessions"));
+    if !is_opening {
+        return next.run(request).await;
+    }
+    tokio::select! {
+        response = next.run(request) => response,
+        () = wall.sleep_ms(OPENING_LIMIT_MS) => {
+            tracing::warn!(limit_ms = OPENING_LIMIT_MS, "a session was not opened in time: the database is too slow");
+            Problem::too_busy("the database is too slow now").into_response()
+        }
+    }
 }
 
 fn private_folder(folder: &std::path::Path) -> std::io::Result<()> {

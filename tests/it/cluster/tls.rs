@@ -4,6 +4,7 @@ use invigil::clock::Clock;
 use invigil::cluster::redis::{Claim, Redis, RedisAddress};
 
 use super::{SHORT, join};
+use crate::harness::servers::daemon::free_address;
 use crate::harness::servers::redis::RedisServer;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -14,13 +15,14 @@ async fn redis_must_be_vouched_for_when_it_speaks_tls() {
         std::fs::write(&path, text).unwrap();
         path
     };
-    let own = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned(), "127.0.0.2".to_owned()]).unwrap();
+    let address = free_address();
+    let own = rcgen::generate_simple_self_signed([address.ip().to_string()]).unwrap();
     let other = rcgen::generate_simple_self_signed(["other.example".to_owned()]).unwrap();
     let (certificate, key) = (write("own.pem", own.cert.pem()), write("own.key", own.signing_key.serialize_pem()));
     let strangers = write("other.pem", other.cert.pem());
-    let server = RedisServer::with_tls(&certificate, &key, "open-sesame");
+    let _server = RedisServer::with_tls(address, &certificate, &key, "open-sesame");
     let connect = async |scheme: &str, password: &str, ca| {
-        let url = format!("{scheme}://:{password}@{}", server.address());
+        let url = format!("{scheme}://:{password}@{address}");
         Redis::connect(RedisAddress::parse(&url, ca).unwrap(), Clock::scaled(1)).await
     };
     let node = join(&connect("rediss", "open-sesame", Some(&*certificate)).await.unwrap(), SHORT).await;

@@ -27,10 +27,9 @@ impl RedisServer {
         Self::on_some_port(false)
     }
 
-    /// One that speaks TLS only, with this certificate and its key, and wants a password.
-    pub fn with_tls(certificate: &Path, key: &Path, password: &str) -> Self {
+    /// One at this address that speaks TLS only, with this certificate and its key, and wants a password.
+    pub fn with_tls(address: SocketAddr, certificate: &Path, key: &Path, password: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let address = free_address();
         let (host, port, place) =
             (address.ip().to_string(), address.port().to_string(), folder.path().display().to_string());
         let (certificate, key) = (certificate.display().to_string(), key.display().to_string());
