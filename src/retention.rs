@@ -1,4 +1,5 @@
-//! Deletes the photos of captures that are past their retention, and nothing else: digest, log and verdict stay.
+//! Deletes what is past its retention: photos of captures, of which digest, log and verdict stay; deliveries that arrived or
+//! were given up, and tokens that expired. Nothing else is ever deleted by age.
 //!
 //! It walks through the photos by age, once at the start and then once a day, in small batches, so that neither the
 //! writer nor the store of photos notices. A photo is deleted first and noted then: what a crash cuts off in between is
@@ -15,7 +16,7 @@ use crate::store::evidence::{Evidence, EvidenceId};
 use crate::store::retention::{OldPhoto, Place};
 use crate::store::{Store, StoreError};
 
-/// Photos that are looked up together.
+/// Photos that are looked up together, and deliveries or tokens that are deleted together.
 const BATCH: u32 = 200;
 /// Photos that are deleted at the same time, and noted together.
 const DELETING_LIMIT: usize = 8;
@@ -37,8 +38,10 @@ pub struct Parts {
     pub evidence: Evidence,
     /// the clock of sessions, which their photos are stamped with
     pub clock: Clock,
-    /// how long photos are kept after their session's end, ms
-    pub keep_ms: i64,
+    /// how long photos are kept after their session's end, ms; none: for ever
+    pub keep_photos_ms: Option<i64>,
+    /// how long deliveries are kept once they are over, and tokens once they have expired, ms; none: for ever
+    pub keep_deliveries_ms: Option<i64>,
 }
 
 /// What a walk came to.
@@ -101,6 +104,13 @@ async fn run(parts: Parts, started_ms: i64, mut stopped: watch::Receiver<bool>, 
                 tracing::error!(%error, "old photos could not be looked up: trying again in an hour");
                 Walk::default()
             });
+            let pruned = parts.prune().await.unwrap_or_else(|error| {
+                tracing::error!(%error, "old deliveries and tokens could not be deleted: trying again with the next walk");
+                0
+            });
+            if pruned > 0 {
+                tracing::info!(pruned, "deliveries and tokens past their retention were deleted");
+            }
             if walk.deleted + walk.failed > 0 {
                 tracing::info!(walk.deleted, walk.kept_back, walk.failed, "photos past their retention were deleted");
             }
@@ -122,7 +132,7 @@ async fn is_far_forward(parts: &Parts) -> bool {
             tracing::warn!(
                 latest_ms,
                 "the clock is days later than anything on record: if it is wrong, set it right and start the server again \
-                 within a day, before photos are deleted by it"
+                 within a day, before photos and deliveries are deleted by it"
             );
             true
         }
@@ -136,7 +146,8 @@ impl Parts {
     /// # Errors
     /// When the store fails; photos of which the deletion was not noted are found again.
     pub async fn walk(&self) -> Result<Walk, StoreError> {
-        let before_ms = self.clock.now_ms() - self.keep_ms;
+        let Some(keep_ms) = self.keep_photos_ms else { return Ok(Walk { ended: true, ..Walk::default() }) };
+        let before_ms = self.clock.now_ms() - keep_ms;
         let needed = self.store.sessions_of_undecided_findings().await?;
         let (mut walk, mut place, mut in_a_row) = (Walk::default(), Place::default(), 0);
         loop {
@@ -156,6 +167,24 @@ impl Parts {
                 if away || in_a_row >= FAILURES_LIMIT {
                     return Ok(walk);
                 }
+            }
+        }
+    }
+
+    /// Deletes the deliveries and tokens that have been over for long enough, a few at a time; how many they were.
+    ///
+    /// # Errors
+    /// When the store fails; what is left goes with the next walk.
+    pub async fn prune(&self) -> Result<u64, StoreError> {
+        let Some(keep_ms) = self.keep_deliveries_ms else { return Ok(0) };
+        let before_ms = self.clock.now_ms() - keep_ms;
+        let mut pruned = 0;
+        loop {
+            let deliveries = self.store.delete_deliveries(before_ms, BATCH).await?;
+            let tokens = self.store.delete_tokens(before_ms, BATCH).await?;
+            pruned += deliveries + tokens;
+            if deliveries.max(tokens) < u64::from(BATCH) {
+                return Ok(pruned);
             }
         }
     }
@@ -241,7 +270,8 @@ mod tests {
                 .await;
             }
             let clock = Clock::manual(ENDED_MS + KEEP_MS);
-            let parts = Parts { store, evidence, clock: clock.clone(), keep_ms: KEEP_MS };
+            let keep = Some(KEEP_MS);
+            let parts = Parts { store, evidence, clock: clock.clone(), keep_photos_ms: keep, keep_deliveries_ms: keep };
             Self { _folder: folder, folder: photos, parts, clock }
         }
 
@@ -310,6 +340,39 @@ mod tests {
         assert_eq!(home.parts.store.deleted_at(SessionKey(3), "c1").await.unwrap(), None);
         std::fs::remove_dir(&file).unwrap();
         assert_eq!(home.parts.walk().await.unwrap(), Walk { deleted: 1, kept_back: 0, failed: 0, ended: true });
+    }
+
+    #[tokio::test]
+    async fn deliveries_and_tokens_go_once_they_have_been_over_for_long_enough() {
+        let home = Home::new().await;
+        let store = &home.parts.store;
+        store.add_platform_for_test("p9", "https://one.example/hook", vec![1]).await;
+        for (event, ordering) in [("arrived", "a"), ("given up", "b"), ("waits", "c"), ("lately", "d")] {
+            assert!(store.enqueue_for_test(event, "p9", ordering, 1).await);
+        }
+        let due = store.due_deliveries(1, 9, 9).await.unwrap();
+        let id = |event: &str| due.iter().find(|due| due.event == event).unwrap().id;
+        store.delivered(id("arrived"), ENDED_MS).await.unwrap();
+        store.give_up(id("given up"), "gone", ENDED_MS).await.unwrap();
+        store.delivered(id("lately"), ENDED_MS + 1).await.unwrap();
+        // More than are deleted at once.
+        for token in 0..BATCH + 5 {
+            let (hash, expires_at) = (format!("{token:064x}"), if token < 3 { i64::MAX } else { ENDED_MS });
+            let insert = format!("INSERT INTO token (hash, session, expires_at) VALUES (x'{hash}', 2, {expires_at})");
+            fixture::execute(store, &insert).await;
+        }
+        assert_eq!(home.parts.prune().await.unwrap(), 0, "to the ms");
+        home.clock.advance_ms(1);
+        assert_eq!(home.parts.prune().await.unwrap(), 2 + u64::from(BATCH) + 2);
+        assert_eq!(home.parts.prune().await.unwrap(), 0);
+        for (event, is_there) in [("arrived", false), ("given up", false), ("waits", true), ("lately", true)] {
+            assert_eq!(store.delivery_status(event).await.unwrap().is_some(), is_there, "{event}");
+        }
+        home.clock.advance_ms(1_000 * DAY_MS);
+        assert_eq!(home.parts.prune().await.unwrap(), 1, "what waits never goes");
+        let kept = Parts { keep_photos_ms: None, keep_deliveries_ms: None, ..home.parts };
+        assert_eq!((kept.prune().await.unwrap(), kept.walk().await.unwrap().deleted), (0, 0));
+        assert!(kept.store.delivery_status("waits").await.unwrap().is_some());
     }
 
     #[tokio::test]

@@ -26,6 +26,7 @@ struct PromptIssued<'a> {
 impl Live {
     pub(super) fn schedule_now(&self) -> Now {
         Now {
+            at: self.now(),
             watch_ms: self.fold.watch_ms(),
             since_control_ms: self.fold.since_control_ms(),
             playing: self.fold.playing(),
@@ -47,7 +48,8 @@ impl Live {
                 }
             }
         }
-        self.ready = false;
+        // Who is there is asked once the wait is over, and need not say so again.
+        self.ready &= self.schedule.prompts_wait_until(at).is_some();
         self.tell_pause();
     }
 
@@ -162,6 +164,9 @@ impl Live {
         let silence_at = self.last_heard_at + self.policy.schedule.silence_close_ms;
         let silence_at = self.leaving.is_none().then_some(silence_at);
         let capture_at = if self.in_check.is_some() { None } else { self.schedule.capture_expires_at() };
-        [self.schedule.prompt_expires_at(), capture_at, silence_at].into_iter().flatten().min()
+        [self.schedule.prompt_expires_at(), self.schedule.prompts_wait_until(self.now()), capture_at, silence_at]
+            .into_iter()
+            .flatten()
+            .min()
     }
 }

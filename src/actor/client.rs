@@ -37,6 +37,7 @@ impl Live {
         self.record(at, EventType::ConnectionOpened, &opened);
         let sign = self.signs.connected(address, device);
         self.told.push((at, sign));
+        self.ready = false;
         self.connection = Some(Connection { id, arrived_at, outlet, welcomed: false, refused: false, last_ct: None });
     }
 
@@ -181,8 +182,9 @@ impl Live {
         self.resolve(&answered.prompt, outcome, at);
     }
 
+    /// What the open prompt asks, or the one that is issued now.
     pub(super) fn challenge(&self, number: u64) -> Challenge {
-        Challenge::draw(self.schedule.seed(), number, self.policy.schedule.prompt_sum_milli, &self.questions)
+        Challenge::draw(self.schedule.seed(), number, self.schedule.prompt_sum_milli(), &self.questions)
     }
 
     pub(super) fn resolve(&mut self, prompt: &str, outcome: PromptOutcome, at: i64) {

@@ -271,7 +271,9 @@ impl Live {
             Body::ConnectionOpened(_) => self.schedule.connection_opened(event.at),
             Body::ConnectionClosed => self.schedule.connection_closed(),
             Body::PromptIssued(prompt) => self.schedule.prompt_issued(&prompt.prompt, prompt.deadline_at),
-            Body::PromptResolved(prompt) => self.schedule.prompt_resolved(&prompt.prompt, prompt.outcome),
+            Body::PromptResolved(prompt) => {
+                self.schedule.prompt_resolved(&prompt.prompt, prompt.outcome, event.at);
+            }
             Body::CaptureRequested(capture) => {
                 self.schedule.capture_requested(&capture.capture, capture.reason, capture.deadline_at);
             }

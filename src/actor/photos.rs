@@ -8,7 +8,7 @@ use super::mailbox::Message;
 use crate::gateway::wire::ServerMessage;
 use crate::log::{EventType, FaceChecked, FaceOutcome};
 use crate::store::evidence::EvidenceId;
-use crate::vision::{Busy, Check, Template};
+use crate::vision::{Busy, Check, Outcome, Reason, Template};
 
 /// How long a photo waits before it is offered to busy workers again, ms.
 const BUSY_RETRY_MS: i64 = 200;
@@ -48,6 +48,7 @@ impl Live {
             };
             tell(Message::PhotoKept { capture: capture.clone() }).await;
             let check = check(&services, &photo, template).await;
+            let check = unless_repeated(&services, session, &capture, check).await;
             tell(Message::Checked(Box::new(Checked { capture, kept: Some(sha256), check }))).await;
         });
     }
@@ -92,6 +93,28 @@ async fn check(services: &super::Services, photo: &Bytes, template: Template) ->
         check = answer => Some(check),
         () = services.wall.sleep_ms(CHECK_LIMIT_MS) => {
             tracing::warn!(limit_ms = CHECK_LIMIT_MS, "a photo was not checked in time: the outcome is an error");
+            None
+        }
+    }
+}
+
+/// A face that matches in the very bytes of an earlier photo of the learner was not there again. What matches nobody (a
+/// covered lens is black each time) stays what it is. When that cannot be looked up, nobody is verified.
+async fn unless_repeated(
+    services: &super::Services,
+    session: crate::store::SessionKey,
+    capture: &str,
+    check: Option<Check>,
+) -> Option<Check> {
+    let check = check?;
+    if check.outcome != Outcome::Match {
+        return Some(check);
+    }
+    match services.store.is_repeated_photo(session, capture).await {
+        Ok(false) => Some(check),
+        Ok(true) => Some(Check { outcome: Outcome::Spoof, reason: Some(Reason::Repeated), ..check }),
+        Err(error) => {
+            tracing::error!(%error, capture, "a photo could not be told from earlier ones: its check counts as an error");
             None
         }
     }

@@ -11,13 +11,13 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::caller::{Caller, OwnPlatform};
+use super::caller::{Caller, OwnPlatform, Participant};
 use super::extract::{JsonBody, PathOf, QueryOf};
 use super::listing::{Listing, PageQuery};
 use super::problem::{Problem, Refusals};
-use super::validate::Findings;
+use super::validate::{Findings, NAME_CHARS, REASON_CHARS};
 use super::{Answer, ApiState};
-use crate::store::enrolments::{EnrolError, EnrolmentRecord};
+use crate::store::enrolments::{EnrolError, EnrolmentRecord, NewWithdrawal, WithdrawError, Withdrawal};
 use crate::store::projects::ProjectRecord;
 
 /// Most online time that can have been credited elsewhere, ms: 10 000 hours.
@@ -26,7 +26,7 @@ const PRIOR_ONLINE_LIMIT_MS: i64 = 36_000_000_000;
 const CLASS_CHARS: usize = 50;
 
 pub(super) fn routes() -> OpenApiRouter<ApiState> {
-    OpenApiRouter::new().routes(routes!(enrol_learner, list_enrolments))
+    OpenApiRouter::new().routes(routes!(enrol_learner, list_enrolments)).routes(routes!(withdraw_enrolment))
 }
 
 #[derive(Deserialize, ToSchema)]
@@ -40,9 +40,18 @@ struct NewEnrolment {
     prior_online_ms: Option<i64>,
 }
 
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct Withdrawing {
+    /// why, at most 1000 characters
+    reason: String,
+    /// the office's document, at most 200 characters
+    document: Option<String>,
+}
+
 /// Enrols a learner in an approved project
 ///
-/// 201 for a new enrolment, 200 when the learner was enrolled before.
+/// 201 for a new enrolment, also after a withdrawal; 200 when the learner is enrolled already.
 #[utoipa::path(post, path = "/projects/{id}/enrolments", tag = "projects",
     params(("id" = String, Path, description = "the project")),
     request_body = NewEnrolment, responses((status = 201, body = EnrolmentRecord), (status = 200, body = EnrolmentRecord), Refusals))]
@@ -69,11 +78,13 @@ async fn enrol_learner(
         class: new.class.clone().unwrap_or_default(),
         prior_online_ms: new.prior_online_ms.unwrap_or(0),
         created_at: state.clock.now_ms(),
+        version: 1,
+        withdrawn: None,
     };
     let (enrolment, is_new) = state.store.enrol(enrolment, policy).await?;
     // Answering 200 would let the platform believe that the other figure was taken over.
-    if new.prior_online_ms.is_some_and(|given| given != enrolment.prior_online_ms) {
-        let stands = format!("stands at {} since the first enrolment and cannot change", enrolment.prior_online_ms);
+    if !is_new && new.prior_online_ms.is_some_and(|given| given != enrolment.prior_online_ms) {
+        let stands = prior_online_stands(enrolment.prior_online_ms);
         return Err(Problem::conflict("the learner is enrolled already").naming("prior_online_ms", stands));
     }
     if new.class.is_some_and(|given| given != enrolment.class) {
@@ -98,6 +109,37 @@ async fn list_enrolments(
     Ok(Json(Listing::of(enrolments, |enrolment| enrolment)))
 }
 
+fn prior_online_stands(prior_online_ms: i64) -> String {
+    format!("stands at {prior_online_ms} since the first enrolment and cannot change")
+}
+
+/// Withdraws an enrolment (platform: before the learner's first session; operator, supervisor: while none is open)
+#[utoipa::path(post, path = "/enrolments/{id}/withdraw", tag = "projects",
+    params(("id" = String, Path, description = "the enrolment")),
+    request_body = Withdrawing, responses((status = 200, body = EnrolmentRecord), Refusals))]
+async fn withdraw_enrolment(
+    State(state): State<ApiState>,
+    Participant(caller): Participant,
+    PathOf(enrolment): PathOf<String>,
+    JsonBody(asked): JsonBody<Withdrawing>,
+) -> Answer<EnrolmentRecord> {
+    let mut findings = Findings::default();
+    findings.text("reason", &asked.reason, REASON_CHARS);
+    if let Some(document) = &asked.document {
+        findings.text("document", document, NAME_CHARS);
+    }
+    findings.finish()?;
+    let withdrawal = Withdrawal {
+        at: state.clock.now_ms(),
+        decided_as: caller.role.word(),
+        reason: asked.reason,
+        document: asked.document,
+    };
+    let (id, decided_by) = (state.new_id(), caller.key.clone());
+    let new = NewWithdrawal { id, enrolment, platform: caller.scope(), withdrawal, decided_by };
+    Ok(Json(state.store.withdraw(new).await?))
+}
+
 /// A project of a platform that the caller sees.
 pub(super) async fn find_project(
     state: &ApiState,
@@ -115,7 +157,23 @@ impl From<EnrolError> for Problem {
                 Self::enrolment_refused(refusal.detail).breaking(refusal.rule.as_str(), clause)
             }
             EnrolError::Assessed(_) => Self::assessed(error.to_string()),
+            EnrolError::PriorOnline(stands) => {
+                Self::conflict(error.to_string()).naming("prior_online_ms", prior_online_stands(stands))
+            }
             EnrolError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<WithdrawError> for Problem {
+    fn from(error: WithdrawError) -> Self {
+        match error {
+            WithdrawError::Unknown => Self::no_such("enrolment"),
+            WithdrawError::Withdrawn | WithdrawError::SessionOpen(_) | WithdrawError::SessionsHeld => {
+                Self::conflict(error.to_string())
+            }
+            WithdrawError::Assessed(_) => Self::assessed(error.to_string()),
+            WithdrawError::Store(error) => error.into(),
         }
     }
 }
@@ -244,6 +302,114 @@ mod tests {
         api.post(&path, body(&learners[0], "二班")).await.expect_field(409, "class");
         api.post(&path, json!({"learner": learners[0]})).await.expect(200);
         api.post(&path, body(&learners[0], "")).await.expect_field(422, "class");
+    }
+
+    #[tokio::test]
+    async fn a_platform_withdraws_before_the_first_session_and_the_place_is_free() {
+        let operator = Api::start().await;
+        let api = operator.as_platform();
+        let mut project = new_project();
+        (project["class_size"], project["teachers"], project["benches"]) = (json!(1), json!(1), json!(1));
+        let path = format!("/projects/{}/enrolments", api.approved(&operator, project).await.id);
+        let (learner, other) = (api.learner(1).await, api.learner(2).await);
+        let first =
+            api.post(&path, json!({"learner": learner, "class": "一班", "prior_online_ms": 5})).await.expect(201);
+        assert_eq!((&first["version"], &first["withdrawn"]), (&json!(1), &json!(null)));
+        let withdraw = format!("/enrolments/{}/withdraw", first["id"].as_str().unwrap());
+        api.post(&withdraw, json!({})).await.expect_field(422, "reason");
+        api.post(&withdraw, json!({"reason": " "})).await.expect_field(422, "reason");
+        api.post(&withdraw, json!({"reason": "x", "document": ""})).await.expect_field(422, "document");
+        operator.other_platform().await.post(&withdraw, json!({"reason": "x"})).await.expect_problem(404, "not-found");
+        api.post("/enrolments/none/withdraw", json!({"reason": "x"})).await.expect_problem(404, "not-found");
+
+        let withdrawn = api.post(&withdraw, json!({"reason": "自愿退班"})).await.expect(200);
+        let end = &withdrawn["withdrawn"];
+        assert_eq!((&end["reason"], &end["decided_as"]), (&json!("自愿退班"), &json!("platform")));
+        assert!(end["at"].as_i64().unwrap() >= first["created_at"].as_i64().unwrap());
+        assert_eq!(api.get(&path).await.expect(200)["items"], json!([withdrawn]));
+        api.post(&withdraw, json!({"reason": "x"})).await.expect_problem(409, "conflict");
+
+        api.post(&path, json!({"learner": other, "class": "一班"})).await.expect(201);
+        let again = json!({"learner": learner, "class": "一班"});
+        let full = api.post(&path, again).await.expect_problem(409, "enrolment-refused");
+        assert_eq!(full["rule"], "class_size");
+        // Nothing was learned under the first one: all that it said is open again.
+        let second = json!({"learner": learner, "class": "二班", "prior_online_ms": 7});
+        let second = api.post(&path, second).await.expect(201);
+        assert_eq!((&second["id"], &second["version"], &second["withdrawn"]), (&first["id"], &json!(2), &json!(null)));
+        assert_eq!((&second["class"], &second["prior_online_ms"]), (&json!("二班"), &json!(7)));
+        api.post(&withdraw, json!({"reason": "again"})).await.expect(200);
+    }
+
+    #[tokio::test]
+    async fn after_a_session_only_the_office_withdraws_and_what_was_learned_stays() {
+        let operator = Api::start().await;
+        let api = operator.as_platform();
+        let ready = api.ready(&operator).await;
+        let path = format!("/projects/{}/enrolments", ready.project);
+        let enrolment = api.get(&path).await.expect(200)["items"][0].clone();
+        let withdraw = format!("/enrolments/{}/withdraw", enrolment["id"].as_str().unwrap());
+        let open = json!({"lesson": ready.lesson, "learner": ready.learner});
+        let session = api.post("/sessions", open.clone()).await.expect(201)["session"].as_str().unwrap().to_owned();
+        let body = json!({"reason": "调离", "document": "退班〔2026〕1号"});
+        for key in [&api, &operator] {
+            let refused = key.post(&withdraw, body.clone()).await.expect_problem(409, "conflict");
+            assert!(refused["detail"].as_str().unwrap().contains(&session), "{refused}");
+        }
+        operator.office("auditor").await.post(&withdraw, body.clone()).await.expect_problem(403, "forbidden");
+        operator.sql("UPDATE session SET closed_at = opened_at").await;
+        let refused = api.post(&withdraw, body.clone()).await.expect_problem(409, "conflict");
+        assert!(refused["detail"].as_str().unwrap().contains("only the office"), "{refused}");
+        let withdrawn = operator.office("supervisor").await.post(&withdraw, body).await.expect(200);
+        let end = &withdrawn["withdrawn"];
+        assert_eq!((&end["document"], &end["decided_as"]), (&json!("退班〔2026〕1号"), &json!("supervisor")));
+        api.post("/sessions", open.clone()).await.expect_problem(409, "not-enrolled");
+        let makeup = json!({"enrolment": enrolment["id"], "lesson": ready.lesson, "reference": "补1号",
+            "office": "县人社局", "reason": "病假"});
+        operator.post(&format!("/projects/{}/makeups", ready.project), makeup).await.expect_field(422, "enrolment");
+
+        // The sessions were judged by the online time that was given first.
+        let other = json!({"learner": ready.learner, "prior_online_ms": 60_000});
+        api.post(&path, other).await.expect_field(409, "prior_online_ms");
+        let again = api.post(&path, json!({"learner": ready.learner})).await.expect(201);
+        assert_eq!((&again["id"], &again["version"]), (&enrolment["id"], &json!(2)));
+        assert_eq!(again["prior_online_ms"], enrolment["prior_online_ms"]);
+        api.post("/sessions", open).await.expect(201);
+    }
+
+    #[tokio::test]
+    async fn a_withdrawn_training_counts_once_something_was_learned_in_it() {
+        let operator = Api::start().await;
+        let api = operator.as_platform();
+        let body = json!({"learner": api.learner(1).await});
+        let (first, assessment) = project_in(&api, &operator, "焊工").await;
+        let (second, _) = project_in(&api, &operator, "钳工").await;
+        let enrolment = api.post(&first, body.clone()).await.expect(201)["id"].as_str().unwrap().to_owned();
+        let withdraw = format!("/enrolments/{enrolment}/withdraw");
+        api.post(&withdraw, json!({"reason": "x"})).await.expect(200);
+        // Without a session it was none: no cooldown. And then the other is the one that must be over.
+        let other = api.post(&second, body.clone()).await.expect(201)["id"].as_str().unwrap().to_owned();
+        let refused = api.post(&first, body.clone()).await.expect_problem(409, "enrolment-refused");
+        assert_eq!(refused["rule"], "reenrolment_cooldown");
+        api.post(&format!("/enrolments/{other}/withdraw"), json!({"reason": "x"})).await.expect(200);
+        api.post(&first, body.clone()).await.expect(201);
+
+        operator
+            .sql(&format!(
+                "INSERT INTO lesson (id, project, position, title, duration_ms, kind)
+                     SELECT 'e', project, 99, 'E', 1, 'theory' FROM enrolment WHERE id = '{enrolment}';
+                 INSERT INTO session (id, platform, learner, project, lesson, seed, opened_at, closed_at)
+                     SELECT 's', project.platform, enrolment.learner, enrolment.project, 'e', x'00', 1, 2
+                     FROM enrolment JOIN project ON project.id = enrolment.project WHERE enrolment.id = '{enrolment}'"
+            ))
+            .await;
+        operator.post(&withdraw, json!({"reason": "x"})).await.expect(200);
+        let refused = api.post(&second, body.clone()).await.expect_problem(409, "enrolment-refused");
+        assert_eq!(refused["rule"], "reenrolment_cooldown");
+        operator.put(&assessment, json!({"assessed_on": "2026-02-28"})).await.expect(204);
+        operator.post(&withdraw, json!({"reason": "x"})).await.expect_problem(409, "conflict");
+        // To the same project nobody comes back once it is assessed.
+        api.post(&first, body).await.expect_problem(409, "assessed");
     }
 
     #[tokio::test]

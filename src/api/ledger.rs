@@ -356,7 +356,7 @@ mod tests {
         let last: Vec<&str> = text.lines().last().unwrap().split(',').collect();
         let sums = operator.get("/ledger/totals?project=j2").await.expect(200)["items"][0].clone();
         assert_eq!((last[0], last[1]), ("合计", "150"));
-        assert_eq!(last[24], format!("{:.2}", sums["credited_hours"].as_f64().unwrap()));
+        assert_eq!(last[25], format!("{:.2}", sums["credited_hours"].as_f64().unwrap()));
     }
 
     #[tokio::test]

@@ -29,7 +29,7 @@ fn who_may(operation: &str) -> &'static [&'static str] {
         "read_own_platform" | "set_webhook" | "clear_webhook" => PLATFORM,
         "name_learner" | "read_learner" | "put_photo" => PLATFORM,
         "create_project" | "enrol_learner" | "open_session" | "issue_token" => PLATFORM,
-        "close_session" => NO_AUDITOR,
+        "close_session" | "withdraw_enrolment" => NO_AUDITOR,
         "list_platform_decisions" | "read_person" | "list_projects" | "read_project" => ALL,
         "list_enrolments" | "list_makeups" => ALL,
         "list_sessions" | "read_session" | "read_verdict" | "read_log" => ALL,

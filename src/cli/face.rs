@@ -97,7 +97,7 @@ fn why_not(outcome: Outcome, reason: Option<&Reason>) -> Option<String> {
         Outcome::Mismatch => "the faces are less alike than the threshold".to_owned(),
         Outcome::NoFace => "no face was found in B".to_owned(),
         Outcome::MultipleFaces => "more than one face was found in B".to_owned(),
-        Outcome::Unusable | Outcome::Error => reason.map(Reason::to_string).unwrap_or_default(),
+        Outcome::Spoof | Outcome::Unusable | Outcome::Error => reason.map(Reason::to_string).unwrap_or_default(),
     };
     Some(words)
 }

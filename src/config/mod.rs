@@ -180,6 +180,16 @@ pub struct Webhook {
     pub allow_private_addresses: bool,
     /// Whether webhooks may go over plain HTTP.
     pub allow_http: bool,
+    /// Days for which deliveries are kept once they arrived or were given up, and learner tokens once they expired; 0: for
+    /// ever.
+    pub keep_days: u32,
+}
+
+impl Webhook {
+    /// How long deliveries are kept once they are over, ms; none: for ever.
+    pub fn keep_ms(&self) -> Option<i64> {
+        (self.keep_days > 0).then(|| i64::from(self.keep_days) * 86_400_000)
+    }
 }
 
 /// Reporting to a provincial platform.
@@ -465,7 +475,7 @@ mod tests {
         assert_eq!(config.public_url_of(config.listen), "http://127.0.0.1:8080");
         assert_eq!(config.token_lifetime_ms, 900_000);
         assert_eq!((config.limits.events_per_second, config.limits.events_burst), (20, 200));
-        assert_eq!(config.webhook, Webhook::default());
+        assert_eq!(config.webhook, Webhook { keep_days: 90, ..Webhook::default() });
         assert_eq!(config.log, Log { format: LogFormat::Text, filter: "info".into() });
     }
 
@@ -486,6 +496,7 @@ mod tests {
             ("vision.workers = -1", "vision.workers"),
             ("webhook.allow_htpp = true", "allow_htpp"),
             ("webhook.allow_http = 'yes'", "webhook.allow_http"),
+            ("webhook.keep_days = -1", "webhook.keep_days"),
             ("report.url = 'https://a.example'", "report.mapping"),
             (
                 "report = {url = 'https://a.example', mapping = 'm.toml', secret = 's', secret_file = 'f'}",

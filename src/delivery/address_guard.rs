@@ -157,7 +157,7 @@ fn allowed(found: Vec<SocketAddr>, config: &Webhook) -> Result<Addrs, AddressRef
 mod tests {
     use super::*;
 
-    const STRICT: Webhook = Webhook { allow_private_addresses: false, allow_http: false };
+    const STRICT: Webhook = Webhook { allow_private_addresses: false, allow_http: false, keep_days: 0 };
 
     #[test]
     fn the_first_and_last_address_of_every_block_are_refused_and_their_neighbours_are_not() {
@@ -230,7 +230,7 @@ mod tests {
         assert!(check_url("https://hooks.example:8443/a?b=c", &STRICT).is_ok());
         assert!(check_url("https://8.8.8.8/", &STRICT).is_ok());
 
-        let open = Webhook { allow_private_addresses: true, allow_http: true };
+        let open = Webhook { allow_private_addresses: true, allow_http: true, keep_days: 0 };
         assert!(check_url("http://127.0.0.1:9000/", &open).is_ok());
     }
 

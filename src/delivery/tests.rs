@@ -15,7 +15,7 @@ use crate::store::fixture;
 use crate::store::outbox::{DeliveryState, DeliveryStatus};
 
 const START_MS: i64 = 1_767_225_600_000;
-const OPEN: Webhook = Webhook { allow_private_addresses: true, allow_http: true };
+const OPEN: Webhook = Webhook { allow_private_addresses: true, allow_http: true, keep_days: 0 };
 
 /// A request as the receiver saw it.
 struct Received {
@@ -215,7 +215,7 @@ async fn an_unreachable_receiver_is_tried_for_a_day() {
 #[tokio::test]
 async fn private_addresses_are_refused_as_literals_and_as_names() {
     let mut receiver = Receiver::start(vec![]).await;
-    let strict = Webhook { allow_private_addresses: false, allow_http: true };
+    let strict = Webhook { allow_private_addresses: false, allow_http: true, keep_days: 0 };
     let by_name = receiver.url.replace("127.0.0.1", "localhost");
     for url in [receiver.url.clone(), by_name] {
         let mut bench = Bench::start(&url, strict.clone()).await;

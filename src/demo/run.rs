@@ -254,7 +254,7 @@ fn config(folder: &tempfile::TempDir, policy: PathBuf, options: &DemoOptions) ->
         models_folder: options.models_folder.clone(),
         policies: vec![policy],
         // The receiver is on this machine.
-        webhook: Webhook { allow_private_addresses: true, allow_http: true },
+        webhook: Webhook { allow_private_addresses: true, allow_http: true, ..Webhook::default() },
         ..Config::default()
     }
 }

@@ -15,7 +15,7 @@ const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 const DIGITS_SHOWN: usize = 11;
 
 /// The headings, in the order of the cells.
-pub const HEADINGS: [&str; 31] = [
+pub const HEADINGS: [&str; 32] = [
     "会话编号",
     "会话数",
     "学员编号",
@@ -26,6 +26,7 @@ pub const HEADINGS: [&str; 31] = [
     "项目编号",
     "项目名称",
     "班级",
+    "退班时间",
     "课程编号",
     "课程序号",
     "课程名称",
@@ -182,6 +183,7 @@ fn row(entry: &LedgerEntry) -> [Cow<'_, str>; HEADINGS.len()] {
         text(&entry.project),
         text(&entry.project_name),
         text(&entry.class),
+        entry.withdrawn_at.map_or(Cow::Borrowed(""), time),
         text(&entry.lesson),
         number(entry.lesson_position),
         text(&entry.lesson_title),
@@ -318,6 +320,7 @@ pub(crate) mod tests {
             project: "j1".to_owned(),
             project_name: "电工,\"五级\"\n一期".to_owned(),
             class: "2-3".to_owned(),
+            withdrawn_at: Some(1_772_298_000_000),
             lesson: "e1".to_owned(),
             lesson_position: 1,
             lesson_title: "安全用电".to_owned(),
@@ -373,6 +376,7 @@ pub(crate) mod tests {
             ("地区代码", "411300"),
             ("项目名称", "电工,\"五级\"\n一期"),
             ("班级", "2-3\t"),
+            ("退班时间", "2026-03-01 01:00:00"),
             ("开始时间", "2026-03-01 00:00:00"),
             ("结论", "有效"),
             ("认定学时", "1.08"),

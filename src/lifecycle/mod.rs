@@ -277,7 +277,7 @@ impl Server {
         self.reporting.as_ref().map(Reporting::recorded)
     }
 
-    /// Walks through the photos that are past their retention, as a signal; none while photos are kept for ever.
+    /// Walks through what is past its retention, as a signal; none while everything is kept for ever.
     pub fn retention_walks(&self) -> Option<watch::Receiver<u64>> {
         self.retention.as_ref().map(Retention::walks)
     }
@@ -379,11 +379,12 @@ async fn open_evidence(config: &Config) -> Result<Evidence, EvidenceError> {
     }
 }
 
-/// Deletes old photos, if they do not stay for ever.
+/// Deletes old photos, deliveries and tokens, if they do not all stay for ever.
 fn start_retention(config: &Config, services: &Arc<Services>) -> Option<Retention> {
-    let keep_ms = config.evidence.retention_ms()?;
+    let (keep_photos_ms, keep_deliveries_ms) = (config.evidence.retention_ms(), config.webhook.keep_ms());
+    keep_photos_ms.or(keep_deliveries_ms)?;
     let (store, evidence, clock) = (services.store.clone(), services.evidence.clone(), services.clock.clone());
-    Some(Retention::start(retention::Parts { store, evidence, clock, keep_ms }))
+    Some(Retention::start(retention::Parts { store, evidence, clock, keep_photos_ms, keep_deliveries_ms }))
 }
 
 /// Keeps room in the journal for the months to come.

@@ -70,7 +70,11 @@ impl HttpsConnector {
     /// # Errors
     /// When a file cannot be read, the secret is too short, or the address is not allowed.
     pub fn new(config: &Report, answer: AnswerMapping, clock: Clock, entropy: Entropy) -> Result<Self, SetupError> {
-        let guard = Webhook { allow_private_addresses: config.allow_private_addresses, allow_http: config.allow_http };
+        let guard = Webhook {
+            allow_private_addresses: config.allow_private_addresses,
+            allow_http: config.allow_http,
+            ..Webhook::default()
+        };
         let url = check_url(&config.url, &guard).map_err(|error| SetupError::Url(error.to_string()))?;
         let mut builder = client_builder(&guard).timeout(ATTEMPT_TIMEOUT);
         if let Some(path) = &config.ca_file {

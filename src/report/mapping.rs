@@ -10,7 +10,7 @@ use toml::Table;
 use super::connector::Acknowledgement;
 use crate::auth::person::Person;
 use crate::ledger::period::in_china;
-use crate::store::reports::{ENROLMENT_FACTS, ReportKind, ReportRecord, VERDICT_FACTS};
+use crate::store::reports::{ENROLMENT_FACTS, ReportKind, ReportRecord, VERDICT_FACTS, WITHDRAWAL_FACTS};
 
 /// What a mapping may ask of a batch.
 const BATCH_FACTS: [&str; 3] = ["batch.number", "batch.count", "batch.created_at"];
@@ -47,6 +47,8 @@ pub struct Mapping {
     /// the field of the batch that holds the records
     records: String,
     enrolment: BTreeMap<String, Field>,
+    /// none: withdrawals are not sent
+    withdrawal: Option<BTreeMap<String, Field>>,
     verdict: BTreeMap<String, Field>,
     answer: AnswerMapping,
 }
@@ -73,6 +75,7 @@ pub struct AnswerMapping {
 struct File {
     batch: BatchFile,
     enrolment: Table,
+    withdrawal: Option<Table>,
     verdict: Table,
     answer: AnswerMapping,
 }
@@ -112,10 +115,13 @@ impl Mapping {
         let names =
             |facts: &[(&'static str, &str)]| facts.iter().map(|(name, _)| *name).chain(of_person.clone()).collect();
         let (of_enrolment, of_verdict): (Vec<_>, Vec<_>) = (names(ENROLMENT_FACTS), names(VERDICT_FACTS));
+        let of_withdrawal: Vec<_> = names(WITHDRAWAL_FACTS);
+        let withdrawal = file.withdrawal.map(|table| fields("withdrawal", &table, &of_withdrawal)).transpose()?;
         let mapping = Self {
             batch: fields("batch.fields", &file.batch.fields, &BATCH_FACTS)?,
             records: file.batch.records,
             enrolment: fields("enrolment", &file.enrolment, &of_enrolment)?,
+            withdrawal,
             verdict: fields("verdict", &file.verdict, &of_verdict)?,
             answer: file.answer,
         };
@@ -128,7 +134,8 @@ impl Mapping {
 
     /// Without the item's number no acknowledgement could be told from another.
     fn check_numbers(&self) -> Result<(), MappingError> {
-        for (section, fields) in [("enrolment", &self.enrolment), ("verdict", &self.verdict)] {
+        let given = [("enrolment", &self.enrolment), ("verdict", &self.verdict)];
+        for (section, fields) in given.into_iter().chain(self.withdrawal.iter().map(|fields| ("withdrawal", fields))) {
             let is_number = |field: &Field| field.from.as_deref() == Some("item.number") && field.codes.is_none();
             if !fields.values().any(is_number) {
                 return wrong(section.to_owned(), "has no field from \"item.number\", by which items are acknowledged");
@@ -145,7 +152,7 @@ impl Mapping {
     /// Whether records of this kind hold the learner's name or ID number.
     pub fn asks_for_person(&self, kind: ReportKind) -> bool {
         let asks = |field: &Field| field.from.as_deref().is_some_and(|from| PERSON_FACTS.contains(&from));
-        self.fields_of(kind).values().any(asks)
+        self.fields_of(kind).is_some_and(|fields| fields.values().any(asks))
     }
 
     /// A record as the platform calls it.
@@ -161,7 +168,8 @@ impl Mapping {
             "learner.id_number" => person.map(|person| person.id_number.clone()).into(),
             other => record.facts.get(other).cloned().unwrap_or(Value::Null),
         };
-        filled(self.fields_of(record.kind), fact)
+        let fields = self.fields_of(record.kind).ok_or("the mapping has no [withdrawal]")?;
+        filled(fields, fact)
     }
 
     /// The body of a batch.
@@ -177,10 +185,11 @@ impl Mapping {
         Value::Object(body).to_string()
     }
 
-    fn fields_of(&self, kind: ReportKind) -> &BTreeMap<String, Field> {
+    fn fields_of(&self, kind: ReportKind) -> Option<&BTreeMap<String, Field>> {
         match kind {
-            ReportKind::Enrolment => &self.enrolment,
-            ReportKind::Verdict => &self.verdict,
+            ReportKind::Enrolment => Some(&self.enrolment),
+            ReportKind::Withdrawal => self.withdrawal.as_ref(),
+            ReportKind::Verdict => Some(&self.verdict),
         }
     }
 }

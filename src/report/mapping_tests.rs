@@ -12,7 +12,11 @@ fn example() -> String {
 }
 
 fn record(kind: ReportKind, more: &[(&'static str, Value)]) -> ReportRecord {
-    let facts = if kind == ReportKind::Enrolment { ENROLMENT_FACTS } else { VERDICT_FACTS };
+    let facts = match kind {
+        ReportKind::Enrolment => ENROLMENT_FACTS,
+        ReportKind::Withdrawal => WITHDRAWAL_FACTS,
+        ReportKind::Verdict => VERDICT_FACTS,
+    };
     let mut facts: BTreeMap<&'static str, Value> = facts
         .iter()
         .map(|(name, _)| (*name, if name.ends_with("_at") { json!(1_772_294_400_000_i64) } else { json!(*name) }))
@@ -34,6 +38,8 @@ fn the_documented_example_fills_every_field() {
     let more = [("verdict.status", json!("review")), ("verdict.completed", json!("true"))];
     let verdict = mapping.record(&record(ReportKind::Verdict, &more), None).unwrap();
     assert_eq!((&verdict["result"], &verdict["beginTime"]), (&json!("2"), &json!("2026-03-01 00:00:00")));
+    let withdrawal = mapping.record(&record(ReportKind::Withdrawal, &[]), None).unwrap();
+    assert_eq!((&withdrawal["quitTime"], &withdrawal["type"]), (&json!("2026-03-01 00:00:00"), &json!("TB")));
     let body: Value =
         serde_json::from_str(&mapping.body("b1", 1_772_294_400_000, vec![enrolment.clone(), verdict])).unwrap();
     assert_eq!((&body["batchNo"], &body["total"]), (&json!("b1"), &json!(2)));
@@ -50,6 +56,20 @@ fn what_is_not_on_record_is_said_and_never_what_is() {
     assert_eq!(odd, "verdict.status has a value for which the mapping has no code");
     let gone = ReportRecord { facts: BTreeMap::new(), ..record(ReportKind::Verdict, &[]) };
     assert_eq!(mapping.record(&gone, Some(&person())).unwrap_err(), "the record that it is about is gone");
+}
+
+#[test]
+fn a_platform_that_is_not_told_of_withdrawals_has_them_refused_here() {
+    let example = example();
+    let (before, after) = example.split_once("[withdrawal]").unwrap();
+    let without = format!("{before}{}", &after[after.find("[verdict]").unwrap()..]);
+    let mapping = Mapping::from_toml(&without).unwrap();
+    assert!(!mapping.asks_for_person(ReportKind::Withdrawal));
+    let refused = mapping.record(&record(ReportKind::Withdrawal, &[]), Some(&person())).unwrap_err();
+    assert_eq!(refused, "the mapping has no [withdrawal]");
+    let nameless = format!("{before}[withdrawal]{}", after.replacen("item.number", "learner.id", 1));
+    let error = Mapping::from_toml(&nameless).unwrap_err().to_string();
+    assert!(error.starts_with("withdrawal: has no field from \"item.number\""), "{error}");
 }
 
 #[test]

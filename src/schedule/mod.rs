@@ -55,6 +55,8 @@ impl Seed {
 /// What the schedule looks at besides its own state.
 #[derive(Clone, Copy, Debug)]
 pub struct Now {
+    /// server time, ms since the Unix epoch
+    pub at: i64,
     /// time watched in this session
     pub watch_ms: i64,
     /// time watched since the last passed prompt, in this session and those before
@@ -154,9 +156,9 @@ impl Schedule {
         self.prompts.issued(prompt, deadline_at);
     }
 
-    /// The log holds a `prompt.resolved`.
-    pub fn prompt_resolved(&mut self, prompt: &str, outcome: PromptOutcome) {
-        self.prompts.resolved(prompt, outcome, &self.seed, &self.parameters);
+    /// The log holds a `prompt.resolved`, entered at `at`.
+    pub fn prompt_resolved(&mut self, prompt: &str, outcome: PromptOutcome, at: i64) {
+        self.prompts.resolved(prompt, outcome, at, &self.seed, &self.parameters);
     }
 
     /// The log holds a `capture.requested`.
@@ -188,6 +190,20 @@ impl Schedule {
     /// How many captures were asked for so far: they are numbered from 1.
     pub fn captures_requested(&self) -> u64 {
         self.captures.count()
+    }
+
+    /// How often the prompt that is open, or comes next, is a sum rather than a choice, in thousandths. Of four options
+    /// one guess in four is right, of sums hardly any: who has missed too many is asked for sums, where the pack has any.
+    pub fn prompt_sum_milli(&self) -> i64 {
+        match self.parameters.prompt_sum_milli {
+            1.. if self.prompts.may_be_guessed(&self.parameters) => 1_000,
+            as_always => as_always,
+        }
+    }
+
+    /// The server time before which no prompt is issued because too many were missed, if that is after `at`.
+    pub fn prompts_wait_until(&self, at: i64) -> Option<i64> {
+        self.prompts.waits_until(at)
     }
 
     /// The server time at which the open prompt expires.

@@ -13,7 +13,7 @@ fn schedule(seed: u8, since_control_ms: i64, face_failures: i64) -> Schedule {
 }
 
 fn playing(watch_ms: i64, since_control_ms: i64) -> Now {
-    Now { watch_ms, since_control_ms, playing: true, connected: true, ready: false }
+    Now { at: 0, watch_ms, since_control_ms, playing: true, connected: true, ready: false }
 }
 
 /// The watching time at which the schedule first asks for a prompt.
@@ -44,7 +44,7 @@ proptest! {
         for miss in 0..misses {
             schedule.prompt_issued(&format!("q{miss}"), 0);
             since_control_ms += 30_000;
-            schedule.prompt_resolved(&format!("q{miss}"), PromptOutcome::Expired);
+            schedule.prompt_resolved(&format!("q{miss}"), PromptOutcome::Expired, 0);
             prop_assert!(schedule.pause(&playing(0, since_control_ms)).is_none() || since_control_ms >= 290_000);
             prop_assert!(matches!(schedule.due(&playing(0, since_control_ms)), Some(Due::Prompt(_))));
         }
@@ -65,15 +65,57 @@ fn three_wrong_answers_pause_until_one_is_right() {
     for number in 1..=3 {
         assert_eq!(schedule.pause(&playing(0, 200_000)), None);
         schedule.prompt_issued(&format!("q{number}"), 30_000);
-        schedule.prompt_resolved(&format!("q{number}"), PromptOutcome::Failed);
+        schedule.prompt_resolved(&format!("q{number}"), PromptOutcome::Failed, 50_000);
     }
-    let stands = Now { playing: false, ..playing(0, 200_000) };
+    let stands = Now { at: 80_000, playing: false, ..playing(0, 200_000) };
     assert_eq!(schedule.pause(&stands), Some(PauseReason::WrongAnswers));
+    let too_soon = Now { at: 79_999, ready: true, ..stands };
+    assert_eq!((schedule.due(&too_soon), schedule.prompts_wait_until(79_999)), (None, Some(80_000)));
+    assert_eq!(schedule.prompts_wait_until(80_000), None);
     assert_eq!(schedule.due(&stands), None, "a page that nobody looks at is not asked for ever");
     assert_eq!(schedule.due(&Now { ready: true, ..stands }), Some(Due::Prompt(4)));
     schedule.prompt_issued("q4", 30_000);
-    schedule.prompt_resolved("q4", PromptOutcome::Passed);
+    schedule.prompt_resolved("q4", PromptOutcome::Passed, 90_000);
     assert_eq!(schedule.pause(&playing(0, 0)), None);
+}
+
+#[test]
+fn whoever_goes_on_missing_waits_longer_each_time_and_is_asked_for_sums() {
+    let mut schedule = schedule(1, 0, 0);
+    schedule.connection_opened(0);
+    let as_always = schedule.prompt_sum_milli();
+    assert!((1..1_000).contains(&as_always));
+    let (mut at, mut waits) = (0, Vec::new());
+    for miss in 1..=9 {
+        schedule.prompt_issued(&format!("q{miss}"), at + 30_000);
+        let outcome = if miss % 2 == 0 { PromptOutcome::Expired } else { PromptOutcome::Failed };
+        schedule.prompt_resolved(&format!("q{miss}"), outcome, at);
+        let next_at = schedule.prompts_wait_until(at).unwrap_or(at);
+        // However the learner plays, pauses and insists meanwhile.
+        schedule.watched(0, 250_000);
+        let asked = |at| schedule.due(&Now { at, ready: true, ..playing(0, 295_000) });
+        assert!(next_at == at || asked(next_at - 1).is_none());
+        assert_eq!(asked(next_at), Some(Due::Prompt(miss + 1)));
+        waits.push((next_at - at) / 1_000);
+        assert_eq!(schedule.prompt_sum_milli(), if miss < 3 { as_always } else { 1_000 });
+        at = next_at;
+    }
+    assert_eq!(waits, [0, 0, 30, 60, 120, 240, 480, 600, 600]);
+    schedule.prompt_issued("q10", at);
+    schedule.prompt_resolved("q10", PromptOutcome::Passed, at);
+    assert_eq!((schedule.prompts_wait_until(at), schedule.prompt_sum_milli()), (None, as_always));
+}
+
+#[test]
+fn a_pack_without_sums_asks_for_none() {
+    let mut policy = Policy::default();
+    policy.schedule.prompt_sum_milli = 0;
+    let mut schedule = Schedule::new(Seed::new(&[1; 32]), policy.schedule, GAP_LIMIT_MS, 0, 0);
+    for number in 1..=5 {
+        schedule.prompt_issued(&format!("q{number}"), 0);
+        schedule.prompt_resolved(&format!("q{number}"), PromptOutcome::Failed, 0);
+    }
+    assert_eq!(schedule.prompt_sum_milli(), 0);
 }
 
 #[test]

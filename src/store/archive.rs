@@ -58,6 +58,8 @@ pub struct SealedSession {
     pub derived: Option<StoredVerdict>,
     /// the log
     pub log: Option<SealedLog>,
+    /// whether its learner's enrolment in the project was withdrawn
+    pub withdrawn: bool,
 }
 
 /// A verdict as it is stored.
@@ -87,7 +89,9 @@ impl SealedLog {
 }
 
 const SESSIONS: &str = "SELECT session.key, session.id, latest.version, latest.status, latest.body,
-        derived.version, derived.status, derived.body, segment.digest, segment.lines
+        derived.version, derived.status, derived.body, segment.digest, segment.lines,
+        EXISTS (SELECT 1 FROM enrolment WHERE enrolment.project = session.project
+            AND enrolment.learner = session.learner AND enrolment.withdrawn_at IS NOT NULL)
     FROM session
     LEFT JOIN verdict AS latest ON latest.session = session.key
         AND latest.version = (SELECT max(version) FROM verdict AS v WHERE v.session = session.key)
@@ -256,7 +260,8 @@ fn sealed_session(row: &Row) -> Result<SealedSession, StoreError> {
         Some(digest) => Some(SealedLog { digest, compressed: row.get(9)? }),
         None => None,
     };
-    Ok(SealedSession { id: row.get(1)?, latest: verdict(2)?, derived: verdict(5)?, log })
+    let withdrawn = row.get(10)?;
+    Ok(SealedSession { id: row.get(1)?, latest: verdict(2)?, derived: verdict(5)?, log, withdrawn })
 }
 
 #[cfg(test)]

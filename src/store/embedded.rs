@@ -42,6 +42,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("schema/0005.sql"),
     include_str!("schema/0006.sql"),
     include_str!("schema/0007.sql"),
+    include_str!("schema/0008.sql"),
 ];
 
 /// What a job leaves behind in its transaction: it is told whether the commit succeeded, and answers who waits.

@@ -64,6 +64,8 @@ pub struct LedgerEntry {
     pub project_name: String,
     /// the learner's class within the project; empty: its only one
     pub class: String,
+    /// when the learner's enrolment in the project was withdrawn, ms since the Unix epoch; null: it stands
+    pub withdrawn_at: Option<i64>,
     /// the lesson
     pub lesson: String,
     /// its place in the project: 1, 2, 3 …
@@ -216,9 +218,12 @@ const ENTRY: &str = "SELECT l.key, l.opened_at, l.session, l.learner, l.platform
     (SELECT external_reference FROM platform_learner WHERE platform = l.platform AND learner = l.learner),
     (SELECT name FROM platform WHERE id = l.platform),
     (SELECT name FROM project WHERE id = l.project),
-    (SELECT class FROM enrolment WHERE project = l.project AND learner = l.learner),
+    (SELECT coalesce((SELECT class FROM withdrawal WHERE withdrawal.enrolment = enrolment.id
+            AND withdrawal.created_at >= l.opened_at ORDER BY version LIMIT 1), class)
+        FROM enrolment WHERE project = l.project AND learner = l.learner),
     (SELECT position FROM lesson WHERE id = l.lesson),
-    (SELECT title FROM lesson WHERE id = l.lesson)";
+    (SELECT title FROM lesson WHERE id = l.lesson),
+    (SELECT withdrawn_at FROM enrolment WHERE project = l.project AND learner = l.learner)";
 
 /// The rules that were broken, the photos as JSON objects with commas between them, and the make-up as one.
 fn evidence(dialect: Dialect) -> String {
@@ -275,7 +280,7 @@ fn entry(row: &Row) -> Result<LedgerEntry, StoreError> {
     };
     let json = |column: usize| row.get::<Option<String>>(column).map(Option::unwrap_or_default).map_err(read);
     let hundredths: i64 = row.get(18).map_err(read)?;
-    let made_up = json(30)?;
+    let made_up = json(31)?;
     Ok(LedgerEntry {
         learner: row.get(3)?,
         platform: row.get(4)?,
@@ -304,8 +309,9 @@ fn entry(row: &Row) -> Result<LedgerEntry, StoreError> {
         class: row.get::<Option<String>>(25)?.unwrap_or_default(),
         lesson_position: row.get(26)?,
         lesson_title: row.get(27)?,
-        rules: json(28)?.split_terminator(',').map(str::to_owned).collect(),
-        photos: parsed(&format!("[{}]", json(29)?), &session)?,
+        withdrawn_at: row.get(28)?,
+        rules: json(29)?.split_terminator(',').map(str::to_owned).collect(),
+        photos: parsed(&format!("[{}]", json(30)?), &session)?,
         makeup: if made_up.is_empty() { None } else { Some(parsed(&made_up, &session)?) },
         session,
     })

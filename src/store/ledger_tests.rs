@@ -153,8 +153,21 @@ async fn pages_of_any_size_show_what_the_filter_lets_through_in_order() {
     assert_eq!(store.ledger(LedgerFilter::default(), unknown).await.unwrap(), None);
 }
 
+fn gone(learner: &str) -> bool {
+    learner[1..].parse::<u32>().unwrap() % 3 == 0
+}
+
+/// Withdraws every third enrolment.
+async fn withdraw_some(store: &Store) {
+    fixture::execute(
+        store,
+        "UPDATE enrolment SET withdrawn_at = 7 WHERE id <> 'nabsent' AND CAST(substr(id, 3) AS INTEGER) % 3 = 0",
+    )
+    .await;
+}
+
 /// Sums taken in another way: from the entries, one by one.
-fn added_up(entries: &[&LedgerEntry]) -> [i64; 9] {
+fn added_up(entries: &[&LedgerEntry]) -> [i64; 11] {
     let of = |status: &str, value: fn(&LedgerEntry) -> i64| -> i64 {
         entries.iter().filter(|entry| entry.status == status).map(|entry| value(entry)).sum()
     };
@@ -168,18 +181,37 @@ fn added_up(entries: &[&LedgerEntry]) -> [i64; 9] {
         of("valid", |entry| entry.credited_ms),
         of("valid", |entry| entry.credited_hundredths),
         of("review", |entry| entry.credited_ms),
+        of("valid", |entry| entry.withdrawn_at.map_or(0, |_| entry.credited_ms)),
+        of("valid", |entry| entry.withdrawn_at.map_or(0, |_| entry.credited_hundredths)),
     ]
 }
 
-fn in_one(sums: &LedgerTotals) -> [i64; 9] {
+fn in_one(sums: &LedgerTotals) -> [i64; 11] {
     let LedgerTotals { sessions, valid, review, invalid, watched_ms, creditable_ms, .. } = *sums;
     let credited = [sums.credited_ms, sums.credited_hundredths, sums.pending_ms];
-    [sessions, valid, review, invalid, watched_ms, creditable_ms, credited[0], credited[1], credited[2]]
+    let withdrawn = [sums.withdrawn_ms, sums.withdrawn_hundredths];
+    let [ms, hundredths, pending_ms] = credited;
+    [
+        sessions,
+        valid,
+        review,
+        invalid,
+        watched_ms,
+        creditable_ms,
+        ms,
+        hundredths,
+        pending_ms,
+        withdrawn[0],
+        withdrawn[1],
+    ]
 }
 
 #[tokio::test]
 async fn sums_by_every_group_are_those_of_the_entries() {
     let (_folder, store) = store_of(600).await;
+    withdraw_some(&store).await;
+    let all_together = sums(&store, &LedgerFilter::default(), None, 1).await.remove(0);
+    assert!(0 < all_together.withdrawn_ms && all_together.withdrawn_ms < all_together.credited_ms);
     for filter in filters() {
         let entries = all(&store, &filter, 200).await;
         let day = |entry: &LedgerEntry| crate::ledger::period::in_china(entry.opened_at).date().to_string();
@@ -200,9 +232,9 @@ async fn sums_by_every_group_are_those_of_the_entries() {
             entries.iter().for_each(|entry| expected.entry(key(entry)).or_default().push(entry));
             let found = sums(&store, &filter, group, 3).await;
             assert!(found.is_sorted_by_key(|sum| sum.key.clone()), "{group:?}");
-            let found: BTreeMap<String, [i64; 9]> =
+            let found: BTreeMap<String, [i64; 11]> =
                 found.iter().filter(|sum| sum.sessions > 0).map(|sum| (sum.key.clone(), in_one(sum))).collect();
-            let expected: BTreeMap<String, [i64; 9]> =
+            let expected: BTreeMap<String, [i64; 11]> =
                 expected.iter().map(|(key, entries)| (key.clone(), added_up(entries))).collect();
             assert_eq!(found, expected, "{group:?} {filter:?}");
         }
@@ -230,6 +262,20 @@ async fn attendance_is_of_theory_lessons_and_counts_whoever_never_came() {
     assert_eq!((sum.lessons_due, sum.lessons_attended), (Some(due), Some(attended)));
     assert_eq!(sum.attendance, Some((attended * 10_000 / due) as f64 / 10_000.0));
     assert_eq!(sum.name.as_deref(), Some("J0"));
+
+    // Whoever has withdrawn is due nowhere, and attends nothing.
+    withdraw_some(&store).await;
+    let after = sums(&store, &of_project, Some(LedgerGroup::Project), 10).await.remove(0);
+    let staying: Vec<&LedgerEntry> =
+        entries.iter().filter(|entry| entry.project == "j0" && !gone(&entry.learner)).collect();
+    let learners: BTreeSet<&str> = staying.iter().map(|entry| entry.learner.as_str()).collect();
+    assert_eq!(after.lessons_due, Some((learners.len() as i64 + 1) * 3));
+    let attended: BTreeSet<(&str, &str)> = staying
+        .iter()
+        .filter(|entry| entry.status == "valid" && entry.completed && entry.lesson_position < 4)
+        .map(|entry| (entry.learner.as_str(), entry.lesson.as_str()))
+        .collect();
+    assert_eq!(after.lessons_attended, Some(attended.len() as i64));
 
     let absent = LedgerFilter { learner: Some("l999000".to_owned()), ..Default::default() };
     let sum = sums(&store, &absent, Some(LedgerGroup::Learner), 10).await.remove(0);

@@ -61,7 +61,15 @@ pub struct LedgerTotals {
     pub pending_hundredths: i64,
     /// the same in class hours
     pub pending_hours: f64,
-    /// theory lessons of the projects, once for each learner enrolled; null by day and month, which no lesson is due on
+    /// of what counts, that of learners whose enrolment in the project was withdrawn, ms
+    pub withdrawn_ms: i64,
+    /// the same in hundredths of class hours
+    #[serde(skip)]
+    pub withdrawn_hundredths: i64,
+    /// the same in class hours
+    pub withdrawn_hours: f64,
+    /// theory lessons of the projects, once for each learner whose enrolment stands; null by day and month, on which no
+    /// lesson is due
     pub lessons_due: Option<i64>,
     /// those of them that a valid session has completed, make-ups included
     pub lessons_attended: Option<i64>,
@@ -97,7 +105,7 @@ impl LedgerGroup {
 }
 
 /// What is summed up, in the order in which it is read.
-const SUMMED: [&str; 12] = [
+const SUMMED: [&str; 14] = [
     "sessions",
     "valid",
     "review",
@@ -110,6 +118,8 @@ const SUMMED: [&str; 12] = [
     "credited_hundredths * review",
     "due",
     "attended",
+    "withdrawn_ms",
+    "withdrawn_hundredths",
 ];
 
 /// Sums by `group`, in the order of their keys, from after `after` on; without a group one sum of all.
@@ -129,6 +139,7 @@ pub fn totals(
     let of_sessions = conditions.sql.clone();
     let with_lessons = !group.is_some_and(LedgerGroup::is_of_time);
     let lessons = if with_lessons { of_enrolments(&key, filter, dialect, &mut conditions) } else { String::new() };
+    let withdrawn = of_withdrawn(&key, &of_sessions, dialect);
     let (after, limit) = (conditions.value(after.unwrap_or("").to_owned()), conditions.value(i64::from(limit)));
     let name = group.map_or("NULL", LedgerGroup::name_of_key);
     let sql = format!(
@@ -136,8 +147,9 @@ pub fn totals(
          FROM (SELECT {key} AS key, 1 AS sessions, CASE status WHEN 'valid' THEN 1 ELSE 0 END AS valid,
                    CASE status WHEN 'review' THEN 1 ELSE 0 END AS review,
                    CASE status WHEN 'invalid' THEN 1 ELSE 0 END AS invalid,
-                   watched_ms, creditable_ms, credited_ms, credited_hundredths, 0 AS due, 0 AS attended
-               FROM ledger WHERE {of_sessions}{lessons}) AS held
+                   watched_ms, creditable_ms, credited_ms, credited_hundredths, 0 AS due, 0 AS attended,
+                   0 AS withdrawn_ms, 0 AS withdrawn_hundredths
+               FROM ledger WHERE {of_sessions}{lessons}{withdrawn}) AS held
          WHERE key > ?{after} OR ?{after} = '' GROUP BY key ORDER BY key LIMIT ?{limit}",
         SUMMED.map(|column| format!("CAST(sum({column}) AS BIGINT)")).join(", ")
     );
@@ -163,10 +175,23 @@ fn of_enrolments(key: &str, filter: &LedgerFilter, dialect: Dialect, conditions:
             (SELECT count(*) FROM lesson WHERE lesson.project = of.project AND kind = 'theory'),
             (SELECT count(DISTINCT lesson.id) FROM ledger AS held JOIN lesson ON lesson.id = held.lesson
              WHERE held.learner = of.learner AND held.project = of.project AND lesson.kind = 'theory'
-                 AND held.status = 'valid' AND held.completed = 1 AND {when})
+                 AND held.status = 'valid' AND held.completed = 1 AND {when}), 0, 0
           FROM (SELECT enrolment.learner, enrolment.project, project.platform, project.region
-                FROM enrolment JOIN project ON project.id = enrolment.project) AS of
+                FROM enrolment JOIN project ON project.id = enrolment.project
+                WHERE enrolment.withdrawn_at IS NULL) AS of
           WHERE {whose}"
+    )
+}
+
+/// What counts of those whose enrolment was withdrawn, one row a session. They are few: sessions are looked up for each.
+fn of_withdrawn(key: &str, of_sessions: &str, dialect: Dialect) -> String {
+    let join = dialect.then_join();
+    format!(
+        " UNION ALL SELECT {key}, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, credited_ms, credited_hundredths
+          FROM (SELECT project AS left_project, learner AS left_learner
+                FROM enrolment WHERE withdrawn_at IS NOT NULL) AS withdrawn
+          {join} ledger ON learner = left_learner AND project = left_project
+          WHERE status = 'valid' AND {of_sessions}"
     )
 }
 
@@ -174,6 +199,7 @@ fn total(row: &Row, with_lessons: bool) -> sql::Result<LedgerTotals> {
     let sum = |column: usize| row.get::<Option<i64>>(column).map(Option::unwrap_or_default);
     let (credited_hundredths, pending_hundredths) = (sum(9)?, sum(11)?);
     let (due, attended) = (sum(12)?, sum(13)?);
+    let (withdrawn_ms, withdrawn_hundredths) = (sum(14)?, sum(15)?);
     Ok(LedgerTotals {
         key: row.get(0)?,
         name: row.get(1)?,
@@ -189,6 +215,9 @@ fn total(row: &Row, with_lessons: bool) -> sql::Result<LedgerTotals> {
         pending_ms: sum(10)?,
         pending_hundredths,
         pending_hours: hours(pending_hundredths),
+        withdrawn_ms,
+        withdrawn_hundredths,
+        withdrawn_hours: hours(withdrawn_hundredths),
         lessons_due: with_lessons.then_some(due),
         lessons_attended: with_lessons.then_some(attended),
         attendance: (with_lessons && due > 0).then(|| (attended * 10_000 / due) as f64 / 10_000.0),

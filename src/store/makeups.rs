@@ -83,7 +83,8 @@ impl Store {
                 let sql = format!("SELECT 1 FROM {table} WHERE id = ?1 AND project = ?2");
                 transaction.prepare_cached(&sql)?.query_row([id, &project], |_| Ok(())).optional()
             };
-            belongs("enrolment", &makeup.enrolment)?.ok_or(MakeupError::NoEnrolment)?;
+            let standing = "(SELECT * FROM enrolment WHERE withdrawn_at IS NULL) AS enrolment";
+            belongs(standing, &makeup.enrolment)?.ok_or(MakeupError::NoEnrolment)?;
             belongs("lesson", &makeup.lesson)?.ok_or(MakeupError::NoLesson)?;
             let assessed_on: Option<String> = transaction
                 .prepare_cached("SELECT assessed_on FROM project WHERE id = ?1")?

@@ -23,6 +23,8 @@ const REASON_CHARS_LIMIT: usize = 500;
 pub enum ReportKind {
     /// a learner was enrolled
     Enrolment,
+    /// an enrolment was withdrawn
+    Withdrawal,
     /// a version of a verdict was made
     Verdict,
 }
@@ -46,9 +48,9 @@ pub struct ReportItem {
     pub id: i64,
     /// what it is
     pub kind: ReportKind,
-    /// the enrolment, or the session
+    /// the enrolment, the withdrawal, or the session
     pub subject: String,
-    /// version of the verdict; 1 for an enrolment
+    /// version of the enrolment or verdict; 1 for a withdrawal
     pub version: i64,
     /// where it stands
     pub state: ReportState,
@@ -101,7 +103,7 @@ pub struct ReportRecord {
     pub number: String,
     /// whom it is about
     pub learner: String,
-    /// values by the names of [`ENROLMENT_FACTS`] or [`VERDICT_FACTS`]; none when the record is gone
+    /// values by the names of [`ENROLMENT_FACTS`], [`WITHDRAWAL_FACTS`] or [`VERDICT_FACTS`]; none when the record is gone
     pub facts: BTreeMap<&'static str, Value>,
 }
 
@@ -125,7 +127,7 @@ pub struct OpenBatch {
 /// A name that a mapping may ask for, and where it is found.
 type Fact = (&'static str, &'static str);
 
-macro_rules! facts_of_both {
+macro_rules! facts_of_all {
     ($($more:expr),* $(,)?) => {
         &[
             ("item.number", "item.subject || '-' || item.version"),
@@ -135,8 +137,8 @@ macro_rules! facts_of_both {
             ("learner.external_reference", "(SELECT external_reference FROM platform_learner AS known
                 WHERE known.platform = project.platform AND known.learner = learner.id)"),
             ("enrolment.id", "enrolment.id"),
-            ("enrolment.class", "enrolment.class"),
-            ("enrolment.created_at", "enrolment.created_at"),
+            ("enrolment.class", "coalesce(ended.class, enrolment.class)"),
+            ("enrolment.created_at", "coalesce(ended.enrolled_at, enrolment.created_at)"),
             ("platform.id", "platform.id"),
             ("platform.name", "platform.name"),
             ("project.id", "project.id"),
@@ -157,10 +159,19 @@ macro_rules! facts_of_both {
 const RULES: &str = "";
 
 /// What a mapping may ask of an enrolment.
-pub const ENROLMENT_FACTS: &[Fact] = facts_of_both!();
+pub const ENROLMENT_FACTS: &[Fact] = facts_of_all!();
+
+/// What a mapping may ask of a withdrawal. The enrolment's class and time are those that it ended; a verdict's, those under
+/// which its session was held.
+pub const WITHDRAWAL_FACTS: &[Fact] = facts_of_all!(
+    ("withdrawal.created_at", "ended.created_at"),
+    ("withdrawal.reason", "ended.reason"),
+    ("withdrawal.document", "ended.document"),
+    ("withdrawal.decided_as", "ended.decided_as"),
+);
 
 /// What a mapping may ask of a verdict.
-pub const VERDICT_FACTS: &[Fact] = facts_of_both!(
+pub const VERDICT_FACTS: &[Fact] = facts_of_all!(
     ("lesson.id", "lesson.id"),
     ("lesson.title", "lesson.title"),
     ("lesson.position", "lesson.position"),
@@ -184,7 +195,14 @@ pub const VERDICT_FACTS: &[Fact] = facts_of_both!(
     ("verdict.created_at", "verdict.created_at"),
 );
 
+/// `ended` is the withdrawal that ended the version of the enrolment that an item is about; if none did, it is the newest.
 const OF_ENROLMENT: &str = "FROM report_item AS item JOIN enrolment ON enrolment.id = item.subject
+    LEFT JOIN withdrawal AS ended ON ended.enrolment = enrolment.id AND ended.version = item.version
+    JOIN learner ON learner.id = enrolment.learner
+    JOIN project ON project.id = enrolment.project JOIN platform ON platform.id = project.platform";
+
+const OF_WITHDRAWAL: &str = "FROM report_item AS item JOIN withdrawal AS ended ON ended.id = item.subject
+    JOIN enrolment ON enrolment.id = ended.enrolment
     JOIN learner ON learner.id = enrolment.learner
     JOIN project ON project.id = enrolment.project JOIN platform ON platform.id = project.platform";
 
@@ -193,6 +211,9 @@ const OF_VERDICT: &str = "FROM report_item AS item JOIN session ON session.id = 
     JOIN lesson ON lesson.id = session.lesson
     JOIN learner ON learner.id = session.learner
     LEFT JOIN enrolment ON enrolment.project = session.project AND enrolment.learner = session.learner
+    LEFT JOIN withdrawal AS ended ON ended.enrolment = enrolment.id AND ended.version =
+        (SELECT min(later.version) FROM withdrawal AS later
+         WHERE later.enrolment = enrolment.id AND later.created_at >= session.opened_at)
     JOIN project ON project.id = session.project JOIN platform ON platform.id = project.platform";
 
 const ITEM: &str = "SELECT item.id, item.kind, item.subject, item.version, item.state, item.reason,
@@ -475,20 +496,21 @@ impl ReportState {
     }
 }
 
+/// In the order of their happening: a learner is enrolled first and withdrawn last, should it be the same moment.
 fn queue_the_past(transaction: &Connection) -> Result<usize, StoreError> {
-    let enrolments = transaction.execute(
+    Ok(transaction.execute(
         "INSERT INTO report_item (kind, subject, version, created_at)
-         SELECT 'enrolment', id, 1, created_at FROM enrolment WHERE TRUE ORDER BY id ON CONFLICT DO NOTHING",
+         SELECT kind, subject, version, created_at FROM (
+             SELECT 'enrolment' AS kind, id AS subject, version, created_at FROM enrolment
+             UNION ALL SELECT 'enrolment', ended.enrolment, ended.version, ended.enrolled_at
+             FROM withdrawal AS ended JOIN enrolment ON enrolment.id = ended.enrolment
+             WHERE ended.version < enrolment.version
+             UNION ALL SELECT 'withdrawal', id, 1, created_at FROM withdrawal
+             UNION ALL SELECT 'verdict', session.id, verdict.version, verdict.created_at
+             FROM verdict JOIN session ON session.key = verdict.session) AS past
+         WHERE TRUE ORDER BY created_at, kind, subject, version ON CONFLICT DO NOTHING",
         (),
-    )?;
-    let verdicts = transaction.execute(
-        "INSERT INTO report_item (kind, subject, version, created_at)
-         SELECT 'verdict', session.id, verdict.version, verdict.created_at
-         FROM verdict JOIN session ON session.key = verdict.session WHERE TRUE
-         ORDER BY verdict.session, verdict.version ON CONFLICT DO NOTHING",
-        (),
-    )?;
-    Ok(enrolments + verdicts)
+    )?)
 }
 
 fn settle(transaction: &Connection, answers: &[(i64, Option<String>)], now_ms: i64) -> Result<(), StoreError> {
@@ -514,6 +536,7 @@ fn put_off(transaction: &Connection, batch: i64, next_attempt_at_ms: i64, error:
 fn report_record(connection: &Connection, id: i64, kind: ReportKind) -> Result<ReportRecord, StoreError> {
     let (facts, from) = match kind {
         ReportKind::Enrolment => (ENROLMENT_FACTS, OF_ENROLMENT),
+        ReportKind::Withdrawal => (WITHDRAWAL_FACTS, OF_WITHDRAWAL),
         ReportKind::Verdict => (VERDICT_FACTS, OF_VERDICT),
     };
     let rules = connection.dialect().rules_broken("verdict.body");
@@ -566,6 +589,7 @@ fn report_item(row: &Row) -> Result<ReportItem, StoreError> {
 fn kind_of(word: &str) -> Result<ReportKind, StoreError> {
     match word {
         "enrolment" => Ok(ReportKind::Enrolment),
+        "withdrawal" => Ok(ReportKind::Withdrawal),
         "verdict" => Ok(ReportKind::Verdict),
         other => Err(corrupt(format!("kind {other}"))),
     }

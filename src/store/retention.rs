@@ -1,4 +1,5 @@
-//! Photos of captures that are past their retention: which they are, who still needs them, and that they are gone.
+//! What is past its retention: photos of captures (which they are, who still needs them, and that they are gone), and
+//! deliveries and tokens that are over.
 
 use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
@@ -91,6 +92,41 @@ impl Store {
                 statement.execute(params![place.session, place.capture, now_ms])?;
             }
             Ok(())
+        })
+        .await
+    }
+
+    /// Deletes the oldest deliveries that arrived or were given up before `before_ms`, at most `limit`; how many they were.
+    ///
+    /// # Errors
+    /// When the store could not write.
+    pub async fn delete_deliveries(&self, before_ms: i64, limit: u32) -> Result<u64, StoreError> {
+        self.delete_oldest("outbox", "id", "finished_at < ?1 AND state <> 'pending'", "finished_at", before_ms, limit)
+            .await
+    }
+
+    /// Deletes the oldest tokens that expired before `before_ms`, at most `limit`; how many they were.
+    ///
+    /// # Errors
+    /// When the store could not write.
+    pub async fn delete_tokens(&self, before_ms: i64, limit: u32) -> Result<u64, StoreError> {
+        self.delete_oldest("token", "hash", "expires_at < ?1", "expires_at", before_ms, limit).await
+    }
+
+    async fn delete_oldest(
+        &self,
+        table: &'static str,
+        key: &'static str,
+        over: &'static str,
+        by: &'static str,
+        before_ms: i64,
+        limit: u32,
+    ) -> Result<u64, StoreError> {
+        self.write(move |transaction| {
+            let mut delete = transaction.prepare_cached(&format!(
+                "DELETE FROM {table} WHERE {key} IN (SELECT {key} FROM {table} WHERE {over} ORDER BY {by} LIMIT ?2)"
+            ))?;
+            Ok(delete.execute(params![before_ms, i64::from(limit)])? as u64)
         })
         .await
     }

@@ -312,6 +312,32 @@ impl Store {
         .await
     }
 
+    /// Whether the photo that is kept for a capture has the bytes of an earlier one of the same learner: of another capture, in
+    /// this session or another, or of an enrolment. Also when that one was deleted since.
+    ///
+    /// # Errors
+    /// When the store cannot read.
+    pub async fn is_repeated_photo(&self, session: SessionKey, capture: &str) -> Result<bool, StoreError> {
+        let capture = capture.to_owned();
+        self.read(move |connection| {
+            let earlier = connection
+                .prepare_cached(
+                    "SELECT 1 FROM photo AS this JOIN session ON session.key = this.session
+                     WHERE this.session = ?1 AND this.capture = ?2 AND (
+                         EXISTS (SELECT 1 FROM session AS held JOIN photo AS that ON that.session = held.key
+                                 WHERE held.learner = session.learner AND that.digest = this.digest
+                                     AND (that.created_at, that.session, that.capture)
+                                         < (this.created_at, this.session, this.capture))
+                         OR EXISTS (SELECT 1 FROM enrolled_photo AS enrolled
+                                    WHERE enrolled.learner = session.learner AND enrolled.digest = this.digest))",
+                )?
+                .query_row(params![session.0, capture], |_| Ok(()))
+                .optional()?;
+            Ok(earlier.is_some())
+        })
+        .await
+    }
+
     /// Digest and encrypted file of a capture's photo, if it was kept and is there.
     ///
     /// # Errors
@@ -466,7 +492,9 @@ fn lesson_of(connection: &Connection, new: &NewSession) -> Result<Option<LessonR
 
 fn prior_online_ms(connection: &Connection, new: &NewSession) -> sql::Result<Option<i64>> {
     connection
-        .prepare_cached("SELECT prior_online_ms FROM enrolment WHERE project = ?1 AND learner = ?2")?
+        .prepare_cached(
+            "SELECT prior_online_ms FROM enrolment WHERE project = ?1 AND learner = ?2 AND withdrawn_at IS NULL",
+        )?
         .query_row([&new.project, &new.learner], |row| row.get(0))
         .optional()
 }
@@ -504,4 +532,45 @@ fn history_of(connection: &Connection, new: &NewSession, prior_online_ms: i64) -
         history.add(&lesson, &verdict);
     }
     Ok(history)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::fixture;
+
+    #[tokio::test]
+    async fn a_photo_is_repeated_when_an_earlier_one_of_the_same_learner_has_its_bytes() {
+        let (_folder, store) = fixture::store_with_session("s1").await;
+        fixture::execute(
+            &store,
+            "INSERT INTO learner (id, created_at) VALUES ('l2', 0);
+             INSERT INTO session (key, id, platform, learner, project, lesson, seed, opened_at, closed_at)
+                 VALUES (2, 's2', 'p1', 'l1', 'j1', 'e1', x'00', 0, 1), (3, 's3', 'p1', 'l2', 'j1', 'e1', x'00', 0, 1);
+             INSERT INTO enrolled_photo (learner, version, digest, evidence, template, platform, created_at)
+                 VALUES ('l1', 1, 'enrolled', '', x'00', 'p1', 0);
+             INSERT INTO photo (session, capture, digest, evidence, created_at, deleted_at)
+                 VALUES (2, 'c1', 'old', '', 5, 6);",
+        )
+        .await;
+        let kept = [
+            (3, "c1", "enrolled", 20, false),
+            (1, "c1", "first", 20, false),
+            (1, "c2", "second", 30, false),
+            (1, "c3", "first", 40, true),
+            (1, "c4", "old", 50, true),
+            (1, "c5", "enrolled", 60, true),
+            // At the same moment the order of the keys decides, so that only one of two is the repetition.
+            (2, "c2", "first", 20, true),
+            (3, "c2", "first", 90, false),
+        ];
+        for (session, capture, digest, at, _) in kept {
+            store.keep_photo(SessionKey(session), capture, digest, "", at).await.unwrap();
+        }
+        for (session, capture, digest, _, repeated) in kept {
+            let found = store.is_repeated_photo(SessionKey(session), capture).await.unwrap();
+            assert_eq!(found, repeated, "{session} {capture} {digest}");
+        }
+        assert!(!store.is_repeated_photo(SessionKey(1), "c9").await.unwrap(), "a photo that is not kept");
+    }
 }

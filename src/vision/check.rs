@@ -42,6 +42,8 @@ pub enum Outcome {
     NoFace,
     /// More than one person.
     MultipleFaces,
+    /// The enrolled person, and not in front of the camera; the reason says why.
+    Spoof,
     /// A photo or a face that cannot be compared; the reason says why.
     Unusable,
     /// The engine could not check. The learner is not to blame.
@@ -56,6 +58,7 @@ impl Outcome {
             Self::Mismatch => "mismatch",
             Self::NoFace => "no_face",
             Self::MultipleFaces => "multiple_faces",
+            Self::Spoof => "spoof",
             Self::Unusable => "unusable",
             Self::Error => "error",
         }
@@ -68,7 +71,7 @@ impl Serialize for Outcome {
     }
 }
 
-/// Why a photo is unusable, or why the engine could not check.
+/// Why a photo is unusable or no photo of now, or why the engine could not check.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reason {
     /// The bytes are no photo that is taken.
@@ -81,6 +84,8 @@ pub enum Reason {
     UpsideDown,
     /// Part of the face is outside the photo.
     CutOff,
+    /// The very bytes of an earlier photo of this learner: no camera takes the same picture twice.
+    Repeated,
     /// The template was made by another recogniser: the person must be enrolled again.
     OtherModel,
     /// A model failed, or a worker.
@@ -96,6 +101,7 @@ impl Reason {
             Self::Rolled => "rolled",
             Self::UpsideDown => "upside_down",
             Self::CutOff => "cut_off",
+            Self::Repeated => "repeated",
             Self::OtherModel => "other_model",
             Self::Engine(_) => "engine",
         }
@@ -110,6 +116,7 @@ impl fmt::Display for Reason {
             Self::Rolled => "the face is tilted: hold your head and the camera level",
             Self::UpsideDown => "the face is upside down: turn the camera",
             Self::CutOff => "part of the face is outside the photo",
+            Self::Repeated => "this is an earlier photo: take a new one",
             Self::OtherModel => "the enrolment was made with another model and must be renewed",
             Self::Engine(why) => return write!(formatter, "the engine could not look at the photo: {why}"),
         })
@@ -127,7 +134,7 @@ impl Serialize for Reason {
 pub struct Check {
     /// What was found.
     pub outcome: Outcome,
-    /// Why, for `unusable` and `error`.
+    /// Why, for `spoof`, `unusable` and `error`.
     pub reason: Option<Reason>,
     /// Cosine of the two faces, −1 to 1; present when they were compared.
     pub similarity: Option<f32>,

@@ -41,10 +41,11 @@ async fn learn(course: Arc<Course>, url: String, who: usize, sessions: u32, hear
     let (person, enrolled, frames) = PEOPLE[who % PEOPLE.len()].clone();
     let learner = course.learner(frame(person, enrolled)).await;
     let mut ids = vec![learner.clone()];
+    let camera = Camera::new(person, frames);
     for _ in 0..sessions {
         let opened = course.open(&course.lessons[0], &learner).await;
-        let (camera, entropy) = (Camera::new(person, frames.clone()), Entropy::seeded(who as u64));
-        let mut pupil = Pupil::sit_down(&url, opened, camera, entropy, HEARTBEAT_MS, heard.clone());
+        let entropy = Entropy::seeded(who as u64);
+        let mut pupil = Pupil::sit_down(&url, opened, camera.clone(), entropy, HEARTBEAT_MS, heard.clone());
         pupil.watch(Clock::system().sleep_ms(1_500)).await;
         ids.push(pupil.leave().await.session);
     }

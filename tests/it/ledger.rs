@@ -73,8 +73,8 @@ async fn a_sheet_of_any_size_is_read_no_further_ahead_than_it_is_taken() {
     assert_eq!(records.len(), SESSIONS + 4);
     let sums = stage.operator.get("/ledger/totals").await["items"][0].clone();
     let last = records.last().unwrap();
-    assert_eq!((&last[1], &last[23]), ("12000", sums["credited_ms"].to_string().as_str()));
-    assert_eq!(last[24], format!("{:.2}", sums["credited_hours"].as_f64().unwrap()));
+    assert_eq!((&last[1], &last[24]), ("12000", sums["credited_ms"].to_string().as_str()));
+    assert_eq!(last[25], format!("{:.2}", sums["credited_hours"].as_f64().unwrap()));
 
     // What is not there any more when it is read cannot have been read before: the rest of the ledger goes away while
     // the reader sleeps over the first bytes.
@@ -178,4 +178,37 @@ async fn the_export_is_the_sheet_of_the_api_and_needs_no_server() {
     let nowhere = invigil_ledger("check", Path::new("/nowhere"), &[]);
     assert_eq!(nowhere.status.code(), Some(1));
     assert!(text(&nowhere).contains("/nowhere"), "{}", text(&nowhere));
+}
+
+#[tokio::test]
+async fn what_was_learned_before_a_withdrawal_stands_and_the_check_knows_whose_it_is() {
+    let stage = Stage::start().await;
+    let (course, sessions) = closed_sessions(&stage).await;
+    // As if the first two had learned for an hour each.
+    let database = database(&stage);
+    for session in [&sessions[0], &sessions[2]] {
+        let hour = format!(
+            "UPDATE verdict SET body = json_set(body, '$.credited_ms', 2400000, '$.credited_hours', 1.0)
+             WHERE session = (SELECT key FROM session WHERE id = '{session}')"
+        );
+        assert_eq!(database.execute(&hour, []).unwrap(), 1);
+    }
+    let enrolments = course.platform.get(&format!("/projects/{}/enrolments", course.project)).await;
+    let first = enrolments["items"].as_array().unwrap().iter().min_by_key(|one| one["id"].to_string()).unwrap();
+    let withdraw = format!("/enrolments/{}/withdraw", first["id"].as_str().unwrap());
+    let withdrawn = stage.operator.post(&withdraw, json!({"reason": "调离", "document": "退班〔2026〕1号"})).await;
+    assert_eq!(withdrawn["withdrawn"]["decided_as"], "operator");
+
+    let totals = stage.operator.get("/ledger/totals").await["items"][0].clone();
+    assert_eq!((&totals["credited_ms"], &totals["withdrawn_ms"]), (&json!(4_800_000), &json!(2_400_000)));
+    assert_eq!((&totals["credited_hours"], &totals["withdrawn_hours"]), (&json!(2.0), &json!(1.0)));
+    assert_eq!((&totals["lessons_due"], &totals["sessions"]), (&json!(2), &json!(3)));
+    let entries = stage.operator.get("/ledger").await;
+    let at = |session: usize| entries["items"][session]["withdrawn_at"].clone();
+    assert_eq!((at(0), at(1), at(2)), (withdrawn["withdrawn"]["at"].clone(), json!(null), json!(null)));
+
+    // The verdicts were tampered with, and of that it speaks; the sums are the sums of what they say.
+    let check = invigil_ledger("check", stage.folder.path(), &[]);
+    assert!(text(&check).contains("of it, withdrawn    1.00 class hours, 2400000 ms"), "{}", text(&check));
+    assert!(!text(&check).contains("the ledger's "), "{}", text(&check));
 }

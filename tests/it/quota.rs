@@ -34,6 +34,8 @@ struct Player {
     /// whether the photos that are asked for are sent; else they are only committed to
     sends_photos: bool,
     committed: Option<Value>,
+    /// frame of the photo that was taken last
+    frame: u32,
 }
 
 impl Player {
@@ -41,7 +43,7 @@ impl Player {
         let key = ClientKey::generate().unwrap();
         let (mut wire, _) = Wire::enter(&stage.stream_url(), opened, &key, 0).await;
         wire.kept(0, "playback", play(0)).await;
-        Self { wire, pos_ms: 0, looked_at: 0, sends_photos, committed: None }
+        Self { wire, pos_ms: 0, looked_at: 0, sends_photos, committed: None, frame: 1 }
     }
 
     async fn play_to(&mut self, stage: &Stage, until_ms: i64) {
@@ -60,7 +62,8 @@ impl Player {
         match message["type"].as_str().unwrap() {
             "ping" => self.wire.send(json!({"type": "pong", "id": message["id"], "ct": self.pos_ms})).await,
             "capture" => {
-                self.wire.commit(self.pos_ms, &message, &frame("webcam_man", 2)).await;
+                self.frame += 1;
+                self.wire.commit(self.pos_ms, &message, &frame("webcam_man", self.frame)).await;
                 self.committed = Some(message);
                 if self.sends_photos {
                     self.send_photo().await;
@@ -73,7 +76,7 @@ impl Player {
 
     async fn send_photo(&mut self) {
         let capture = self.committed.take().expect("a photo was asked for");
-        self.wire.photo(&capture, &frame("webcam_man", 2)).await;
+        self.wire.photo(&capture, &frame("webcam_man", self.frame)).await;
     }
 }
 

@@ -238,6 +238,39 @@ async fn a_capture_that_nobody_answers_expires() {
     assert_eq!(wire.refusal().await.0, "capture_expired");
 }
 
+/// Takes this photo for a capture; outcome and advice.
+async fn checked(wire: &mut Wire, ct: i64, capture: &Value, photo: &[u8]) -> (Value, Value) {
+    wire.commit(ct, capture, photo).await;
+    wire.photo(capture, photo).await;
+    let closed = wire.expect("capture.closed").await;
+    (closed["outcome"].clone(), closed["advice"].clone())
+}
+
+#[tokio::test]
+async fn a_photo_that_was_seen_before_is_no_photo_of_now() {
+    let ready = ready().await;
+    let mut wire = ready.enter().await;
+    let first = first_capture(&ready, &mut wire).await;
+    let photo = frame("webcam_man", 5);
+    // The photo of the enrolment, then a good one, and then that again.
+    let mut outcomes = vec![checked(&mut wire, 100_000, &first, &frame("webcam_man", 1)).await];
+    let mut step = 21;
+    for photo in [&photo, &photo] {
+        let capture = loop {
+            ready.stage.advance_ms(5_000);
+            wire.kept(step * 5_000, "heartbeat", at((step - 15) * 5_000)).await;
+            step += 1;
+            assert!(step < 300, "no further capture");
+            if let Some(capture) = wire.seen_of("capture").get(outcomes.len()) {
+                break (*capture).clone();
+            }
+        };
+        outcomes.push(checked(&mut wire, step * 5_000, &capture, photo).await);
+    }
+    let repeated = (json!("spoof"), json!("repeated"));
+    assert_eq!(outcomes, [repeated.clone(), (json!("match"), json!(null)), repeated]);
+}
+
 #[tokio::test]
 async fn what_is_no_photo_is_checked_as_unusable() {
     let bomb = jpeg_header(65_500, 65_500);

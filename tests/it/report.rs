@@ -35,6 +35,14 @@ const MAPPING: &str = r#"
     type = { constant = "BM" }
     student = "learner.id"
     project = "project.name"
+    class = { from = "enrolment.class", missing = "" }
+    [withdrawal]
+    recordNo = "item.number"
+    type = { constant = "TB" }
+    student = "learner.id"
+    class = "enrolment.class"
+    why = "withdrawal.reason"
+    who = { from = "withdrawal.decided_as", codes = { operator = "O", supervisor = "S", platform = "P" } }
     [verdict]
     recordNo = "item.number"
     type = { constant = "XS" }
@@ -312,7 +320,8 @@ async fn enrolments_and_verdicts_arrive_in_order_as_the_mapping_calls_them() {
     let books = receiver.books();
     applied_once(&books, &reports);
     let records: Vec<&Value> = books.order.iter().map(|number| &books.applied[number].1).collect();
-    let enrolment = json!({"recordNo": books.order[0], "type": "BM", "student": learner, "project": "电工（五级）"});
+    let enrolment = json!({"recordNo": books.order[0], "type": "BM", "student": learner, "project": "电工（五级）",
+        "class": ""});
     assert_eq!(*records[0], enrolment);
     let number = format!("{session}-1");
     let of_session = json!({"recordNo": number, "type": "XS", "student": learner, "result": "0", "day": "2026-09-21",
@@ -361,6 +370,45 @@ async fn a_province_that_fails_forgets_and_dies_has_everything_once_in_the_end()
     let items = reports["items"].as_array().unwrap();
     let happened: Vec<String> = items.iter().map(|item| format!("{}-1", item["subject"].as_str().unwrap())).collect();
     assert_eq!(books.order, happened, "what happened first arrived first");
+}
+
+/// Enrols the learner in two classes, one after the other; the records that say so, in their order.
+async fn moved_to_another_class(stage: &Stage, course: &Course) -> Vec<Value> {
+    let enrolments = format!("/projects/{}/enrolments", course.project);
+    let learner = course.platform.post("/learners", json!({"id_number": new_id_number()})).await["id"].clone();
+    let first = course.platform.post(&enrolments, json!({"learner": learner, "class": "一班"})).await;
+    let withdraw = format!("/enrolments/{}/withdraw", first["id"].as_str().unwrap());
+    // Each at its own time, so that the order is no accident.
+    stage.wall.advance_ms(1);
+    course.platform.post(&withdraw, json!({"reason": "换班"})).await;
+    stage.wall.advance_ms(1);
+    let second = course.platform.post(&enrolments, json!({"learner": learner, "class": "二班"})).await;
+    assert_eq!((&second["id"], &second["version"]), (&first["id"], &json!(2)));
+    let enrolled = |class| json!({"type": "BM", "student": learner, "project": "电工（五级）", "class": class});
+    let withdrawn = json!({"type": "TB", "student": learner, "class": "一班", "why": "换班", "who": "P"});
+    vec![enrolled("一班"), withdrawn, enrolled("二班")]
+}
+
+fn without_number(record: &Value) -> Value {
+    let mut record = record.clone();
+    record.as_object_mut().unwrap().remove("recordNo");
+    record
+}
+
+#[tokio::test]
+async fn a_withdrawal_and_the_enrolment_after_it_are_told_each_as_it_was() {
+    let receiver = Receiver::start().await;
+    let stage = stage(&receiver).await;
+    let course = stage.course(&[390_000]).await;
+    // All three wait together, and none is told by what the record says at the end.
+    receiver.province.feel(Mood::Failing);
+    let expected = moved_to_another_class(&stage, &course).await;
+    receiver.province.feel(Mood::Well);
+    let reports = settled(&stage).await;
+    let books = receiver.books();
+    applied_once(&books, &reports);
+    let told: Vec<Value> = books.order.iter().map(|number| without_number(&books.applied[number].1)).collect();
+    assert_eq!(told, expected);
 }
 
 fn renewed(course: &Course, stage: &Stage) -> crate::harness::Api {
@@ -417,6 +465,7 @@ async fn what_happened_before_reporting_began_is_reported_and_nothing_while_it_i
     let receiver = Receiver::start().await;
     let mut stage = Stage::start().await;
     let course = stage.course(&[390_000]).await;
+    let moved = moved_to_another_class(&stage, &course).await;
     enrolled(&course, 2).await;
     assert_eq!(stage.operator.get("/reports").await["summary"]["since"], Value::Null);
     assert_eq!(stage.operator.get("/reports").await["items"], json!([]));
@@ -424,8 +473,11 @@ async fn what_happened_before_reporting_began_is_reported_and_nothing_while_it_i
     let course = Course { platform: renewed(&course, &stage), ..course };
     enrolled(&course, 1).await;
     let reports = settled(&stage).await;
-    assert_eq!(reports["summary"]["acknowledged"], 3);
-    applied_once(&receiver.books(), &reports);
+    assert_eq!(reports["summary"]["acknowledged"], 6);
+    let books = receiver.books();
+    applied_once(&books, &reports);
+    let told: Vec<Value> = books.order.iter().map(|number| without_number(&books.applied[number].1)).collect();
+    assert_eq!(told[..3], moved, "in the order of its happening, each as it was");
 }
 
 #[tokio::test]
@@ -484,7 +536,7 @@ async fn the_id_number_goes_out_where_the_mapping_asks_and_lies_nowhere_in_the_c
     let plain = reporting(format!("http://{}/push", receiver.address));
     let with_id_number = move |folder: &Path, config: &mut Config| {
         plain(folder, config);
-        let asked = MAPPING.replacen("[verdict]", "idCard = \"learner.id_number\"\n    [verdict]", 1);
+        let asked = MAPPING.replacen("[withdrawal]", "idCard = \"learner.id_number\"\n    [withdrawal]", 1);
         std::fs::write(&config.report.mapping, asked).unwrap();
     };
     let start = Clock::manual(crate::harness::START_MS);

@@ -32,7 +32,7 @@ async fn the_public_package_accepts_what_was_sent_and_nothing_else() {
     let body = body(&clock);
     queue(folder.path(), &url, &secret.seal(&keys, &entropy, "p1"), &body);
 
-    let config = Webhook { allow_private_addresses: true, allow_http: true };
+    let config = Webhook { allow_private_addresses: true, allow_http: true, ..Webhook::default() };
     let delivery =
         Delivery::start(store, keys, clock, entropy, config, Arc::new(Notify::new()), Turns::always()).unwrap();
     let (headers, arrived) = received.recv().await.unwrap();

@@ -110,7 +110,7 @@ fn work(take: &Mutex<Receiver<SealedSession>>, policies: &Policies, findings: &M
         findings.decided += u64::from(session.latest != session.derived);
         findings.differing += u64::from(!differences.is_empty());
         if let Some(counted) = counted {
-            add(&mut findings.sum, &counted);
+            add(&mut findings.sum, &counted, session.withdrawn);
         }
         bar.inc(1);
         for difference in differences {
@@ -180,7 +180,7 @@ fn check_latest(session: &SealedSession, differences: &mut Vec<String>) -> Optio
     }
 }
 
-fn add(sum: &mut LedgerTotals, counted: &Counted) {
+fn add(sum: &mut LedgerTotals, counted: &Counted, withdrawn: bool) {
     let hundredths = (counted.credited_hours * 100.0).round() as i64;
     sum.sessions += 1;
     sum.watched_ms += counted.watched_ms;
@@ -190,6 +190,10 @@ fn add(sum: &mut LedgerTotals, counted: &Counted) {
             sum.valid += 1;
             sum.credited_ms += counted.credited_ms;
             sum.credited_hundredths += hundredths;
+            if withdrawn {
+                sum.withdrawn_ms += counted.credited_ms;
+                sum.withdrawn_hundredths += hundredths;
+            }
         }
         "review" => {
             sum.review += 1;
@@ -225,7 +229,7 @@ fn differing_fields(stored: &str, derived: &str) -> Vec<String> {
 }
 
 /// Every sum that the ledger shows, with its name.
-fn sums(totals: &LedgerTotals) -> [(&'static str, i64); 10] {
+fn sums(totals: &LedgerTotals) -> [(&'static str, i64); 12] {
     [
         ("sessions", totals.sessions),
         ("valid", totals.valid),
@@ -237,6 +241,8 @@ fn sums(totals: &LedgerTotals) -> [(&'static str, i64); 10] {
         ("credited hundredths of hours", totals.credited_hundredths),
         ("pending_ms", totals.pending_ms),
         ("pending hundredths of hours", totals.pending_hundredths),
+        ("withdrawn_ms", totals.withdrawn_ms),
+        ("withdrawn hundredths of hours", totals.withdrawn_hundredths),
     ]
 }
 
@@ -255,6 +261,7 @@ fn conclude(findings: Findings, ledger: &LedgerTotals) -> anyhow::Result<ExitCod
         sum.sessions, sum.valid, sum.review, sum.invalid
     ))?;
     say(format!("credited            {:.2} class hours, {} ms", hours(sum.credited_hundredths), sum.credited_ms))?;
+    say(format!("of it, withdrawn    {:.2} class hours, {} ms", hours(sum.withdrawn_hundredths), sum.withdrawn_ms))?;
     say(format!("pending review      {:.2} class hours, {} ms", hours(sum.pending_hundredths), sum.pending_ms))?;
     say(format!("derived from logs   {}; decided by a person {}", findings.derived, findings.decided))?;
     say(match differing {

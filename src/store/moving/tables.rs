@@ -4,7 +4,7 @@ use crate::store::sql::Kind;
 
 /// All of them: whatever refers to another stands behind it. What is to be reported to a province comes last, because
 /// triggers queue a report for each row that arrives while it is there.
-pub(super) const TABLES: [&str; 28] = [
+pub(super) const TABLES: [&str; 29] = [
     "platform",
     "platform_status",
     "api_key",
@@ -17,6 +17,7 @@ pub(super) const TABLES: [&str; 28] = [
     "project",
     "lesson",
     "enrolment",
+    "withdrawal",
     "makeup",
     "session",
     "token",

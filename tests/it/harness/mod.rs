@@ -189,7 +189,7 @@ async fn serve(
         listen: "127.0.0.1:0".parse().unwrap(),
         data_folder: folder.to_owned(),
         models_folder: models(),
-        webhook: Webhook { allow_private_addresses: true, allow_http: true },
+        webhook: Webhook { allow_private_addresses: true, allow_http: true, ..Webhook::default() },
         ..Config::default()
     };
     config.vision.workers = 1;
