@@ -32,6 +32,8 @@ pub mod doctor;
 pub mod engines;
 /// Who may be enrolled in what, and which plans may be approved.
 pub mod enrolment;
+/// Who looks at photos: workers of this process, or nodes elsewhere.
+pub mod faces;
 /// Takes what sessions tell to the risk detectors, and puts on record what they find.
 pub mod findings;
 /// The WebSocket: handshake, frames, flow control.

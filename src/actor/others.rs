@@ -116,6 +116,9 @@ impl Registry {
     /// Does what other nodes ask, and takes up what nobody owns, as long as this is awaited.
     pub async fn tend(self, received: mpsc::Receiver<Received>) {
         let Some(member) = self.services().cluster.member() else { return };
+        if !self.services().roles.own_sessions() {
+            return self.obey_all(member, received).await;
+        }
         tokio::join!(
             self.obey_all(member, received),
             member.node.inherit(|session| self.inherit(session)),

@@ -1,17 +1,16 @@
-//! A photo's way: encrypted on disk, checked by the vision workers, and back into the log.
+//! A photo's way: kept encrypted, checked by whoever looks at photos, and back into the log.
 
 use axum::body::Bytes;
 use serde_json::{Map, Value, json};
 
 use super::live::Live;
 use super::mailbox::Message;
+use crate::faces::Kept;
 use crate::gateway::wire::ServerMessage;
 use crate::log::{EventType, FaceChecked, FaceOutcome};
 use crate::store::evidence::EvidenceId;
-use crate::vision::{Busy, Check, Outcome, Reason, Template};
+use crate::vision::{Check, Outcome, Reason, Template};
 
-/// How long a photo waits before it is offered to busy workers again, ms.
-const BUSY_RETRY_MS: i64 = 200;
 /// How long a check may take, waiting included, ms: after that the answer would be too late to act on.
 const CHECK_LIMIT_MS: i64 = 60_000;
 
@@ -38,16 +37,16 @@ impl Live {
                     let _ = mailbox.send(message).await;
                 }
             };
-            let photo = match photo {
+            let kept = match photo {
                 Some(photo) => keep(&services, &face_key, session, &capture, &sha256, photo).await,
                 None => read_back(&services, &face_key, session, &capture).await,
             };
-            let Some(photo) = photo else {
+            let Some(kept) = kept else {
                 tell(Message::Checked(Box::new(Checked { capture, kept: None, check: None }))).await;
                 return;
             };
             tell(Message::PhotoKept { capture: capture.clone() }).await;
-            let check = check(&services, &photo, template).await;
+            let check = check(&services, kept, template).await;
             let check = unless_repeated(&services, session, &capture, check).await;
             tell(Message::Checked(Box::new(Checked { capture, kept: Some(sha256), check }))).await;
         });
@@ -77,25 +76,13 @@ impl Live {
     }
 }
 
-/// The workers' answer. While they have too much to do, the photo waits: it is safe on disk, and the learner is not to
-/// blame. None when they did not come to it in time.
-async fn check(services: &super::Services, photo: &Bytes, template: Template) -> Option<Check> {
-    let photo: std::sync::Arc<[u8]> = photo.as_ref().into();
-    let answer = async {
-        loop {
-            match services.vision.check(photo.clone(), template.clone()).await {
-                Ok(check) => return check,
-                Err(Busy) => services.wall.sleep_ms(BUSY_RETRY_MS).await,
-            }
-        }
-    };
-    tokio::select! {
-        check = answer => Some(check),
-        () = services.wall.sleep_ms(CHECK_LIMIT_MS) => {
-            tracing::warn!(limit_ms = CHECK_LIMIT_MS, "a photo was not checked in time: the outcome is an error");
-            None
-        }
+/// The answer of whoever looks at photos; none when they did not come to it in time.
+async fn check(services: &super::Services, kept: Kept, template: Template) -> Option<Check> {
+    let check = services.faces.check(kept, template, CHECK_LIMIT_MS).await;
+    if check.is_none() {
+        tracing::warn!(limit_ms = CHECK_LIMIT_MS, "a photo was not checked in time: the outcome is an error");
     }
+    check
 }
 
 /// A face that matches in the very bytes of an earlier photo of the learner was not there again. What matches nobody (a
@@ -149,7 +136,7 @@ async fn keep(
     capture: &str,
     sha256: &str,
     photo: Bytes,
-) -> Option<Bytes> {
+) -> Option<Kept> {
     let id = services.entropy.id(services.clock.now_ms()).to_string();
     let kept = async {
         let evidence = services.evidence.put(&services.entropy, key, &id, photo.to_vec()).await;
@@ -157,10 +144,10 @@ async fn keep(
         let evidence = evidence.map_err(|error| (error.is_passing(), error.to_string()))?;
         let now_ms = services.clock.now_ms();
         let noted = services.store.keep_photo(session, capture, sha256, evidence.as_str(), now_ms).await;
-        noted.map_err(|error| (false, error.to_string()))
+        noted.map(|()| evidence).map_err(|error| (false, error.to_string()))
     };
     match kept.await {
-        Ok(()) => Some(photo),
+        Ok(evidence) => Some(Kept { evidence, key: key.clone(), photo }),
         Err((true, error)) => {
             tracing::debug!(error, capture, "a photo could not be kept for now: its check counts as an error");
             None
@@ -178,13 +165,13 @@ async fn read_back(
     key: &crate::auth::keys::DataKey,
     session: crate::store::SessionKey,
     capture: &str,
-) -> Option<Bytes> {
+) -> Option<Kept> {
     let read = async {
         let kept = services.store.kept_photo(session, capture).await.map_err(|error| error.to_string())?;
         let Some((_, evidence)) = kept else { return Ok(None) };
-        let id = EvidenceId::parse(&evidence).map_err(|error| error.to_string())?;
-        let photo = services.evidence.get(key, &id).await.map_err(|error| error.to_string())?;
-        Ok(Some(Bytes::from(photo)))
+        let evidence = EvidenceId::parse(&evidence).map_err(|error| error.to_string())?;
+        let photo = services.evidence.get(key, &evidence).await.map_err(|error| error.to_string())?;
+        Ok(Some(Kept { evidence, key: key.clone(), photo: photo.into() }))
     };
     read.await.unwrap_or_else(|error: String| {
         tracing::error!(%error, capture, "a kept photo could not be read back");

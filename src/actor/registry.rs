@@ -533,7 +533,8 @@ mod tests {
     use crate::auth::keys::Keys;
     use crate::clock::{Clock, Entropy};
     use crate::cluster::{Cluster, Presence};
-    use crate::config::Config;
+    use crate::config::{Config, Roles};
+    use crate::faces::Faces;
     use crate::policy::Policies;
     use crate::store::enrolled_photos::seal_template;
     use crate::store::evidence::Evidence;
@@ -563,13 +564,15 @@ mod tests {
         );
         fixture::execute(&store, &sql).await;
         let models = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/cache");
+        let pool = VisionPool::start(VisionConfig { models, workers: 1, queue: 1 }).unwrap();
         let services = Services {
             store,
             evidence: Evidence::open(&folder.path().join("photos")).unwrap(),
             keys: Arc::new(keys),
-            vision: VisionPool::start(VisionConfig { models, workers: 1, queue: 1 }).unwrap(),
+            faces: Faces::here(Arc::new(pool), Clock::manual(1_790_000_000_000)),
             presence: Presence::default(),
             cluster: Cluster::Alone,
+            roles: Roles::all(),
             findings: findings::channel().0,
             policies: Policies::new(Vec::new()).unwrap(),
             clock: Clock::manual(1_790_000_000_000),

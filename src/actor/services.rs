@@ -7,13 +7,13 @@ use tokio::sync::Notify;
 use crate::auth::keys::Keys;
 use crate::clock::{Clock, Entropy};
 use crate::cluster::{Cluster, Presence};
-use crate::config::Limits;
+use crate::config::{Limits, Roles};
+use crate::faces::Faces;
 use crate::findings::Reporter;
 use crate::policy::Policies;
 use crate::store::Store;
 use crate::store::evidence::Evidence;
 use crate::telemetry::Telemetry;
-use crate::vision::VisionPool;
 
 /// The parts of the server that live sessions share.
 pub struct Services {
@@ -23,12 +23,14 @@ pub struct Services {
     pub evidence: Evidence,
     /// the installation's keys
     pub keys: Arc<Keys>,
-    /// face checks
-    pub vision: VisionPool,
+    /// who looks at photos
+    pub faces: Faces,
     /// who plays where
     pub presence: Presence,
     /// this process among the nodes
     pub cluster: Cluster,
+    /// which parts of the service it takes on
+    pub roles: Roles,
     /// tells the risk detectors
     pub findings: Reporter,
     /// the packs, and which is in force

@@ -53,7 +53,7 @@ use crate::policy::{Policies, Policy};
 use crate::store::Store;
 
 /// Where the API lies.
-const PREFIX: &str = "/api/v1";
+pub(crate) const PREFIX: &str = "/api/v1";
 
 /// Says what is wrong with the address of a webhook, if it is plain from the address alone.
 pub type WebhookGuard = Arc<dyn Fn(&reqwest::Url) -> Result<(), String> + Send + Sync>;

@@ -51,6 +51,16 @@ impl DataKey {
         Self(entropy.bytes())
     }
 
+    /// The key with these bytes.
+    pub fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    /// Its bytes: to be sealed under another key, and for nothing else.
+    pub fn expose(&self) -> &[u8; 32] {
+        &self.0
+    }
+
     /// Seals `plain` for `context`: only who names the same context opens it again.
     pub fn seal(&self, entropy: &Entropy, context: &str, plain: &[u8]) -> Vec<u8> {
         let nonce: [u8; NONCE_LEN] = entropy.bytes();
@@ -188,6 +198,18 @@ impl Keys {
     pub fn unwrap(&self, learner: &str, wrapped: &[u8]) -> Result<DataKey, KeyError> {
         let key = self.master.open(&format!("learner {learner}"), wrapped)?;
         key.try_into().map(DataKey).map_err(|_| KeyError::Sealed)
+    }
+}
+
+/// The master key that is given, or else the one in `folder`, for whoever needs no other; makes none.
+///
+/// # Errors
+/// When there is none, or it cannot be read or is no key.
+pub fn master_key(folder: &Path, given: &KeySettings) -> Result<DataKey, KeyError> {
+    match given.master() {
+        Ok(Some(given)) => Ok(DataKey(given)),
+        Ok(None) => read(&folder.join("master.key")).map(DataKey),
+        Err(why) => Err(KeyError::Given(format!("keys.master {why}"))),
     }
 }
 

@@ -7,11 +7,11 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use clap::Args;
 use sd_notify::NotifyState;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::clock::{Clock, Entropy};
 use crate::config::{Config, LogFormat, Overrides};
-use crate::lifecycle::{Server, ServerConfig, watch_machine_clock};
+use crate::lifecycle::{Server, ServerConfig, VisionNode, watch_machine_clock};
 
 /// How long stopping may take in all, ms: a second less than the ten that operators are promised.
 const STOP_LIMIT_MS: i64 = 9_000;
@@ -43,12 +43,20 @@ impl Serve {
 }
 
 async fn serve(config: Config) -> anyhow::Result<ExitCode> {
-    let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
-    let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
+    let mut signals = Signals::listen()?;
     // Sessions run on a clock that never jumps, whatever is done to the machine's: a jump would look like fast-forward.
     let (clock, wall) = (Clock::scaled(1), Clock::system());
-    let steady = clock.clone();
-    let server = Server::start(ServerConfig { config, clock, wall, entropy: Entropy::system() }).await?;
+    let (steady, only_vision) = (clock.clone(), config.roles.only_vision());
+    let setup = ServerConfig { config, clock, wall, entropy: Entropy::system() };
+    if only_vision {
+        let node = VisionNode::start(setup).await?;
+        tracing::info!(address = %node.address, metrics = node.metrics_address.map(tracing::field::display), "serving");
+        signals.until_told(&steady, std::future::pending()).await;
+        tracing::info!("stopping: what was taken off the queue is answered");
+        signals.stop(&steady, node.stop()).await;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let server = Server::start(setup).await?;
     tracing::info!(
         address = %server.address,
         metrics = server.metrics_address.map(tracing::field::display),
@@ -56,27 +64,60 @@ async fn serve(config: Config) -> anyhow::Result<ExitCode> {
         recovered = server.recovered,
         "serving"
     );
-    tokio::spawn(watch_machine_clock());
-    notify(&[NotifyState::Ready]);
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-        () = keep_watchdog(&steady) => {}
-        () = server.failed() => {
-            tracing::error!("ended, because nothing can be written any more: whoever supervises this starts it again");
-            return Ok(ExitCode::FAILURE);
-        }
+    if signals.until_told(&steady, server.failed()).await == Told::Failed {
+        tracing::error!("ended, because nothing can be written any more: whoever supervises this starts it again");
+        return Ok(ExitCode::FAILURE);
     }
     tracing::info!(live = server.live_sessions(), "stopping: clients are told to reconnect");
-    notify(&[NotifyState::Stopping]);
-    tokio::select! {
-        () = server.stop() => tracing::info!("stopped"),
-        _ = terminate.recv() => tracing::warn!("stopped at once"),
-        _ = interrupt.recv() => tracing::warn!("stopped at once"),
-        // Whatever was acknowledged is on disk, so there is nothing to wait for.
-        () = steady.sleep_ms(STOP_LIMIT_MS) => tracing::warn!(limit_ms = STOP_LIMIT_MS, "stopped without waiting longer"),
-    }
+    signals.stop(&steady, server.stop()).await;
     Ok(ExitCode::SUCCESS)
+}
+
+/// What ends this process.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+/// Why it ends.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Told {
+    Signal,
+    Failed,
+}
+
+impl Signals {
+    fn listen() -> anyhow::Result<Self> {
+        let terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
+        let interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
+        Ok(Self { terminate, interrupt })
+    }
+
+    /// Says that the server is there, and waits until it is to end.
+    async fn until_told(&mut self, steady: &Clock, failed: impl Future<Output = ()>) -> Told {
+        tokio::spawn(watch_machine_clock());
+        notify(&[NotifyState::Ready]);
+        tokio::select! {
+            _ = self.terminate.recv() => Told::Signal,
+            _ = self.interrupt.recv() => Told::Signal,
+            () = keep_watchdog(steady) => Told::Signal,
+            () = failed => Told::Failed,
+        }
+    }
+
+    /// Stops, unless it takes too long or a second signal comes.
+    async fn stop(mut self, steady: &Clock, stopping: impl Future<Output = ()>) {
+        notify(&[NotifyState::Stopping]);
+        tokio::select! {
+            () = stopping => tracing::info!("stopped"),
+            _ = self.terminate.recv() => tracing::warn!("stopped at once"),
+            _ = self.interrupt.recv() => tracing::warn!("stopped at once"),
+            // Whatever was acknowledged is on disk, so there is nothing to wait for.
+            () = steady.sleep_ms(STOP_LIMIT_MS) => {
+                tracing::warn!(limit_ms = STOP_LIMIT_MS, "stopped without waiting longer");
+            }
+        }
+    }
 }
 
 /// Tells systemd that the server lives, twice in the time that it allows; for ever. Without systemd it does nothing.

@@ -27,10 +27,11 @@ impl Turns {
         Self(watch::channel(Turn::Mine).1)
     }
 
-    /// Of a duty of several nodes, and what keeps it as long as it is awaited.
-    pub fn of(node: Node, duty: &'static str) -> (Self, impl Future<Output = ()>) {
+    /// Of a duty of several nodes, and what keeps it as long as it is awaited. A node that does not compete for it only
+    /// knows whose it is.
+    pub fn of(node: Node, duty: &'static str, competes: bool) -> (Self, impl Future<Output = ()>) {
         let (tell, turns) = watch::channel(Turn::Unknown);
-        (Self(turns), keep(node, duty, tell))
+        (Self(turns), keep(node, duty, competes, tell))
     }
 
     /// Whether it can become another node's.
@@ -67,17 +68,21 @@ impl Turns {
     }
 }
 
-async fn keep(node: Node, duty: &'static str, tell: watch::Sender<Turn>) {
+async fn keep(node: Node, duty: &'static str, competes: bool, tell: watch::Sender<Turn>) {
     let (mut seen, mut held) = (node.seen(), node.lease().held());
     loop {
         let turn = tokio::select! {
             biased;
             // Before an answer that may be long in coming: by then it may be another's.
             _ = held.wait_for(|held| !held) => Turn::Unknown,
-            claimed = node.claim(duty) => match claimed {
+            claimed = node.claim(duty), if competes => match claimed {
                 Ok(Claim::Owned) => Turn::Mine,
                 Ok(Claim::HeldBy(other)) => Turn::Of(other),
                 Err(_) => Turn::Unknown,
+            },
+            owner = node.owner(duty), if !competes => match owner {
+                Ok(Some(other)) => Turn::Of(other),
+                Ok(None) | Err(_) => Turn::Unknown,
             },
         };
         tell.send_if_modified(|before| {

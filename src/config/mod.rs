@@ -12,11 +12,13 @@ use serde::{Deserialize, Serialize};
 mod database;
 mod evidence;
 pub mod reference;
+mod roles;
 mod secret;
 mod sources;
 
 pub use database::Database;
 pub use evidence::{Bucket, EvidenceSettings};
+pub use roles::{Role, Roles};
 pub use secret::{KeySettings, Secret};
 pub use sources::{Origin, Problem, Sources};
 
@@ -56,6 +58,8 @@ fn in_a_line(problems: &[Problem]) -> String {
 pub struct Config {
     /// Address and port to listen on.
     pub listen: SocketAddr,
+    /// Which parts of the service this node takes on.
+    pub roles: Roles,
     /// How clients reach the server; see [`Config::public_url_of`].
     pub public_url: Option<String>,
     /// Database, keys and encrypted photos.
@@ -297,6 +301,9 @@ pub struct Overrides {
     /// Address and port to listen on
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub listen: Option<SocketAddr>,
+    /// Which parts of the service this node takes on, with commas: gateway, api, vision, delivery
+    #[arg(long, value_name = "ROLES")]
+    pub roles: Option<String>,
     /// How clients reach the server
     #[arg(long, value_name = "URL")]
     pub public_url: Option<String>,
@@ -362,7 +369,7 @@ impl Config {
         found.extend(self.evidence.problems());
         found.extend(self.database.problems());
         found.extend(self.redis.problem().map(|(key, why)| (key, why.to_owned())));
-        found.extend(self.shared_problem().map(|(key, why)| (key, why.to_owned())));
+        found.extend(self.shared_problem());
         found.extend(self.report.problem().map(|(key, why)| (key, why.to_owned())));
         self.limit_problems(&mut found);
         let filter = tracing_subscriber::EnvFilter::try_new(&self.log.filter);
@@ -370,16 +377,20 @@ impl Config {
         found
     }
 
-    /// What several nodes must share, besides Redis.
-    fn shared_problem(&self) -> Option<(&'static str, &'static str)> {
+    /// What a node lacks to be one of several, or to be alone.
+    fn shared_problem(&self) -> Option<(&'static str, String)> {
+        let roles = &self.roles;
         if !self.redis.is_given() {
-            return None;
+            let why =
+                |left_out| format!("leaves out {left_out}, and without redis.url there is no other node to do that");
+            return roles.left_out().map(|left_out| ("roles", why(left_out)));
         }
-        if !self.database.is_postgres() {
-            return Some(("redis.url", "is given and database.url is not: several nodes need one database"));
+        if !self.database.is_postgres() && !roles.only_vision() {
+            let why = "is given and database.url is not: several nodes need one database, but those with vision as their only role";
+            return Some(("redis.url", why.to_owned()));
         }
         let why = "is given and evidence.url is not: a node must find the photos that another has kept";
-        self.evidence.url.is_none().then_some(("redis.url", why))
+        self.evidence.url.is_none().then(|| ("redis.url", why.to_owned()))
     }
 
     fn limit_problems(&self, found: &mut Vec<(&'static str, String)>) {
@@ -428,8 +439,8 @@ impl Config {
 
 impl Overrides {
     /// The settings that have a flag.
-    pub const KEYS: [&str; 7] =
-        ["listen", "public_url", "data_folder", "models_folder", "metrics.listen", "log.format", "log.filter"];
+    pub const KEYS: [&str; 8] =
+        ["listen", "roles", "public_url", "data_folder", "models_folder", "metrics.listen", "log.format", "log.filter"];
 
     /// Those that were given, with their values.
     fn given(&self) -> Vec<(&'static str, Value)> {
@@ -438,6 +449,7 @@ impl Overrides {
         }
         let values = [
             value(self.listen.as_ref()),
+            value(self.roles.as_ref()),
             value(self.public_url.as_ref()),
             value(self.data_folder.as_ref()),
             value(self.models_folder.as_ref()),
@@ -520,6 +532,14 @@ mod tests {
             ("redis.url = 6379", "redis.url"),
             ("redis.url = 'redis://a'", "redis.url"),
             ("redis.url = 'redis://a'\ndatabase.url = 'postgres://a/b'", "redis.url"),
+            ("roles = []", "roles (file test.toml): names no role"),
+            ("roles = ''", "roles (file test.toml): names no role"),
+            ("roles = ['gateway', 'cook']", "roles (file test.toml): \"cook\" is no role; there are gateway, api"),
+            ("roles = 7", "roles"),
+            ("roles = 'gateway,api'", "roles (file test.toml): leaves out vision, delivery, and without redis.url"),
+            ("roles = ['vision']", "roles (file test.toml): leaves out gateway, api, delivery"),
+            ("roles = ['vision']\nredis.url = 'redis://a'", "redis.url (file test.toml): is given and evidence.url"),
+            ("roles = 'vision,api'\nredis.url = 'redis://a'", "redis.url (file test.toml): is given and database.url"),
             ("report.batch_size = 0", "report.batch_size"),
             ("report.interval_ms = 1", "report.interval_ms"),
             ("limits.events_per_second = 0", "limits.events_per_second"),
@@ -605,6 +625,34 @@ mod tests {
             assert!(!shown.contains("5ec2e7") && !shown.contains("110101199"), "{shown}");
             Ok(())
         });
+    }
+
+    #[test]
+    #[expect(clippy::result_large_err, reason = "the signature is figment's")]
+    fn roles_are_a_list_or_a_text_with_commas() {
+        figment::Jail::expect_with(|jail| {
+            let shared = "redis.url = 'redis://a'\n[evidence]\nurl = 's3://photos'\naccess_key_id = 'a'\n\
+                          secret_access_key = 's'\n";
+            jail.create_file(
+                "own.toml",
+                &format!("roles = ['gateway', 'vision']\ndatabase.url = 'postgres://a/b'\n{shared}"),
+            )?;
+            jail.create_file("vision.toml", shared)?;
+            let load = |file: &str, flag: Option<&str>| {
+                let overrides = Overrides { roles: flag.map(str::to_owned), ..Overrides::default() };
+                Config::load(Some(Path::new(file)), &overrides).map(|config| config.roles)
+            };
+            assert_eq!(load("own.toml", None).unwrap().to_string(), "gateway, vision");
+            jail.set_env("INVIGIL_ROLES", "api, delivery");
+            let roles = load("own.toml", None).unwrap();
+            assert!(roles.has(Role::Api) && roles.has(Role::Delivery) && roles.own_sessions() && !roles.only_vision());
+            assert!(load("vision.toml", None).unwrap_err().to_string().contains("database.url"));
+            assert!(load("vision.toml", Some("vision")).unwrap().only_vision());
+            let refused = load("own.toml", Some("gateways")).unwrap_err().to_string();
+            assert!(refused.contains("roles (flag --roles): \"gateways\" is no role"), "{refused}");
+            Ok(())
+        });
+        assert_eq!(Config::default().roles, Roles::all());
     }
 
     #[test]

@@ -7,41 +7,34 @@ use futures_util::future::BoxFuture;
 use crate::actor::Services;
 use crate::api::doors::{FaceDoor, FaceRefusal, PhotoVault, VaultError};
 use crate::auth::keys::DataKey;
+use crate::faces::Enrolled;
 use crate::store::evidence::{EvidenceError, EvidenceId};
 use crate::vision::{Busy, EnrolError, Outcome, Template};
 
 /// When to come back to vision workers that have too much to do, ms.
 const RETRY_AFTER_MS: i64 = 2_000;
 
-/// Enrols with the same workers that check.
+/// Enrols with those who check.
 pub(super) struct Faces(pub(super) Arc<Services>);
 
 impl FaceDoor for Faces {
     fn enrol(&self, photo: Vec<u8>, old: Option<Vec<u8>>) -> BoxFuture<'_, Result<Vec<u8>, FaceRefusal>> {
         Box::pin(async move {
-            let photo: Arc<[u8]> = photo.into();
-            let template = self.0.vision.enrol(photo.clone()).await.map_err(refusal)?;
-            if let Some(old) = old {
-                let old = Template::from_bytes(&old).map_err(|error| FaceRefusal::Failed(error.to_string()))?;
-                let check = self.0.vision.check(photo, old).await.map_err(|Busy| busy())?;
-                match check.outcome {
-                    Outcome::Match => {}
-                    Outcome::Error => return Err(FaceRefusal::Failed("the comparison failed".into())),
-                    _ => return Err(FaceRefusal::Mismatch),
-                }
+            let old = old.map(|old| Template::from_bytes(&old)).transpose();
+            let old = old.map_err(|error| FaceRefusal::Failed(error.to_string()))?;
+            let Enrolled { template, replaced } = self.0.faces.enrol(photo, old).await.map_err(refusal)?;
+            match replaced.map(|check| check.outcome) {
+                None | Some(Outcome::Match) => Ok(template.to_bytes()),
+                Some(Outcome::Error) => Err(FaceRefusal::Failed("the comparison failed".into())),
+                Some(_) => Err(FaceRefusal::Mismatch),
             }
-            Ok(template.to_bytes())
         })
     }
 }
 
-fn busy() -> FaceRefusal {
-    FaceRefusal::Busy { retry_after_ms: RETRY_AFTER_MS }
-}
-
 fn refusal(error: EnrolError) -> FaceRefusal {
     match error {
-        EnrolError::Busy(Busy) => busy(),
+        EnrolError::Busy(Busy) => FaceRefusal::Busy { retry_after_ms: RETRY_AFTER_MS },
         EnrolError::Engine(why) => FaceRefusal::Failed(why),
         unsuitable => FaceRefusal::Unsuitable(unsuitable.to_string()),
     }

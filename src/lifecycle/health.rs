@@ -1,7 +1,8 @@
 //! What tells others how the server is: `/livez` and `/readyz` on both ports, `/metrics` on its own.
 //!
 //! Live means that the process answers; a supervisor restarts what is not. Ready means that new sessions are welcome: the
-//! database takes writes, faces can be checked, the server does not stop. Answers name the check and no particulars.
+//! database takes writes, faces can be checked, the server does not stop; as far as the node's roles need it. Answers name
+//! the check and no particulars.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -35,14 +36,19 @@ pub(super) struct Health {
 
 /// What `/readyz` answers: for each check `ok` or `failing`.
 #[derive(Debug, Clone, Copy, Serialize)]
-struct Report {
-    ready: bool,
+pub(super) struct Report {
+    pub(super) ready: bool,
     /// not being stopped
     running: &'static str,
     /// a write reaches the disk
-    database: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    database: Option<&'static str>,
     /// a worker with face models is there
-    models: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    models: Option<&'static str>,
+    /// what waits in Redis can be had; the others see it by their lease
+    #[serde(skip_serializing_if = "Option::is_none")]
+    redis: Option<&'static str>,
     /// one of several: the others count on it, so it may act
     #[serde(skip_serializing_if = "Option::is_none")]
     lease: Option<&'static str>,
@@ -51,27 +57,44 @@ struct Report {
     clock: Option<&'static str>,
 }
 
+/// What was found; none: the node's roles do not need it.
+pub(super) struct Checks {
+    pub(super) running: bool,
+    pub(super) database: Option<bool>,
+    pub(super) models: Option<bool>,
+    pub(super) redis: Option<bool>,
+    pub(super) lease: Option<bool>,
+    pub(super) clock: Option<bool>,
+}
+
+impl Report {
+    pub(super) fn of(checks: Checks) -> Self {
+        let Checks { running, database, models, redis, lease, clock } = checks;
+        let word = |good: bool| if good { "ok" } else { "failing" };
+        Self {
+            ready: running && [database, models, redis, lease, clock].into_iter().flatten().all(|good| good),
+            running: word(running),
+            database: database.map(word),
+            models: models.map(word),
+            redis: redis.map(word),
+            lease: lease.map(word),
+            clock: clock.map(word),
+        }
+    }
+}
+
 impl Health {
     pub(super) fn new(services: Arc<Services>, stopping: watch::Receiver<bool>) -> Arc<Self> {
         Arc::new(Self { services, stopping, database: Mutex::default(), asking: tokio::sync::Mutex::default() })
     }
 
     async fn report(&self) -> Report {
-        let word = |good: bool| if good { "ok" } else { "failing" };
         let database = self.database_writes().await;
-        let (running, models) = (!*self.stopping.borrow(), self.services.vision.works());
+        let (running, models) = (!*self.stopping.borrow(), self.services.faces.works());
         let member = self.services.cluster.member();
         let lease = member.map(|member| member.node.lease().is_valid());
         let clock = member.map(|member| member.clock.is_right());
-        let ready = running && database && models && lease.unwrap_or(true) && clock.unwrap_or(true);
-        Report {
-            ready,
-            running: word(running),
-            database: word(database),
-            models: word(models),
-            lease: lease.map(word),
-            clock: clock.map(word),
-        }
+        Report::of(Checks { running, database: Some(database), models, redis: None, lease, clock })
     }
 
     async fn database_writes(&self) -> bool {
@@ -119,7 +142,7 @@ pub(super) fn router(health: Arc<Health>) -> Router {
         .with_state(health)
 }
 
-fn answer(report: Report) -> Response {
+pub(super) fn answer(report: Report) -> Response {
     let status = if report.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (status, [(header::CACHE_CONTROL, "no-store")], Json(report)).into_response()
 }

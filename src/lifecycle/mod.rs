@@ -15,9 +15,12 @@ mod health;
 mod listener;
 mod nodes;
 mod reporting;
+mod routes;
 pub mod tls;
+mod vision_node;
 
 pub use guards::watch_machine_clock;
+pub use vision_node::VisionNode;
 
 use axum::extract::{ConnectInfo, MatchedPath, Request, State};
 use axum::http::Method;
@@ -32,8 +35,9 @@ use crate::auth::keys::Keys;
 use crate::clock::{Clock, Entropy, Stopwatch};
 use crate::cluster::clocks::CLOCK_LIMIT_MS;
 use crate::cluster::redis::{Received, SharedBuckets};
-use crate::config::Config;
+use crate::config::{Config, Role};
 use crate::delivery::{Delivery, address_guard};
+use crate::faces::{Desk, Elsewhere, Faces, Takers, Ways};
 use crate::findings::{self, Detectors, Inbox, Peers, Reporter};
 use crate::gateway::address::{Network, client_address};
 use crate::gateway::rates::Rates;
@@ -106,6 +110,8 @@ pub struct Server {
     services: Arc<Services>,
     delivery: Delivery,
     reporting: Option<Reporting>,
+    /// those who look at photos of other nodes
+    takers: Option<Takers>,
     retention: Option<Retention>,
     findings: Reporter,
     detectors: Detectors,
@@ -146,7 +152,7 @@ impl Server {
         let operator_key = ensure_operator_key_or(given.as_deref(), &folder, store, wall, entropy)
             .await
             .map_err(StartError::of("operator key"))?;
-        let (turns, keep_turns) = nodes::delivery_turns(&services.cluster);
+        let (turns, keep_turns) = nodes::delivery_turns(&services);
         let bus = services.cluster.member().map(|member| member.bus.clone());
         let peers = Peers { turns: turns.clone(), bus };
         let detectors = Detectors::start(
@@ -176,8 +182,10 @@ impl Server {
             turns.clone(),
         )
         .map_err(StartError::of("webhooks"))?;
-        let reporting = reporting::start(&setup.config, &services, turns.clone()).await?;
-        let retention = start_retention(&setup.config, &services);
+        // Whether anything is reported, and how long photos stay, is for nodes with that role to know.
+        let delivers = services.roles.has(Role::Delivery);
+        let reporting = if delivers { reporting::start(&setup.config, &services, turns.clone()).await? } else { None };
+        let retention = if delivers { start_retention(&setup.config, &services) } else { None };
         let (stopping, stop_seen) = watch::channel(false);
         let lifetime_ms = setup.config.token_lifetime_ms;
         // Limits of rates take the clock that never jumps.
@@ -185,19 +193,26 @@ impl Server {
         let rates = Rates::new(limits, services.clock.clone(), telemetry.clone());
         let rates = Arc::new(started.buckets.into_iter().fold(rates, Rates::shared));
         let gateway = Gateway::new(services.clone(), sessions.clone(), lifetime_ms, stop_seen.clone(), rates.clone());
-        let api = api_router(&setup.config, &services, &sessions, &public_url, rates);
         let health = health::Health::new(services.clone(), stop_seen.clone());
+        let roles = &services.roles;
+        let api = if roles.has(Role::Api) {
+            api_router(&setup.config, &services, &sessions, &public_url, rates)
+        } else {
+            routes::without_api(roles)
+        };
+        let stream =
+            if roles.has(Role::Gateway) { gateway::router(gateway.clone()) } else { routes::without_stream(roles) };
         let routes = api
             .layer(middleware::from_fn_with_state(services.wall.clone(), refuse_late_opening))
             .layer(middleware::from_fn_with_state(stop_seen.clone(), refuse_while_stopping))
             .layer(middleware::from_fn_with_state(telemetry.clone(), measure))
-            .merge(gateway::router(gateway.clone()))
+            .merge(stream)
             .merge(health::router(health.clone()))
             .layer(middleware::from_fn_with_state(setup.config.trusted_proxies.clone().into(), note_address));
         let exporter = Exporter::new(
             &telemetry,
             services.store.meters(),
-            services.vision.meters(),
+            services.faces.meters(),
             delivery.meters(),
             limits.connections_limit,
             services.wall.now_ms(),
@@ -230,6 +245,7 @@ impl Server {
             gateway,
             delivery,
             reporting,
+            takers: started.takers,
             retention,
             findings: services.findings.clone(),
             services: services.clone(),
@@ -285,6 +301,7 @@ impl Server {
     /// Stops: clients are told to reconnect, sessions rest in the journal, deliveries under way end.
     pub async fn stop(self) {
         let _ = self.stopping.send(true);
+        self.takers.iter().for_each(Takers::stop);
         let (serving, gateway) = (self.serving, self.gateway);
         let abort = serving.abort_handle();
         // The listener is done with a WebSocket once it is upgraded; the gateway knows when the last has said goodbye.
@@ -315,6 +332,9 @@ impl Server {
         if let Some(retention) = self.retention {
             retention.shutdown().await;
         }
+        if let Some(takers) = self.takers {
+            takers.shutdown().await;
+        }
         for task in self.beside {
             task.abort();
         }
@@ -326,6 +346,7 @@ struct Started {
     inbox: Inbox,
     buckets: Option<SharedBuckets>,
     received: Option<mpsc::Receiver<Received>>,
+    takers: Option<Takers>,
     hold: Option<Hold>,
 }
 
@@ -344,16 +365,18 @@ async fn start_services(setup: &ServerConfig, public_url: &str) -> Result<(Arc<S
     let evidence = open_evidence(config).await.map_err(StartError::of("photos"))?;
     let policies = known_policies(config, &store).await?;
     let (findings, inbox) = findings::channel();
-    let vision = start_vision(config)?;
+    let pool = if config.roles.has(Role::Vision) { Some(Arc::new(start_vision(config)?)) } else { None };
     // Last, because others count on a node that has joined.
     let joined = nodes::join(setup, &store).await?;
+    let (faces, takers) = who_looks(setup, pool, &keys, &evidence, &joined)?;
     let services = Services {
         store,
         evidence,
         keys: Arc::new(keys),
-        vision,
+        faces,
         presence: joined.presence,
         cluster: joined.cluster,
+        roles: config.roles.clone(),
         findings,
         policies,
         clock,
@@ -364,7 +387,44 @@ async fn start_services(setup: &ServerConfig, public_url: &str) -> Result<(Arc<S
         telemetry: Arc::new(Telemetry::new(api::operations())),
         source: public_url.to_owned(),
     };
-    Ok((Arc::new(services), Started { inbox, buckets: joined.buckets, received: joined.received, hold }))
+    let (buckets, received) = (joined.buckets, joined.received);
+    Ok((Arc::new(services), Started { inbox, buckets, received, takers, hold }))
+}
+
+/// Who looks at photos of this node, and who of this node looks at those of others.
+fn who_looks(
+    setup: &ServerConfig,
+    pool: Option<Arc<VisionPool>>,
+    keys: &Keys,
+    evidence: &Evidence,
+    joined: &nodes::Joined,
+) -> Result<(Faces, Option<Takers>), StartError> {
+    let (wall, entropy, steady) = (setup.wall.clone(), setup.entropy.clone(), Clock::scaled(1));
+    let others = joined.redis.as_ref().zip(joined.cluster.member());
+    match (pool, others) {
+        (Some(pool), None) => Ok((Faces::here(pool, wall), None)),
+        (Some(pool), Some((redis, member))) => {
+            let (evidence, master) = (evidence.clone(), keys.master().clone());
+            let desk = Desk { pool: pool.clone(), evidence, master, entropy, steady };
+            let takers = Takers::start(desk, redis, &member.bus, member.node.id(), &wall);
+            Ok((Faces::here(pool, wall), Some(takers)))
+        }
+        (None, Some((redis, member))) => {
+            let elsewhere = Elsewhere::new(Ways {
+                redis: redis.clone(),
+                bus: member.bus.clone(),
+                node: member.node.id().to_owned(),
+                master: keys.master().clone(),
+                entropy,
+                steady,
+                queue_limit: setup.config.vision.queue_limit,
+            });
+            Ok((Faces::elsewhere(elsewhere, wall), None))
+        }
+        (None, None) => {
+            Err(StartError::of("roles")("vision is left out, and there is no other node to look at photos"))
+        }
+    }
 }
 
 /// Where photos are kept. A store that will never do keeps the server from starting; one that is away does not: sessions

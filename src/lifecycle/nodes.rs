@@ -10,6 +10,7 @@ use crate::clock::{Clock, Stopwatch};
 use crate::cluster::clocks::ClockCheck;
 use crate::cluster::redis::{Away, Bus, Command, Node, Received, Redis, SharedBuckets, SharedPresence, Timing};
 use crate::cluster::{Cluster, Member, Presence, Turn, Turns};
+use crate::config::Role;
 use crate::store::Store;
 
 /// The duty of those who deliver: see [`Turns`].
@@ -25,6 +26,8 @@ pub(super) struct Joined {
     pub(super) presence: Presence,
     /// limits of rates that all share
     pub(super) buckets: Option<SharedBuckets>,
+    /// what they share it in
+    pub(super) redis: Option<Redis>,
     /// what other nodes ask of this one
     pub(super) received: Option<mpsc::Receiver<Received>>,
 }
@@ -33,7 +36,8 @@ pub(super) struct Joined {
 pub(super) async fn join(setup: &ServerConfig, store: &Store) -> Result<Joined, StartError> {
     let refused = |(key, why)| StartError::of(key)(why);
     let Some(address) = setup.config.redis.address().map_err(refused)? else {
-        return Ok(Joined { cluster: Cluster::Alone, presence: Presence::default(), buckets: None, received: None });
+        let (cluster, presence) = (Cluster::Alone, Presence::default());
+        return Ok(Joined { cluster, presence, buckets: None, redis: None, received: None });
     };
     let away = |away: Away| StartError::of("redis.url")(away);
     let redis = Redis::connect(address, Clock::scaled(1)).await.map_err(away)?;
@@ -46,17 +50,19 @@ pub(super) async fn join(setup: &ServerConfig, store: &Store) -> Result<Joined, 
     Ok(Joined {
         cluster: Cluster::Member(Member { node, bus, clock }),
         presence: Presence::Redis(SharedPresence::new(redis.clone())),
-        buckets: Some(SharedBuckets::new(redis)),
+        buckets: Some(SharedBuckets::new(redis.clone())),
+        redis: Some(redis),
         received: Some(received),
     })
 }
 
-/// Whose turn it is to deliver webhooks and reports and to run the risk detectors, and what keeps it.
-pub(super) fn delivery_turns(cluster: &Cluster) -> (Turns, Option<impl Future<Output = ()> + use<>>) {
-    match cluster.member() {
+/// Whose turn it is to deliver webhooks and reports and to run the risk detectors, and what keeps it. Only nodes with
+/// that role compete.
+pub(super) fn delivery_turns(services: &Services) -> (Turns, Option<impl Future<Output = ()> + use<>>) {
+    match services.cluster.member() {
         None => (Turns::always(), None),
         Some(member) => {
-            let (turns, keep) = Turns::of(member.node.clone(), DELIVERY);
+            let (turns, keep) = Turns::of(member.node.clone(), DELIVERY, services.roles.has(Role::Delivery));
             (turns, Some(keep))
         }
     }

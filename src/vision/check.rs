@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Serialize, Serializer};
 
 use super::detect::{Detector, View};
 use super::embed::{self, NUMBERS, Recogniser};
@@ -32,7 +32,8 @@ const FACE_SIDE_LEAST_PX: f32 = 32.0;
 const ENROLLED_SIDE_LEAST_PX: f32 = 48.0;
 
 /// What a check found; the words are those of the session log's `face.checked`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Outcome {
     /// The enrolled person, alone.
     Match,
@@ -130,7 +131,7 @@ impl Serialize for Reason {
 }
 
 /// The result of a check, with all that is needed to make it again.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Check {
     /// What was found.
     pub outcome: Outcome,

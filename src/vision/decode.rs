@@ -7,6 +7,7 @@ use std::io::Cursor;
 
 use image::codecs::{jpeg::JpegDecoder, png::PngDecoder, webp::WebPDecoder};
 use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, Limits};
+use serde::{Deserialize, Serialize};
 
 use super::container::{self, Shell};
 
@@ -31,7 +32,8 @@ pub struct Photo {
 }
 
 /// Why bytes are no photo that can be checked.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum PhotoError {
     /// Neither JPEG, PNG nor WebP, by the first bytes.
     #[error("this is not a JPEG, PNG or WebP file")]

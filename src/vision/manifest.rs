@@ -52,7 +52,7 @@ pub struct Model {
 }
 
 /// What a check was made with: enough to make it again years later.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ModelDigests {
     /// SHA-256 of the face detector.
     pub detector: Digest,

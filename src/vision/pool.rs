@@ -123,6 +123,11 @@ impl VisionPool {
         self.meters.failed_workers.get() < alive as i64
     }
 
+    /// How many photos are looked at together.
+    pub fn workers(&self) -> usize {
+        self.workers.len()
+    }
+
     /// How many photos can be under way without one being refused.
     pub fn capacity(&self) -> usize {
         self.capacity

@@ -33,6 +33,9 @@ pub enum TemplateError {
 }
 
 impl Template {
+    /// Length of the byte form.
+    pub const BYTES: usize = LENGTH;
+
     /// SHA-256 of the enrolment photo, as it was sent.
     pub fn photo(&self) -> Digest {
         self.photo

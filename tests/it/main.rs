@@ -31,4 +31,5 @@ mod servers;
 mod session;
 mod stop;
 mod tls;
+mod vision_nodes;
 mod webhook;

@@ -29,8 +29,8 @@ const BLOCK_MS: i64 = 2_000;
 const RETRY_MS: i64 = 100;
 /// Messages that were read and wait for whoever does what they say.
 const RECEIVED_LIMIT: usize = 256;
-/// Longest message, bytes.
-const MESSAGE_LIMIT_BYTES: usize = 64 * 1024;
+/// Longest message, bytes: the answer about a photo that is full of faces.
+pub(crate) const MESSAGE_LIMIT_BYTES: usize = 192 * 1024;
 
 /// What one node asks of another.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -81,7 +81,7 @@ pub enum Answer {
     },
     /// A photo was checked.
     Checked {
-        /// what came of it
+        /// what came of it, as who asked and who checks have agreed
         check: Value,
     },
     /// The photo was not checked before its deadline.
@@ -182,11 +182,11 @@ impl Bus {
     /// # Errors
     /// See [`AskError`]. What was asked may have happened all the same.
     pub async fn ask(&self, node: &str, command: &Command, limit_ms: i64) -> Result<Answer, AskError> {
-        let question = self.question();
+        let mut question = self.question();
         let text = to_raw(command);
         let envelope = Envelope { question: Some(question.number), command: Some(&text), ..self.envelope() };
         self.0.post.send(node, &envelope).await?;
-        self.answer_to(question, limit_ms).await.ok_or(AskError::Silent)
+        self.answer_to(&mut question, limit_ms).await.ok_or(AskError::Silent)
     }
 
     /// Tells `node`, which does not answer.
@@ -228,8 +228,8 @@ impl Bus {
         Question { number, answer, post }
     }
 
-    /// The answer, if it comes within `limit_ms`.
-    pub async fn answer_to(&self, mut question: Question, limit_ms: i64) -> Option<Answer> {
+    /// The answer, if it comes within `limit_ms`. Without one it may be waited for again.
+    pub async fn answer_to(&self, question: &mut Question, limit_ms: i64) -> Option<Answer> {
         tokio::select! {
             answer = &mut question.answer => answer.ok(),
             () = self.0.post.redis.steady().sleep_ms(limit_ms) => None,

@@ -135,6 +135,11 @@ impl Redis {
         self.asked(limit_ms, command).await.map_err(Away::because)
     }
 
+    /// Whether it answers within `limit_ms`.
+    pub async fn answers_within(&self, limit_ms: i64) -> bool {
+        self.query_within::<redis::Value>(limit_ms, &redis::cmd("PING")).await.is_ok()
+    }
+
     pub(super) async fn asked<T: FromRedisValue>(&self, limit_ms: i64, command: &Cmd) -> RedisResult<T> {
         let Link { number, connection } = self.0.link.borrow().clone();
         let mut connection = connection.map_err(|away| (ErrorKind::Io, "no connection", away.0.to_string()))?;

@@ -27,6 +27,8 @@ mod rates;
 mod script;
 
 pub use address::{AddressError, RedisAddress};
+#[cfg(test)]
+pub(crate) use bus::MESSAGE_LIMIT_BYTES;
 pub use bus::{Answer, AskError, Bus, Command, Question, Received};
 pub use connection::{Away, Redis};
 pub use lease::{Lease, Timing};

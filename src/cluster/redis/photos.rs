@@ -4,6 +4,7 @@
 //! is the oldest there is. A job is done at least once; its answer goes to the node that asked, which takes the first.
 
 use redis::streams::{StreamAutoClaimReply, StreamId, StreamReadReply};
+use tokio::sync::watch;
 
 use super::bus::{Answer, Bus};
 use super::connection::{Away, Redis};
@@ -12,10 +13,16 @@ use crate::clock::{Clock, Stopwatch};
 
 const JOBS: &str = "invigil:{photos}:jobs";
 const GROUP: &str = "vision";
+/// How long photos stay that nobody takes, once none is added, ms: longer than anybody waits for an answer. A queue that is
+/// full of them takes none, and so becomes empty, too.
+const KEPT_MS: i64 = 120_000;
 /// How long a read waits on the server, ms.
 const BLOCK_MS: i64 = 2_000;
 /// The pause after a read that failed, ms.
 const RETRY_MS: i64 = 200;
+/// After how long a worker that holds nothing and asks for nothing is gone, ms: a living one asks every few seconds, and
+/// one that comes back after all is known again at once.
+const GONE_MS: i64 = 600_000;
 
 /// A photo that is to be checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,25 +52,39 @@ pub enum QueueError {
 pub struct PhotoQueue {
     redis: Redis,
     add: Script,
+    holds: Script,
     limit: usize,
 }
 
 impl PhotoQueue {
     /// The queue in this Redis; at most `limit` photos wait or are being checked.
     pub fn new(redis: Redis, limit: usize) -> Self {
-        Self { redis, add: Script::new(include_str!("lua/add_photo.lua")), limit }
+        let (add, holds) = (include_str!("lua/add_photo.lua"), include_str!("lua/holds_photo.lua"));
+        Self { redis, add: Script::new(add), holds: Script::new(holds), limit }
     }
 
-    /// Queues a photo.
+    /// Queues a photo; what names it there.
     ///
     /// # Errors
     /// See [`QueueError`].
-    pub async fn add(&self, job: &PhotoJob) -> Result<(), QueueError> {
+    pub async fn add(&self, job: &PhotoJob) -> Result<String, QueueError> {
         let arguments = |command: &mut redis::Cmd| {
             command.arg(self.limit).arg(&job.node).arg(job.question).arg(job.deadline_ms).arg(&job.payload);
+            command.arg(KEPT_MS);
         };
-        let added: i64 = self.add.run(&self.redis, &[JOBS], arguments).await?;
-        if added == 1 { Ok(()) } else { Err(QueueError::Busy) }
+        let entry: String = self.add.run(&self.redis, &[JOBS], arguments).await?;
+        if entry.is_empty() { Err(QueueError::Busy) } else { Ok(entry) }
+    }
+
+    /// Whether a photo waits or is being checked. What is not there any more was answered, or lost with Redis.
+    ///
+    /// # Errors
+    /// When Redis does not answer.
+    pub async fn holds(&self, entry: &str) -> Result<bool, Away> {
+        let arguments = |command: &mut redis::Cmd| {
+            command.arg(entry);
+        };
+        self.holds.run::<i64>(&self.redis, &[JOBS], arguments).await.map(|count| count > 0)
     }
 
     /// How many wait or are being checked.
@@ -97,6 +118,7 @@ impl WorkerSetup {
 pub struct PhotoWorker {
     redis: Redis,
     end: Script,
+    forget: Script,
     setup: WorkerSetup,
     looked: Option<Stopwatch>,
 }
@@ -104,17 +126,30 @@ pub struct PhotoWorker {
 impl PhotoWorker {
     /// A worker with a connection of its own, because it waits on the server.
     pub fn new(redis: &Redis, setup: WorkerSetup) -> Self {
-        Self { redis: redis.aside(BLOCK_MS), end: Script::new(include_str!("lua/end_photo.lua")), setup, looked: None }
+        let (end, forget) = (include_str!("lua/end_photo.lua"), include_str!("lua/forget_workers.lua"));
+        let redis = redis.aside(BLOCK_MS);
+        Self { redis, end: Script::new(end), forget: Script::new(forget), setup, looked: None }
     }
 
-    /// Checks photos as long as this is awaited. One that is being checked when it is dropped is another's some seconds
-    /// later.
-    pub async fn run<F: Future<Output = Answer>>(mut self, bus: &Bus, wall: &Clock, check: impl Fn(PhotoJob) -> F) {
-        loop {
+    /// Checks photos until it is to stop, and then ends the one that it has: within some seconds, because one that waits
+    /// on the server cannot take back its question. A photo that is being checked when this is dropped is another's some
+    /// seconds later.
+    pub async fn run<F: Future<Output = Answer>>(
+        mut self,
+        bus: &Bus,
+        wall: &Clock,
+        mut stop: watch::Receiver<bool>,
+        check: impl Fn(PhotoJob) -> F,
+    ) {
+        self.forget_who_is_gone("").await;
+        while !*stop.borrow() {
             let taken = match self.next().await {
                 Ok(taken) => taken,
                 Err(away) => {
-                    self.recover(&away).await;
+                    tokio::select! {
+                        () = self.recover(&away) => {}
+                        Ok(_) = stop.wait_for(|stop| *stop) => {}
+                    }
                     continue;
                 }
             };
@@ -133,6 +168,17 @@ impl PhotoWorker {
             if let Err(away) = self.end.run::<i64>(&self.redis, &[JOBS], arguments).await {
                 tracing::debug!(%away, "a photo that was checked may be checked again");
             }
+        }
+        self.forget_who_is_gone(&self.setup.name).await;
+    }
+
+    /// Removes workers that are long gone from the group, and one that goes now: every start of a process brings new ones.
+    async fn forget_who_is_gone(&self, going: &str) {
+        let arguments = |command: &mut redis::Cmd| {
+            command.arg(GROUP).arg(GONE_MS).arg(going);
+        };
+        if let Err(away) = self.forget.run::<i64>(&self.redis, &[JOBS], arguments).await {
+            tracing::debug!(%away, "workers that are gone stay known for now");
         }
     }
 

@@ -191,6 +191,17 @@ impl Evidence {
         }
     }
 
+    /// Whether photos can be read here, for whoever keeps none: that the store knows us and has the bucket.
+    ///
+    /// # Errors
+    /// As for [`Evidence::check`].
+    pub async fn check_reading(&self) -> Result<(), EvidenceError> {
+        match &self.0 {
+            Engine::Folder(_) => Ok(()),
+            Engine::S3(s3) => s3.check_reading().await,
+        }
+    }
+
     /// The bucket, if it is no folder: `s3://BUCKET/PREFIX`.
     pub fn bucket(&self) -> Option<&str> {
         match &self.0 {

@@ -118,6 +118,15 @@ impl S3 {
         })
     }
 
+    /// Asks for the object that [`S3::check`] makes. That it is not there yet is as good an answer.
+    pub(super) async fn check_reading(&self) -> Result<(), EvidenceError> {
+        match self.0.store.get(&self.path(PROBE)).await {
+            Ok(_) => Ok(()),
+            Err(error) if is_of_the_object(&error) => Ok(()),
+            Err(error) => Err(self.failed(PROBE, &error)),
+        }
+    }
+
     pub(super) async fn put(&self, id: &EvidenceId, sealed: Vec<u8>) -> Result<(), EvidenceError> {
         let _place = self.0.waiting.try_acquire().map_err(|_| {
             self.is_away("more photos wait for it than may");

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use invigil::clock::Clock;
 use invigil::cluster::redis::{Answer, Bus, PhotoJob, PhotoQueue, PhotoWorker, QueueError, Redis, WorkerSetup};
 use serde_json::json;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
 use super::connect;
@@ -37,7 +37,7 @@ async fn worker(redis: &Redis, name: &'static str, wall: &Clock) -> (JoinHandle<
             log.lock().unwrap().push(String::from_utf8(job.payload.clone()).unwrap());
             async move { checked(&job.payload) }
         };
-        worker.run(&bus, &wall, check).await;
+        worker.run(&bus, &wall, watch::channel(false).1, check).await;
     });
     (working, shown)
 }
@@ -52,10 +52,10 @@ async fn all_are_answered(redis: &Redis) {
         queue.add(&job(question.number, deadline_ms, &question.number.to_string())).await.unwrap();
     }
     let (one, other) = (worker(redis, "one", &wall).await, worker(redis, "other", &wall).await);
-    for question in questions {
+    for mut question in questions {
         let number = question.number;
         let expected = if number % 5 == 0 { Answer::Expired } else { checked(number.to_string().as_bytes()) };
-        assert_eq!(bus.answer_to(question, LONG_MS).await, Some(expected));
+        assert_eq!(bus.answer_to(&mut question, LONG_MS).await, Some(expected));
     }
     let shown = one.1.lock().unwrap().len() + other.1.lock().unwrap().len();
     assert_eq!(shown, 16, "what has expired is not looked at");
@@ -94,7 +94,7 @@ async fn what_a_dead_worker_held_is_checked_by_another_before_what_is_new() {
                 taken.send(()).await.unwrap();
                 std::future::pending().await
             };
-            worker.run(&bus, &wall, check).await;
+            worker.run(&bus, &wall, watch::channel(false).1, check).await;
         })
     };
     took.recv().await.unwrap();
@@ -108,8 +108,8 @@ async fn what_a_dead_worker_held_is_checked_by_another_before_what_is_new() {
         tokio::task::yield_now().await;
     }
     let (_working, shown) = worker(&redis, "heir", &wall).await;
-    for question in [first, second, third] {
-        assert!(bus.answer_to(question, LONG_MS).await.is_some());
+    for mut question in [first, second, third] {
+        assert!(bus.answer_to(&mut question, LONG_MS).await.is_some());
     }
     assert_eq!(*shown.lock().unwrap(), ["first", "second", "third"]);
 }
@@ -121,12 +121,18 @@ async fn workers_go_on_after_redis_has_lost_everything() {
     let (_working, _shown) = worker(&redis, "one", &Clock::manual(0)).await;
     let (bus, _nothing) = Bus::start(redis.clone(), "asker".into());
     let queue = PhotoQueue::new(redis, 3);
-    for round in 0..2 {
-        let question = bus.question();
+    for round in 0..3 {
+        let mut question = bus.question();
         while queue.add(&job(question.number, 1, "photo")).await.is_err() {
             tokio::task::yield_now().await;
         }
-        assert_eq!(bus.answer_to(question, LONG_MS).await, Some(checked(b"photo")), "round {round}");
-        server.restart_empty();
+        assert_eq!(bus.answer_to(&mut question, LONG_MS).await, Some(checked(b"photo")), "round {round}");
+        let kept_ms: i64 = server.ask(&["pttl", "invigil:{photos}:jobs"]).parse().unwrap();
+        assert!((1..=120_000).contains(&kept_ms), "what nobody takes does not stay for ever");
+        match round {
+            // As when it was kept long enough.
+            0 => drop(server.ask(&["del", "invigil:{photos}:jobs"])),
+            _ => server.restart_empty(),
+        }
     }
 }

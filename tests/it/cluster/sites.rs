@@ -13,7 +13,8 @@ use invigil::clock::{Clock, Entropy};
 use invigil::cluster::clocks::ClockCheck;
 use invigil::cluster::redis::{Bus, Node, SharedPresence};
 use invigil::cluster::{Cluster, Member, Presence};
-use invigil::config::Config;
+use invigil::config::{Config, Roles};
+use invigil::faces::Faces;
 use invigil::findings;
 use invigil::gateway::rates::Rates;
 use invigil::gateway::{self, Gateway};
@@ -137,13 +138,15 @@ async fn services(
     let id = entropy.id(wall.now_ms()).to_string();
     let node = Node::join(redis.clone(), id.clone(), SHORT).await.unwrap();
     let (bus, received) = Bus::start(redis.clone(), id);
+    let pool = VisionPool::start(VisionConfig { models: models(), workers: 1, queue: 1 }).unwrap();
     let services = Services {
         store,
         evidence,
         keys,
-        vision: VisionPool::start(VisionConfig { models: models(), workers: 1, queue: 1 }).unwrap(),
+        faces: Faces::here(Arc::new(pool), wall.clone()),
         presence: Presence::Redis(SharedPresence::new(redis)),
         cluster: Cluster::Member(Member { node, bus, clock: ClockCheck::default() }),
+        roles: Roles::all(),
         findings: findings::channel().0,
         policies: Policies::new(vec![Policy::from_toml(PACK).unwrap()]).unwrap(),
         clock,

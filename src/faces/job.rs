@@ -1,0 +1,80 @@
+//! What is asked of whoever looks at photos.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::frame::{self, FrameError, Of};
+use crate::auth::keys::DataKey;
+use crate::clock::Entropy;
+use crate::store::evidence::EvidenceId;
+use crate::vision::Template;
+
+const KIND: &str = "photo job";
+const KEY_BYTES: usize = 32;
+
+/// A photo that is to be looked at. It can be done twice.
+#[derive(Clone)]
+pub(super) enum Job {
+    /// Holds a kept photo against a face.
+    Check {
+        /// where the photo is
+        evidence: EvidenceId,
+        /// what opens it
+        key: DataKey,
+        /// the face
+        enrolled: Template,
+    },
+    /// Makes a template.
+    Enrol {
+        /// the photo, which is not kept yet
+        photo: Arc<[u8]>,
+        /// the face that it is to replace
+        replaced: Option<Template>,
+    },
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+enum Head {
+    /// followed by the key and the template
+    Check { evidence: String },
+    /// followed by the template, if there is one, and the photo
+    Enrol { replaces: bool },
+}
+
+impl Job {
+    pub(super) fn seal(&self, master: &DataKey, entropy: &Entropy, of: Of<'_>) -> Vec<u8> {
+        let (head, tail) = match self {
+            Self::Check { evidence, key, enrolled } => {
+                let tail = [key.expose().as_slice(), &enrolled.to_bytes()].concat();
+                (Head::Check { evidence: evidence.as_str().to_owned() }, tail)
+            }
+            Self::Enrol { photo, replaced } => {
+                let template = replaced.as_ref().map(Template::to_bytes).unwrap_or_default();
+                (Head::Enrol { replaces: replaced.is_some() }, [template.as_slice(), photo].concat())
+            }
+        };
+        frame::seal(master, entropy, KIND, of, &head, &tail)
+    }
+
+    pub(super) fn open(master: &DataKey, of: Of<'_>, sealed: &[u8]) -> Result<Self, FrameError> {
+        let (head, tail) = frame::open(master, KIND, of, sealed)?;
+        match head {
+            Head::Check { evidence } => {
+                let evidence = EvidenceId::parse(&evidence).map_err(FrameError::unknown)?;
+                let (key, template) =
+                    tail.split_first_chunk::<KEY_BYTES>().ok_or_else(|| FrameError::unknown("it has no key"))?;
+                let enrolled = Template::from_bytes(template).map_err(FrameError::unknown)?;
+                Ok(Self::Check { evidence, key: DataKey::from_bytes(*key), enrolled })
+            }
+            Head::Enrol { replaces } => {
+                let length = if replaces { Template::BYTES } else { 0 };
+                let (template, photo) =
+                    tail.split_at_checked(length).ok_or_else(|| FrameError::unknown("it has no template"))?;
+                let replaced = replaces.then(|| Template::from_bytes(template)).transpose();
+                Ok(Self::Enrol { photo: photo.into(), replaced: replaced.map_err(FrameError::unknown)? })
+            }
+        }
+    }
+}

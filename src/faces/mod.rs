@@ -1,0 +1,154 @@
+//! Who looks at photos: workers of this process, or nodes elsewhere that take them off the queue.
+//!
+//! Whoever has a photo looked at cannot tell the two apart, and what is recorded is the same. What goes through Redis is
+//! sealed with the installation's master key, both ways and for one question: nobody reads a face there, and nobody makes
+//! up an answer.
+
+mod desk;
+mod elsewhere;
+mod frame;
+mod job;
+#[cfg(test)]
+mod tests;
+mod told;
+
+use std::sync::Arc;
+
+use axum::body::Bytes;
+
+use crate::auth::keys::DataKey;
+use crate::clock::Clock;
+use crate::store::evidence::EvidenceId;
+use crate::vision::{Busy, Check, EnrolError, Template, VisionMeters, VisionPool};
+
+pub use desk::{Desk, Takers};
+pub use elsewhere::{Elsewhere, Ways};
+
+/// How long a photo waits before it is offered to those who have too much to do again, ms.
+const BUSY_RETRY_MS: i64 = 200;
+/// How long an enrolment may take elsewhere, ms: longer than a dead worker's photos wait for another, and shorter than a
+/// platform's patience.
+const ENROL_LIMIT_MS: i64 = 20_000;
+
+/// A photo that is kept where all who check find it.
+#[derive(Clone)]
+pub struct Kept {
+    /// where
+    pub evidence: EvidenceId,
+    /// the key it is sealed with there
+    pub key: DataKey,
+    /// the photo itself
+    pub photo: Bytes,
+}
+
+/// What came of an enrolment.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Enrolled {
+    /// the face
+    pub template: Template,
+    /// how it compares with the one that it is to replace, if there is one
+    pub replaced: Option<Check>,
+}
+
+/// Who looks at photos.
+pub struct Faces {
+    wall: Clock,
+    who: Who,
+}
+
+enum Who {
+    Here(Arc<VisionPool>),
+    Elsewhere(Box<Elsewhere>),
+}
+
+impl Faces {
+    /// Workers of this process.
+    pub fn here(pool: Arc<VisionPool>, wall: Clock) -> Self {
+        Self { wall, who: Who::Here(pool) }
+    }
+
+    /// Nodes elsewhere.
+    pub fn elsewhere(elsewhere: Elsewhere, wall: Clock) -> Self {
+        Self { wall, who: Who::Elsewhere(Box::new(elsewhere)) }
+    }
+
+    /// Holds a photo against an enrolled face. While those who check have too much to do, it waits: it is safe, and the
+    /// learner is not to blame. None: it was not checked within `limit_ms`.
+    pub async fn check(&self, kept: Kept, enrolled: Template, limit_ms: i64) -> Option<Check> {
+        let deadline_ms = self.wall.now_ms() + limit_ms;
+        let checking = async {
+            match &self.who {
+                Who::Here(pool) => {
+                    let photo: Arc<[u8]> = kept.photo.as_ref().into();
+                    drop(kept);
+                    patiently(&self.wall, || pool.check(photo.clone(), enrolled.clone())).await
+                }
+                Who::Elsewhere(elsewhere) => {
+                    let job = job::Job::Check { evidence: kept.evidence, key: kept.key, enrolled };
+                    drop(kept.photo);
+                    patiently(&self.wall, || elsewhere.check(&job, deadline_ms)).await
+                }
+            }
+        };
+        tokio::select! {
+            check = checking => Some(check),
+            () = self.wall.sleep_ms(limit_ms) => None,
+        }
+    }
+
+    /// Makes a template of the one face in a photo, and compares the photo with the face that it is to replace.
+    ///
+    /// # Errors
+    /// [`EnrolError`] says what to mend, or that those who look have too much to do.
+    pub async fn enrol(&self, photo: Vec<u8>, replaced: Option<Template>) -> Result<Enrolled, EnrolError> {
+        match &self.who {
+            Who::Here(pool) => enrol_in(pool, photo.into(), replaced).await,
+            Who::Elsewhere(elsewhere) => {
+                let deadline_ms = self.wall.now_ms() + ENROL_LIMIT_MS;
+                let job = job::Job::Enrol { photo: photo.into(), replaced };
+                tokio::select! {
+                    enrolled = elsewhere.enrol(&job, deadline_ms) => enrolled,
+                    () = self.wall.sleep_ms(ENROL_LIMIT_MS) => {
+                        tracing::warn!(limit_ms = ENROL_LIMIT_MS, "no node with the role vision has looked at a photo in time");
+                        Err(Busy.into())
+                    }
+                }
+            }
+        }
+    }
+
+    /// What is measured of it.
+    pub fn meters(&self) -> &VisionMeters {
+        match &self.who {
+            Who::Here(pool) => pool.meters(),
+            Who::Elsewhere(elsewhere) => elsewhere.meters(),
+        }
+    }
+
+    /// Whether a worker with models is left here; none where others look.
+    pub fn works(&self) -> Option<bool> {
+        match &self.who {
+            Who::Here(pool) => Some(pool.works()),
+            Who::Elsewhere(_) => None,
+        }
+    }
+}
+
+/// Asks until there is room.
+async fn patiently<F: Future<Output = Result<Check, Busy>>>(clock: &Clock, ask: impl Fn() -> F) -> Check {
+    loop {
+        match ask().await {
+            Ok(check) => return check,
+            Err(Busy) => clock.sleep_ms(BUSY_RETRY_MS).await,
+        }
+    }
+}
+
+async fn enrol_in(pool: &VisionPool, photo: Arc<[u8]>, replaced: Option<Template>) -> Result<Enrolled, EnrolError> {
+    let template = pool.enrol(photo.clone()).await?;
+    let replaced = match replaced {
+        Some(old) => Some(pool.check(photo, old).await?),
+        None => None,
+    };
+    Ok(Enrolled { template, replaced })
+}
