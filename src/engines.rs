@@ -88,9 +88,22 @@ impl Redis {
             .context("redis-server is not installed, and several nodes need it (Debian: redis-server)")
     }
 
+    /// Where the program is with which its makers measure it.
+    ///
+    /// # Errors
+    /// When it is not installed.
+    pub fn benchmark_program() -> anyhow::Result<PathBuf> {
+        on_path("redis-benchmark").context("redis-benchmark is not installed (Debian: redis-tools)")
+    }
+
     /// Where it listens.
     pub fn url(&self) -> String {
         format!("redis://{}", self.address)
+    }
+
+    /// The same as an address.
+    pub fn address(&self) -> SocketAddr {
+        self.address
     }
 }
 

@@ -36,6 +36,8 @@ pub mod enrolment;
 pub mod faces;
 /// Takes what sessions tell to the risk detectors, and puts on record what they find.
 pub mod findings;
+/// One address before several nodes, for the demo and for benchmarks.
+pub mod front;
 /// The WebSocket: handshake, frames, flow control.
 pub mod gateway;
 /// The ledger as people outside get it.

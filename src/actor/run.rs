@@ -278,7 +278,7 @@ impl Live {
             Message::Close { reason, closed } => self.begin_leaving(reason, closed),
             Message::Part(parting) => return Some(parting),
             Message::Release { arrived_at, released } => {
-                if !self.connection.as_ref().is_some_and(|connection| connection.arrived_at > arrived_at) {
+                if self.connection.as_ref().is_none_or(|connection| connection.arrived_at <= arrived_at) {
                     return Some(Parting::Release(released));
                 }
                 let _ = released.send(Released::Newer);

@@ -6,17 +6,15 @@ use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::io::copy_bidirectional;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::sync::oneshot;
-use tokio::task::JoinHandle;
 
 use super::run::{DemoError, DemoOptions};
 use crate::clock::Stopwatch;
 use crate::engines::{Postgres, Redis};
+use crate::front::Front;
 
 /// What a node says on its standard output, one word and one value a line: where it listens, first of all.
 pub const SERVING: &str = "serving ";
@@ -34,7 +32,7 @@ struct Inner {
     /// since learners began
     since_start: Mutex<Stopwatch>,
     happened: Mutex<Vec<Happening>>,
-    front: JoinHandle<()>,
+    _front: Front,
     /// dropped after the nodes
     _postgres: Postgres,
     _redis: Redis,
@@ -120,14 +118,15 @@ impl Nodes {
         }
         let key = std::fs::read_to_string(data_folder(folder, 0).join("operator.key"));
         let operator_key = key.map_err(|error| DemoError::Io("operator key", error))?.trim().to_owned();
-        let front = tokio::spawn(balance(listener, nodes.clone()));
+        let those = nodes.clone();
+        let front = Front::start(listener, count, 0, move |number| those[number].state().address);
         Ok(Self(Arc::new(Inner {
             nodes,
             public_url: format!("http://{address}"),
             operator_key,
             since_start: Mutex::new(Stopwatch::start()),
             happened: Mutex::default(),
-            front,
+            _front: front,
             _postgres: postgres,
             _redis: redis,
         })))
@@ -199,7 +198,6 @@ impl Nodes {
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        self.front.abort();
         for node in self.nodes.iter() {
             if let Some(mut child) = node.state().child.take() {
                 let _ = child.kill().and_then(|()| child.wait());
@@ -279,24 +277,4 @@ fn settings(
         );
     }
     toml
-}
-
-/// What stands in front: each connection goes to the next node that takes it.
-async fn balance(listener: TcpListener, nodes: Arc<[Node]>) {
-    let next = Arc::new(AtomicUsize::new(0));
-    while let Ok((mut client, _)) = listener.accept().await {
-        let (nodes, next) = (nodes.clone(), next.clone());
-        tokio::spawn(async move {
-            for _ in 0..nodes.len() {
-                let node = &nodes[next.fetch_add(1, Ordering::Relaxed) % nodes.len()];
-                let address = node.state().address;
-                let Some(address) = address else { continue };
-                if let Ok(mut server) = TcpStream::connect(address).await {
-                    let _ = (client.set_nodelay(true), server.set_nodelay(true));
-                    let _ = copy_bidirectional(&mut client, &mut server).await;
-                    return;
-                }
-            }
-        });
-    }
 }

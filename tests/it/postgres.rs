@@ -43,10 +43,13 @@ async fn hours_are_counted_and_reported_over_postgresql() {
 
 #[tokio::test]
 async fn a_server_that_is_killed_goes_on_over_postgresql() {
+    const MODULES: &[&str] = &["crash::", "stop::"];
+    // Several nodes have PostgreSQL anyway.
+    const CLUSTER: &[&str] = &["cluster::"];
     // As often as it dies over the embedded database it need not die here, unless somebody asks for it.
     if std::env::var_os("CRASH_KILLS").is_none() {
-        again_over_postgresql(&["crash::", "stop::"], &[], &[("CRASH_KILLS", "6")]).await;
+        again_over_postgresql(MODULES, CLUSTER, &[("CRASH_KILLS", "6")]).await;
     } else {
-        again_over_postgresql(&["crash::", "stop::"], &[], &[]).await;
+        again_over_postgresql(MODULES, CLUSTER, &[]).await;
     }
 }

@@ -5,6 +5,7 @@ mod engines;
 pub mod ingest;
 pub mod journal;
 pub mod photos;
+pub mod redis;
 pub mod replay;
 pub mod risk;
 
@@ -27,6 +28,10 @@ enum What {
     Storage(ingest::StorageArgs),
     /// A steady load for long: whether memory grows, whether anything is lost
     Soak(ingest::SoakArgs),
+    /// How sessions move when nodes are killed or told to stop, and whether anything is lost
+    Nodes(ingest::NodesArgs),
+    /// What several nodes ask of Redis, beside redis-benchmark; and the coordination of a thousand nodes
+    Redis(redis::RedisBench),
     /// Appends to the journal on PostgreSQL, beside plain inserts and the embedded column
     Journal(journal::JournalBench),
     /// The bare server that `ingest` compares with
@@ -46,6 +51,8 @@ impl Bench {
             What::Ingest(ingest) => super::reported(ingest.run()),
             What::Storage(storage) => super::reported(storage.run()),
             What::Soak(soak) => super::reported(soak.run()),
+            What::Nodes(nodes) => super::reported(nodes.run()),
+            What::Redis(redis) => super::reported(redis.run()),
             What::Journal(journal) => super::reported(journal.run()),
             What::Echo(echo) => super::reported(echo.run()),
             What::Photos(photos) => super::reported(photos.run()),

@@ -131,6 +131,8 @@ impl Node {
             restoring: tokio::sync::Mutex::default(),
         });
         core.renew().await?;
+        // Nobody could know of it before: there is nothing to say anew.
+        core.restored.store(core.forgotten.load(Ordering::Acquire), Ordering::Release);
         let renewing = tokio::spawn(core.clone().keep());
         Ok(Self(Arc::new(Inner { core, renewing })))
     }

@@ -151,11 +151,8 @@ async fn a_node_that_is_cut_off_acknowledges_nothing_that_could_be_anothers() {
     proxy.flow(Flow::Hold, Flow::Hold);
     cut_off.node().lease().held().wait_for(|held| !held).await.unwrap();
     wire.event(1_000, "heartbeat", at(1_000)).await;
-    loop {
-        match wire.hear().await {
-            Heard::Message(message) => assert_ne!(message["type"], "ack", "{message}"),
-            Heard::Close(_) | Heard::Gone => break,
-        }
+    while let Heard::Message(message) = wire.hear().await {
+        assert_ne!(message["type"], "ack", "{message}");
     }
     assert_eq!(sequence(&ground.log(&learner.opened.session).await), [1], "and writes nothing");
     let (mut wire, welcome) = learner.enter(&other).await;

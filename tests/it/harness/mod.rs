@@ -79,6 +79,14 @@ pub fn quick_pack(folder: &Path, heartbeat_ms: i64) -> PathBuf {
     path
 }
 
+/// A pack that every server of a test has: the default one without sums.
+pub const PLAIN: &str = "plain";
+
+/// The pack [`PLAIN`].
+pub fn plain() -> Policy {
+    Policy::from_toml(include_str!("plain.toml")).unwrap()
+}
+
 /// What `invigil replay` would say of this log.
 pub fn replayed(log: &str, policy: Policy) -> String {
     let mut session = Session::new(policy.into());
@@ -192,6 +200,7 @@ async fn serve(
         webhook: Webhook { allow_private_addresses: true, allow_http: true, ..Webhook::default() },
         ..Config::default()
     };
+    config.policies.push(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/harness/plain.toml"));
     config.vision.workers = 1;
     edit(&mut config);
     config.database.url = database_of(folder).map(Secret::new);

@@ -71,7 +71,7 @@ fn parse_times(text: &str) -> Option<Times> {
 }
 
 /// Resident memory of a process, bytes.
-pub(super) fn resident_bytes(pid: u32) -> anyhow::Result<u64> {
+pub(in super::super) fn resident_bytes(pid: u32) -> anyhow::Result<u64> {
     let path = format!("/proc/{pid}/status");
     let text = std::fs::read_to_string(&path).context(path.clone())?;
     let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:")).context(path)?;
@@ -79,7 +79,7 @@ pub(super) fn resident_bytes(pid: u32) -> anyhow::Result<u64> {
 }
 
 /// How many files this process may have open.
-pub(super) fn open_files_limit() -> anyhow::Result<u64> {
+pub(in super::super) fn open_files_limit() -> anyhow::Result<u64> {
     let text = std::fs::read_to_string("/proc/self/limits")?;
     let line = text.lines().find_map(|line| line.strip_prefix("Max open files")).context("/proc/self/limits")?;
     Ok(line.split_whitespace().next().and_then(|soft| soft.parse().ok()).unwrap_or(u64::MAX))

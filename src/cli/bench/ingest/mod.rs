@@ -10,6 +10,7 @@ pub(super) mod accounts;
 mod frames;
 mod ground;
 mod load;
+mod nodes;
 mod report;
 mod servers;
 mod soak;
@@ -22,8 +23,8 @@ use std::process::ExitCode;
 
 use anyhow::ensure;
 use tokio::task::LocalSet;
-use tokio_postgres::Client;
 
+pub use self::nodes::NodesArgs;
 pub use self::soak::SoakArgs;
 pub use self::storage::StorageArgs;
 
@@ -31,7 +32,9 @@ use self::ground::{Ground, Shared};
 use self::load::{Fleet, Load, Pages, Tally, Ticket};
 use self::report::{Measured, Report};
 use self::servers::{Kind, Server};
-use super::engines::{PostgresAccounts, connect};
+use super::engines::{PostgresAccounts, RedisAccounts, connect};
+use crate::clock::Clock;
+use crate::cluster::redis::{self, RedisAddress};
 use crate::engines::{Postgres, Redis};
 
 /// How long a load runs before anything is counted, s.
@@ -195,6 +198,7 @@ struct Contender {
     /// sessions to stream into, if it asks for any
     tickets: Option<Vec<Ticket>>,
     database: Option<PostgresAccounts>,
+    redis: Option<RedisAccounts>,
     /// gone after the servers
     _ground: Option<Ground>,
     _engines: (Option<Postgres>, Option<Redis>),
@@ -209,7 +213,7 @@ impl Contender {
             Kind::Node => Server::node(&args.peers_cache)?,
         };
         let (servers, _engines) = (vec![server], (None, None));
-        Ok(Self { kind, servers, tickets: None, database: None, _ground: None, _engines })
+        Ok(Self { kind, servers, tickets: None, database: None, redis: None, _ground: None, _engines })
     }
 
     async fn over_postgres(args: &IngestArgs, connections: usize) -> anyhow::Result<Self> {
@@ -218,11 +222,18 @@ impl Contender {
         let redis_url = redis.as_ref().map(Redis::url);
         let postgres = if args.database_url.is_none() { Some(Postgres::start(&args.place.folder)?) } else { None };
         let url = args.database_url.clone().or_else(|| postgres.as_ref().map(Postgres::url)).unwrap_or_default();
-        let client: Client = connect(&url.parse()?).await?;
+        let client = connect(&url.parse()?).await?;
         let database = PostgresAccounts::of(&client).await?;
         let shared = Shared { further_nodes, database_url: Some(url), redis_url };
         let ours = Self::ours(Kind::Postgres, args, connections, shared).await?;
-        Ok(Self { database: Some(database), _engines: (postgres, redis), ..ours })
+        let redis_accounts = match &redis {
+            Some(redis) => {
+                let address = RedisAddress::parse(&redis.url(), None)?;
+                Some(RedisAccounts::of(&redis::Redis::connect(address, Clock::scaled(1)).await?).await?)
+            }
+            None => None,
+        };
+        Ok(Self { database: Some(database), redis: redis_accounts, _engines: (postgres, redis), ..ours })
     }
 
     async fn ours(kind: Kind, args: &IngestArgs, connections: usize, shared: Shared) -> anyhow::Result<Self> {
@@ -231,24 +242,30 @@ impl Contender {
         let servers = nodes.collect::<anyhow::Result<Vec<_>>>()?;
         let tickets = ground.open_sessions(&addresses(&servers), 0..connections).await?;
         let (tickets, _ground) = (Some(tickets), Some(ground));
-        Ok(Self { kind, servers, tickets, database: None, _ground, _engines: (None, None) })
+        Ok(Self { kind, servers, tickets, database: None, redis: None, _ground, _engines: (None, None) })
     }
 
     async fn measure(&self, pages: &Pages, connections: usize, load: Load, seconds: u32) -> anyhow::Result<Measured> {
         let fleet = Fleet::connect(pages, &addresses(&self.servers), connections, self.tickets.as_deref()).await?;
         fleet.drive(load, WARM_UP_S).await?;
         let (before, own_before) = (self.cpu_us()?, accounts::cpu_us(std::process::id())?);
+        let redis_cpu_us = || self.redis.as_ref().map(RedisAccounts::cpu_us).transpose();
+        let redis_before = redis_cpu_us()?;
         let threads_before = self.cpu_us_by_thread()?;
         let tally: Tally = fleet.drive(load, f64::from(seconds)).await?;
         let (after, own) = (self.cpu_us()?, accounts::cpu_us(std::process::id())?);
+        let redis_after = redis_cpu_us()?;
         let mut threads = self.cpu_us_by_thread()?;
         for (name, us) in &mut threads {
             *us -= threads_before.get(name).copied().unwrap_or_default().min(*us);
         }
         fleet.settle(SETTLE_MS).await?;
         ensure!(fleet.warnings() == 0, "an honest load was warned {} times", fleet.warnings());
-        let database_cpu_us = before.1.zip(after.1).map(|(before, after)| after - before);
-        Ok(Measured { tally, cpu_us: after.0 - before.0, database_cpu_us, own_cpu_us: own - own_before, threads })
+        let spent = |before: Option<u64>, after: Option<u64>| before.zip(after).map(|(before, after)| after - before);
+        let database_cpu_us = spent(before.1, after.1);
+        let redis_cpu_us = spent(redis_before, redis_after);
+        let (cpu_us, own_cpu_us) = (after.0 - before.0, own - own_before);
+        Ok(Measured { tally, cpu_us, database_cpu_us, redis_cpu_us, own_cpu_us, threads })
     }
 
     /// Processor time since their start, µs: of its servers, and of the database's processes.

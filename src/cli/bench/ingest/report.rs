@@ -14,6 +14,8 @@ pub(super) struct Measured {
     pub(super) cpu_us: u64,
     /// of the database's processes, if it has any and they run here, µs
     pub(super) database_cpu_us: Option<u64>,
+    /// of the Redis server, if several nodes have one, µs
+    pub(super) redis_cpu_us: Option<u64>,
     /// processor time of the load generator, µs
     pub(super) own_cpu_us: u64,
     /// the server's, by name of the thread
@@ -25,8 +27,9 @@ impl Measured {
         self.cpu_us as f64 / self.tally.acknowledged.max(1) as f64
     }
 
-    fn database_each_us(&self) -> Option<f64> {
-        self.database_cpu_us.map(|us| us as f64 / self.tally.acknowledged.max(1) as f64)
+    /// Of some processor time, for each event.
+    fn share_us(&self, cpu_us: Option<u64>) -> Option<f64> {
+        cpu_us.map(|us| us as f64 / self.tally.acknowledged.max(1) as f64)
     }
 }
 
@@ -76,19 +79,23 @@ impl Report {
             self.rounds.first().map_or(0, |(_, rounds)| rounds.len()),
         ))?;
         say(
-            "| server | acknowledged/s | p50 ms | p99 ms | CPU µs/event | ours is | database µs/event | generator µs/event |",
+            "| server | acknowledged/s | p50 ms | p99 ms | CPU µs/event | ours is | database µs/event | Redis µs/event | generator µs/event |",
         )?;
-        say("| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |")?;
+        say("| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |")?;
         for (kind, _) in &self.rounds {
             let of = |of: fn(&Measured) -> f64| self.median(*kind, of).unwrap_or_default();
             let ratio = match kind {
                 Kind::Invigil => String::new(),
                 other => format!("{:.2}×", self.ratio(*other).unwrap_or_default()),
             };
-            let database = self.median(*kind, |measured| measured.database_each_us().unwrap_or(f64::NAN));
-            let database = database.filter(|us| !us.is_nan()).map_or(String::new(), |us| format!("{us:.2}"));
+            let apart = |of: fn(&Measured) -> Option<u64>| {
+                let us = self.median(*kind, |measured| measured.share_us(of(measured)).unwrap_or(f64::NAN));
+                us.filter(|us| !us.is_nan()).map_or(String::new(), |us| format!("{us:.2}"))
+            };
+            let (database, redis) =
+                (apart(|measured| measured.database_cpu_us), apart(|measured| measured.redis_cpu_us));
             say(format_args!(
-                "| {} | {:.0} | {:.2} | {:.2} | {:.2} | {ratio} | {database} | {:.2} |",
+                "| {} | {:.0} | {:.2} | {:.2} | {:.2} | {ratio} | {database} | {redis} | {:.2} |",
                 kind.name(),
                 of(|measured| measured.tally.rate()),
                 of(|measured| measured.tally.quantile_ms(0.5)),

@@ -111,7 +111,7 @@ impl SoakArgs {
 }
 
 /// Digest of a log up to its last client event, and how many of those it has: at least those that were acknowledged.
-fn check_log(log: &[u8], acknowledged: u64) -> anyhow::Result<(String, u64)> {
+pub(super) fn check_log(log: &[u8], acknowledged: u64) -> anyhow::Result<(String, u64)> {
     let (mut digest, mut seqs, mut upto) = (Digest::new(), 0, Digest::new());
     for (line, number) in log.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).zip(1..) {
         let event = parse_line(line).with_context(|| format!("line {number}"))?;
