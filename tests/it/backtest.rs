@@ -7,6 +7,7 @@ use invigil::client::ClientKey;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use crate::harness::PLAIN_FILE;
 use crate::session::{Watcher, ready};
 
 fn backtest(arguments: &[&str]) -> Output {
@@ -70,7 +71,7 @@ async fn a_running_servers_sessions_are_judged_again_from_its_folder_and_from_it
     // The same from the logs alone: the order of lessons follows from the openings.
     let file = work.path().join("logs.jsonl");
     std::fs::write(&file, logs).unwrap();
-    let mut from_logs = report(&["--policy", strict, "--logs", file.to_str().unwrap()]);
+    let mut from_logs = report(&["--policy", strict, "--logs", file.to_str().unwrap(), "--pack", PLAIN_FILE]);
     assert_eq!(from_logs["recorded"]["compared"], 0);
     from_logs["recorded"]["compared"] = judged["recorded"]["compared"].clone();
     assert_eq!(from_logs, judged);

@@ -281,8 +281,10 @@ impl Core {
             self.redis.query::<i64>(&mark)
         );
         let (held, living, swept, known_for_ms, dead): (i64, usize, i64, i64, Vec<String>) = renewed?;
+        // A renewal of which nobody here heard may have been late, and after it the lease looks as if it had held.
+        let has_lapsed = !self.lease.is_valid();
         self.lease.renewed_until(sent_ms + self.timing.lease_ms - self.timing.margin_ms());
-        if held == 0 || marked == Ok(1) {
+        if held == 0 || marked == Ok(1) || has_lapsed {
             self.forgotten.fetch_add(1, Ordering::AcqRel);
         }
         let sweep_is_due = swept == 0 && known_for_ms >= self.timing.lease_ms;

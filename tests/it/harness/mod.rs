@@ -82,6 +82,9 @@ pub fn quick_pack(folder: &Path, heartbeat_ms: i64) -> PathBuf {
 /// A pack that every server of a test has: the default one without sums.
 pub const PLAIN: &str = "plain";
 
+/// Its file.
+pub const PLAIN_FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/harness/plain.toml");
+
 /// The pack [`PLAIN`].
 pub fn plain() -> Policy {
     Policy::from_toml(include_str!("plain.toml")).unwrap()
@@ -200,7 +203,7 @@ async fn serve(
         webhook: Webhook { allow_private_addresses: true, allow_http: true, ..Webhook::default() },
         ..Config::default()
     };
-    config.policies.push(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/harness/plain.toml"));
+    config.policies.push(PLAIN_FILE.into());
     config.vision.workers = 1;
     edit(&mut config);
     config.database.url = database_of(folder).map(Secret::new);
