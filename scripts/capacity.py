@@ -35,7 +35,9 @@ INPUTS = {
     "busy_days": (300, "", "such days a year", ASSUMED),
     "fill": (0.6, "", "how full anything is planned to be, so that one of three may die", ASSUMED),
     "photo_bytes": (40e3, "B", "a photo as a page sends it (those of the tests have 17 kB, the limit is 512 KiB)", ASSUMED),
-    "redis_calls_s": (50_000, "1/s", "script calls that a Redis primary answers: it has one thread", ASSUMED),
+    "redis_call_us": (33.5, "µs", "processor time of Redis, which has one thread, for a report of what was played", f"{MEASURED}: docs/performance.md, 64 under way"),
+    "redis_session_us": (19.2, "µs", "the same for claiming a session and giving it up", f"{MEASURED}: docs/performance.md, 64 under way"),
+    "redis_renewal_us": (62, "µs", "the same for renewing the lease of one of a thousand nodes, every 2 s", f"{MEASURED}: docs/performance.md"),
     "redis_calls_event": (1, "", "of which an event makes so many, to tell who plays where", ASSUMED),
     "journal_rows_s": (60_000, "1/s", "rows that a PostgreSQL primary appends in batches, and deletes again when logs are sealed", ASSUMED),
     "wal_bytes_row": (450, "B", "write-ahead log for a row, from its insert to its delete", ASSUMED),
@@ -58,6 +60,8 @@ class Figures:
         self.captures_s = self.captures_hour / 3600
         self.sessions_s = self.sessions_hour / 3600
         self.cpu_s = self.events_s * self.event_cpu_us / 1e6 + self.sessions_s * self.close_cpu_ms / 1e3
+        # What Redis does for a learner each second; leases go by nodes.
+        self.redis_s = (self.events_s * self.redis_calls_event * self.redis_call_us + self.sessions_s * self.redis_session_us) / 1e6
         self.by_core = self.fill / self.cpu_s
         self.by_node = self.fill * self.node_connections
         self.by_vision_core = self.fill / (self.captures_s * self.photo_cpu_ms / 1e3)
@@ -67,7 +71,7 @@ class Figures:
     def limits(self):
         """Learners that one of each takes, and what there is more of then; the first to be full comes first."""
         shared = [
-            (self.fill * self.redis_calls_s / (self.events_s * self.redis_calls_event), "Redis primary: calls",
+            (self.fill / self.redis_s, "Redis primary: its one thread",
              "Redis Cluster: the keys are laid out for it, and presence goes by learner, so the primaries share it evenly"),
             (self.fill * self.journal_rows_s / self.events_s, "PostgreSQL primary: rows of the journal",
              "a database of its own for the journal; then several, by session. **Not built**: one URL is one database"),
@@ -97,12 +101,13 @@ class Figures:
             "face checks a second": number(learners * self.captures_s),
             "vision cores": max(ceil(learners / self.by_vision_core), 2),
             "Redis calls a second": number(learners * self.events_s * self.redis_calls_event),
-            "Redis primaries": ceil(learners * self.events_s * self.redis_calls_event / (self.redis_calls_s * self.fill)),
+            "Redis primaries": ceil(learners * self.redis_s / self.fill),
             "journal rows a second": number(learners * self.events_s),
             "write-ahead log a second": size(learners * self.events_s * self.wal_bytes_row),
             "PostgreSQL primaries for it": ceil(learners * self.events_s / (self.journal_rows_s * self.fill)),
             "connections to PostgreSQL": max(nodes, 3) * self.node_pool,
             "lease renewals a second": number(max(nodes, 3) / 2),
+            "for them, of one core of Redis": f"{max(nodes, 3) / 2 * self.redis_renewal_us / 1e4:.2g} %",
             "photos to the store a second": size(learners * self.captures_s * self.photo_bytes),
         }
 

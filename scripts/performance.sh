@@ -1,7 +1,7 @@
 #!/bin/sh
 # Prints every figure of docs/performance.md as Markdown, measured on this machine: about fifteen minutes.
 # Nothing else should run meanwhile. Needs `make models`; Node with npm for its peer (WITHOUT_NODE=1 leaves it out), and
-# PostgreSQL's programs (WITHOUT_POSTGRES=1).
+# PostgreSQL's programs (WITHOUT_POSTGRES=1). Several nodes need those and Redis's (WITHOUT_REDIS=1), ten minutes more.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -25,6 +25,16 @@ if [ -z "${WITHOUT_POSTGRES:-}" ]; then
 	$invigil bench ingest --peers postgres --connections 256
 	$invigil bench ingest --peers postgres --window 32
 	$invigil bench ingest --peers postgres --connections 2000 --rate 5000 --window 8
+fi
+if [ -z "${WITHOUT_POSTGRES:-}${WITHOUT_REDIS:-}" ]; then
+	printf '\n## Several nodes\n\n'
+	for nodes in 1 2 3; do
+		echo "Nodes: $nodes"
+		$invigil bench ingest --peers postgres --nodes $nodes --connections 256
+	done
+	$invigil bench redis
+	$invigil bench redis --nodes 1000 --seconds 20
+	$invigil bench nodes
 fi
 printf '\n## Storage\n\n'
 $invigil bench storage
