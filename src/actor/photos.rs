@@ -9,7 +9,7 @@ use crate::faces::Kept;
 use crate::gateway::wire::ServerMessage;
 use crate::log::{EventType, FaceChecked, FaceOutcome};
 use crate::store::evidence::EvidenceId;
-use crate::vision::{Check, Outcome, Reason, Template};
+use crate::vision::{Check, Outcome, Question, Reason};
 
 /// How long a check may take, waiting included, ms: after that the answer would be too late to act on.
 const CHECK_LIMIT_MS: i64 = 60_000;
@@ -46,7 +46,7 @@ impl Live {
                 return;
             };
             tell(Message::PhotoKept { capture: capture.clone() }).await;
-            let check = check(&services, kept, template).await;
+            let check = check(&services, kept, template.into()).await;
             let check = unless_repeated(&services, session, &capture, check).await;
             tell(Message::Checked(Box::new(Checked { capture, kept: Some(sha256), check }))).await;
         });
@@ -77,8 +77,8 @@ impl Live {
 }
 
 /// The answer of whoever looks at photos; none when they did not come to it in time.
-async fn check(services: &super::Services, kept: Kept, template: Template) -> Option<Check> {
-    let check = services.faces.check(kept, template, CHECK_LIMIT_MS).await;
+async fn check(services: &super::Services, kept: Kept, question: Question) -> Option<Check> {
+    let check = services.faces.check(kept, question, CHECK_LIMIT_MS).await;
     if check.is_none() {
         tracing::warn!(limit_ms = CHECK_LIMIT_MS, "a photo was not checked in time: the outcome is an error");
     }

@@ -60,14 +60,14 @@ fn compare(checker: &mut Checker, a: &[u8], b: &[u8]) -> anyhow::Result<Value> {
         Ok(enrolled) => enrolled,
         Err(error) => return not_enrolled(checker, a, &error),
     };
-    let check = checker.check(b, &enrolled);
+    let check = checker.check(b, &enrolled.clone().into());
     let faces_a = checker.detect(a)?.unwrap_or_default();
     Ok(json!({
         "match": check.outcome == Outcome::Match,
         "outcome": check.outcome,
         "similarity": check.similarity,
         "threshold": check.threshold,
-        "reason": check.reason,
+        "reason": check.reason.as_ref().map(Reason::as_str),
         "why_not": why_not(check.outcome, check.reason.as_ref()),
         "faces": {"a": faces_a, "b": check.faces},
         "digests": {"a": check.enrolment_photo, "b": check.photo, "models": check.models},
@@ -85,7 +85,7 @@ fn not_enrolled(checker: &mut Checker, a: &[u8], error: &EnrolError) -> anyhow::
         "match": false,
         "outcome": outcome,
         "similarity": null,
-        "reason": reason,
+        "reason": reason.map(Reason::as_str),
         "why_not": format!("A cannot be enrolled: {error}"),
         "faces": {"a": checker.detect(a)?.unwrap_or_default(), "b": []},
     }))

@@ -91,7 +91,7 @@ fn greatest_between(checker: &mut Checker, folder: &Path, found: &People) -> any
         for shown in found.people.iter().filter(|shown| shown.name != enrolled.name) {
             let frames = shown.frame_paths(folder).into_iter().step_by(10);
             for path in frames.chain([shown.enrol_path(folder)]) {
-                let check = checker.check(&std::fs::read(path)?, &template);
+                let check = checker.check(&std::fs::read(path)?, &template.clone().into());
                 greatest = greatest.max(check.similarity.unwrap_or(-1.0));
             }
         }
@@ -104,7 +104,7 @@ fn person(checker: &mut Checker, folder: &Path, name: &str, enrol: u32) -> anyho
     let template = checker.enrol(&photo).with_context(|| format!("{name} cannot be enrolled with {enrol}"))?;
     let (mut frames, mut least) = (Vec::new(), 1.0_f32);
     for frame in all_frames(folder, name)?.filter(|frame| *frame != enrol) {
-        let check = checker.check(&std::fs::read(people::path(folder, name, frame))?, &template);
+        let check = checker.check(&std::fs::read(people::path(folder, name, frame))?, &template.clone().into());
         let above = check.similarity.unwrap_or(-1.0) - check.threshold;
         if check.outcome == Outcome::Match && above >= MARGIN {
             least = least.min(check.similarity.unwrap_or(1.0));
@@ -121,7 +121,7 @@ fn of_outcome(checker: &mut Checker, folder: &Path, name: &str, outcome: Outcome
     let anybody = checker.enrol(&std::fs::read(people::path(folder, "obama", 1))?)?;
     let mut frames = Vec::new();
     for frame in all_frames(folder, name)? {
-        let check = checker.check(&std::fs::read(people::path(folder, name, frame))?, &anybody);
+        let check = checker.check(&std::fs::read(people::path(folder, name, frame))?, &anybody.clone().into());
         if check.outcome == outcome {
             frames.push(frame);
         } else {

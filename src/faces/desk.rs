@@ -74,10 +74,10 @@ impl Desk {
 
     async fn look(&self, job: Job) -> Result<Told, String> {
         match job {
-            Job::Check { evidence, key, enrolled } => {
+            Job::Check { evidence, key, question } => {
                 let photo = self.evidence.get(&key, &evidence).await.map_err(|error| error.to_string())?;
                 let photo: Arc<[u8]> = photo.into();
-                let check = patiently(&self.steady, || self.pool.check(photo.clone(), enrolled.clone()));
+                let check = patiently(&self.steady, || self.pool.check(photo.clone(), question.clone()));
                 Ok(Told::Checked(Box::new(check.await)))
             }
             Job::Enrol { photo, replaced } => loop {

@@ -8,7 +8,7 @@ use super::frame::{self, FrameError, Of};
 use crate::auth::keys::DataKey;
 use crate::clock::Entropy;
 use crate::store::evidence::EvidenceId;
-use crate::vision::Template;
+use crate::vision::{Asked, Question, Template};
 
 const KIND: &str = "photo job";
 const KEY_BYTES: usize = 32;
@@ -16,14 +16,14 @@ const KEY_BYTES: usize = 32;
 /// A photo that is to be looked at. It can be done twice.
 #[derive(Clone)]
 pub(super) enum Job {
-    /// Holds a kept photo against a face.
+    /// Holds a kept submission against what was asked.
     Check {
         /// where the photo is
         evidence: EvidenceId,
         /// what opens it
         key: DataKey,
-        /// the face
-        enrolled: Template,
+        /// what is asked
+        question: Question,
     },
     /// Makes a template.
     Enrol {
@@ -38,7 +38,7 @@ pub(super) enum Job {
 #[serde(tag = "kind", rename_all = "snake_case")]
 enum Head {
     /// followed by the key and the template
-    Check { evidence: String },
+    Check { evidence: String, asked: Asked },
     /// followed by the template, if there is one, and the photo
     Enrol { replaces: bool },
 }
@@ -46,9 +46,9 @@ enum Head {
 impl Job {
     pub(super) fn seal(&self, master: &DataKey, entropy: &Entropy, of: Of<'_>) -> Vec<u8> {
         let (head, tail) = match self {
-            Self::Check { evidence, key, enrolled } => {
+            Self::Check { evidence, key, question: Question { enrolled, asked } } => {
                 let tail = [key.expose().as_slice(), &enrolled.to_bytes()].concat();
-                (Head::Check { evidence: evidence.as_str().to_owned() }, tail)
+                (Head::Check { evidence: evidence.as_str().to_owned(), asked: asked.clone() }, tail)
             }
             Self::Enrol { photo, replaced } => {
                 let template = replaced.as_ref().map(Template::to_bytes).unwrap_or_default();
@@ -61,12 +61,12 @@ impl Job {
     pub(super) fn open(master: &DataKey, of: Of<'_>, sealed: &[u8]) -> Result<Self, FrameError> {
         let (head, tail) = frame::open(master, KIND, of, sealed)?;
         match head {
-            Head::Check { evidence } => {
+            Head::Check { evidence, asked } => {
                 let evidence = EvidenceId::parse(&evidence).map_err(FrameError::unknown)?;
                 let (key, template) =
                     tail.split_first_chunk::<KEY_BYTES>().ok_or_else(|| FrameError::unknown("it has no key"))?;
                 let enrolled = Template::from_bytes(template).map_err(FrameError::unknown)?;
-                Ok(Self::Check { evidence, key: DataKey::from_bytes(*key), enrolled })
+                Ok(Self::Check { evidence, key: DataKey::from_bytes(*key), question: Question { enrolled, asked } })
             }
             Head::Enrol { replaces } => {
                 let length = if replaces { Template::BYTES } else { 0 };

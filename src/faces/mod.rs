@@ -19,7 +19,7 @@ use axum::body::Bytes;
 use crate::auth::keys::DataKey;
 use crate::clock::Clock;
 use crate::store::evidence::EvidenceId;
-use crate::vision::{Busy, Check, EnrolError, Template, VisionMeters, VisionPool};
+use crate::vision::{Busy, Check, EnrolError, Question, Template, VisionMeters, VisionPool};
 
 pub use desk::{Desk, Takers};
 pub use elsewhere::{Elsewhere, Ways};
@@ -72,19 +72,19 @@ impl Faces {
         Self { wall, who: Who::Elsewhere(Box::new(elsewhere)) }
     }
 
-    /// Holds a photo against an enrolled face. While those who check have too much to do, it waits: it is safe, and the
+    /// Holds a submission against what was asked. While those who check have too much to do, it waits: it is safe, and the
     /// learner is not to blame. None: it was not checked within `limit_ms`.
-    pub async fn check(&self, kept: Kept, enrolled: Template, limit_ms: i64) -> Option<Check> {
+    pub async fn check(&self, kept: Kept, question: Question, limit_ms: i64) -> Option<Check> {
         let deadline_ms = self.wall.now_ms() + limit_ms;
         let checking = async {
             match &self.who {
                 Who::Here(pool) => {
                     let photo: Arc<[u8]> = kept.photo.as_ref().into();
                     drop(kept);
-                    patiently(&self.wall, || pool.check(photo.clone(), enrolled.clone())).await
+                    patiently(&self.wall, || pool.check(photo.clone(), question.clone())).await
                 }
                 Who::Elsewhere(elsewhere) => {
-                    let job = job::Job::Check { evidence: kept.evidence, key: kept.key, enrolled };
+                    let job = job::Job::Check { evidence: kept.evidence, key: kept.key, question };
                     drop(kept.photo);
                     patiently(&self.wall, || elsewhere.check(&job, deadline_ms)).await
                 }
@@ -147,7 +147,7 @@ async fn patiently<F: Future<Output = Result<Check, Busy>>>(clock: &Clock, ask: 
 async fn enrol_in(pool: &VisionPool, photo: Arc<[u8]>, replaced: Option<Template>) -> Result<Enrolled, EnrolError> {
     let template = pool.enrol(photo.clone()).await?;
     let replaced = match replaced {
-        Some(old) => Some(pool.check(photo, old).await?),
+        Some(old) => Some(pool.check(photo, old.into()).await?),
         None => None,
     };
     Ok(Enrolled { template, replaced })

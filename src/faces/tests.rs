@@ -4,6 +4,7 @@ use std::path::Path;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use proptest::prelude::*;
 
 use super::frame::Of;
 use super::job::Job;
@@ -86,8 +87,8 @@ async fn a_check_elsewhere_finds_what_a_check_here_finds_to_the_last_bit() {
         let id = format!("photo-{number}");
         let evidence = ground.evidence.put(&ground.entropy, &key, &id, photo.clone()).await.unwrap();
         let kept = Kept { evidence, key: key.clone(), photo: photo.into() };
-        let job = Job::Check { evidence: kept.evidence.clone(), key: key.clone(), enrolled: enrolled.clone() };
-        let here = ground.here.check(kept, enrolled.clone(), 1).await.unwrap();
+        let job = Job::Check { evidence: kept.evidence.clone(), key: key.clone(), question: enrolled.clone().into() };
+        let here = ground.here.check(kept, enrolled.clone().into(), 1).await.unwrap();
         assert_eq!(here.outcome.as_str(), outcome);
         assert_eq!(ground.there(&job).await, Told::Checked(Box::new(here)), "{outcome}");
     }
@@ -120,7 +121,11 @@ async fn nothing_of_a_face_is_to_be_read_on_the_way() {
     let evidence = EvidenceId::parse("photo-of-somebody").unwrap();
     let enrolled = Enrolled { template: template.clone(), replaced: None };
     let sealed = [
-        Job::Check { evidence, key: key.clone(), enrolled: template.clone() }.seal(&ground.master, &ground.entropy, OF),
+        Job::Check { evidence, key: key.clone(), question: template.clone().into() }.seal(
+            &ground.master,
+            &ground.entropy,
+            OF,
+        ),
         Job::Enrol { photo: photo.clone().into(), replaced: None }.seal(&ground.master, &ground.entropy, OF),
         Told::Enrolled(Box::new(Ok(enrolled))).seal(&ground.master, &ground.entropy, OF),
     ];
@@ -141,7 +146,7 @@ async fn what_cannot_be_fetched_is_not_answered_as_if_it_had_been_looked_at() {
     let ground = ground();
     let enrolled = ground.pool.enrol(frame("webcam_man", 1).into()).await.unwrap();
     let evidence = EvidenceId::parse("nowhere").unwrap();
-    let job = Job::Check { evidence, key: DataKey::generate(&ground.entropy), enrolled };
+    let job = Job::Check { evidence, key: DataKey::generate(&ground.entropy), question: enrolled.into() };
     let payload = job.seal(&ground.master, &ground.entropy, OF);
     let queued = PhotoJob { node: OF.node.into(), question: OF.question, deadline_ms: 0, payload };
     let answer = ground.there.answer(queued).await;
@@ -175,6 +180,7 @@ fn every_outcome_and_reason_comes_back_whole() {
         PhotoError::Animated,
         PhotoError::Truncated,
         PhotoError::Broken("a bad\nmarker".into()),
+        PhotoError::BadBurst("17 frames".into()),
     ];
     let reasons = [Reason::TooSmall, Reason::Rolled, Reason::UpsideDown, Reason::CutOff, Reason::OtherModel];
     let reasons: Vec<Reason> = (photo_errors.into_iter().map(Reason::Photo))
@@ -201,8 +207,19 @@ fn every_outcome_and_reason_comes_back_whole() {
 
 #[test]
 fn a_photo_full_of_faces_can_be_answered() {
-    // As many as the detector has places for, on its three grids of a picture of 320 pixels.
-    let told = Told::Checked(Box::new(a_check(40 * 40 + 20 * 20 + 10 * 10)));
+    let told = Told::Checked(Box::new(a_check(32)));
     let sealed = told.seal(&DataKey::from_bytes([7; 32]), &Entropy::seeded(2), OF);
     assert!(STANDARD.encode(sealed).len() + 1_024 < MESSAGE_LIMIT_BYTES);
+}
+
+proptest! {
+    #[test]
+    fn numbers_come_back_to_the_last_bit(numbers in prop::array::uniform6(proptest::num::f32::NORMAL | proptest::num::f32::ZERO)) {
+        let [x, y, width, height, score, similarity] = numbers;
+        let mut check = a_check(1);
+        check.faces[0] = FaceBox { x, y, width, height, score, points: [[x, y]; 5] };
+        check.similarity = Some(similarity);
+        let (entropy, master, told) = (Entropy::seeded(2), DataKey::from_bytes([7; 32]), Told::Checked(Box::new(check)));
+        prop_assert_eq!(Told::open(&master, OF, &told.seal(&master, &entropy, OF)).unwrap(), told);
+    }
 }

@@ -31,7 +31,7 @@ pub(crate) use reader::read_line;
 pub use reader::{MAX_LINE_BYTES, Read, ReadError, Reader};
 pub(crate) use words::words;
 pub use words::{
-    CaptureReason, CheckOutcome, CloseReason, Delivery, EventType, FaceOutcome, LessonKind, PlatformStatus,
+    CaptureReason, CheckOutcome, CloseReason, Delivery, EventType, FaceOutcome, LessonKind, Movement, PlatformStatus,
     PlaybackEvent, PromptOutcome, Source,
 };
 

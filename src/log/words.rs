@@ -127,6 +127,15 @@ words! {
         Supervisor = "supervisor",
     }
 
+    /// What a learner is asked to do in front of the camera. Left and right are the learner's own.
+    Movement {
+        TurnLeft = "turn_left",
+        TurnRight = "turn_right",
+        LookUp = "look_up",
+        LookDown = "look_down",
+        BlinkTwice = "blink_twice",
+    }
+
     /// What a face check found.
     FaceOutcome {
         Match = "match",

@@ -5,12 +5,12 @@
 
 use std::fmt;
 
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 
 use super::detect::{Detector, View};
 use super::embed::{self, NUMBERS, Recogniser};
 use super::manifest::{Model, ModelDigests};
-use super::{Digest, FaceBox, Models, Photo, PhotoError, Template, VisionError, decode};
+use super::{Digest, FaceBox, Models, Photo, PhotoError, Question, Template, VisionError, burst, decode};
 
 /// The longer side of what the detector sees, in pixels. Half of a webcam's 640: a quarter of the work, and a face of
 /// the least size that counts is still 16 px there, which the detector finds.
@@ -26,13 +26,15 @@ const UPSIDE_DOWN_DEGREES: f32 = 120.0;
 const LEVEL_DEGREES: f32 = 8.0;
 /// Looks at a tilted face after the first close one; the second already changes little.
 const LEVELLED_LOOKS: u32 = 2;
+/// Faces of a photo that are told of.
+const FACES_LIMIT: usize = 32;
 /// Least side of a face that is compared, in pixels.
 const FACE_SIDE_LEAST_PX: f32 = 32.0;
 /// Least side of a face that is enrolled: every later check leans on it.
 const ENROLLED_SIDE_LEAST_PX: f32 = 48.0;
 
 /// What a check found; the words are those of the session log's `face.checked`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
     /// The enrolled person, alone.
@@ -66,14 +68,9 @@ impl Outcome {
     }
 }
 
-impl Serialize for Outcome {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(self.as_str())
-    }
-}
-
 /// Why a photo is unusable or no photo of now, or why the engine could not check.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Reason {
     /// The bytes are no photo that is taken.
     Photo(PhotoError),
@@ -85,6 +82,8 @@ pub enum Reason {
     UpsideDown,
     /// Part of the face is outside the photo.
     CutOff,
+    /// Fewer photos than were asked for.
+    TooFewFrames,
     /// The very bytes of an earlier photo of this learner: no camera takes the same picture twice.
     Repeated,
     /// The template was made by another recogniser: the person must be enrolled again.
@@ -102,6 +101,7 @@ impl Reason {
             Self::Rolled => "rolled",
             Self::UpsideDown => "upside_down",
             Self::CutOff => "cut_off",
+            Self::TooFewFrames => "too_few_frames",
             Self::Repeated => "repeated",
             Self::OtherModel => "other_model",
             Self::Engine(_) => "engine",
@@ -117,6 +117,7 @@ impl fmt::Display for Reason {
             Self::Rolled => "the face is tilted: hold your head and the camera level",
             Self::UpsideDown => "the face is upside down: turn the camera",
             Self::CutOff => "part of the face is outside the photo",
+            Self::TooFewFrames => "fewer photos came than were asked for",
             Self::Repeated => "this is an earlier photo: take a new one",
             Self::OtherModel => "the enrolment was made with another model and must be renewed",
             Self::Engine(why) => return write!(formatter, "the engine could not look at the photo: {why}"),
@@ -124,14 +125,8 @@ impl fmt::Display for Reason {
     }
 }
 
-impl Serialize for Reason {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(self.as_str())
-    }
-}
-
-/// The result of a check, with all that is needed to make it again.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+/// The result of a check, with all that is needed to make it again. Serialised, it comes back as it was, to the last bit.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Check {
     /// What was found.
     pub outcome: Outcome,
@@ -141,9 +136,9 @@ pub struct Check {
     pub similarity: Option<f32>,
     /// The least similarity that counts as a match, at the size of these faces.
     pub threshold: f32,
-    /// The faces found, the largest first.
+    /// The faces found, the largest first, at most 32; in a burst, those of the frame that decided.
     pub faces: Vec<FaceBox>,
-    /// SHA-256 of the photo's bytes as sent.
+    /// SHA-256 of the submission's bytes as sent.
     pub photo: Digest,
     /// SHA-256 of the enrolment photo's bytes.
     pub enrolment_photo: Digest,
@@ -152,7 +147,8 @@ pub struct Check {
 }
 
 /// Why a photo cannot be enrolled, in words the learner can act on.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum EnrolError {
     /// No face.
     #[error("no face was found: look into the camera, in good light")]
@@ -201,28 +197,52 @@ impl Checker {
         })
     }
 
-    /// Holds a photo against an enrolled face. Never fails: what goes wrong is an outcome.
-    pub fn check(&mut self, photo: &[u8], enrolled: &Template) -> Check {
+    /// Holds a submission against what was asked. Never fails: what goes wrong is an outcome.
+    pub fn check(&mut self, submission: &[u8], question: &Question) -> Check {
+        let enrolled = &question.enrolled;
         let mut check = Check {
             outcome: Outcome::Error,
             reason: None,
             similarity: None,
             threshold: self.thresholds.at(enrolled.side_px),
             faces: Vec::new(),
-            photo: Digest::of(photo),
+            photo: Digest::of(submission),
             enrolment_photo: enrolled.photo,
             models: self.digests,
         };
         if enrolled.recogniser != self.digests.recogniser {
             check.reason = Some(Reason::OtherModel);
-        } else if let Err(error) = self.fill_in(photo, enrolled, &mut check) {
+        } else if let Err(error) = self.fill_in(submission, question, &mut check) {
             check.outcome = Outcome::Error;
             check.reason = Some(Reason::Engine(error.to_string()));
         }
         check
     }
 
-    fn fill_in(&mut self, photo: &[u8], enrolled: &Template, check: &mut Check) -> Result<(), VisionError> {
+    /// Each frame must match: the first that does not decides.
+    fn fill_in(&mut self, submission: &[u8], question: &Question, check: &mut Check) -> Result<(), VisionError> {
+        let frames = match burst::parse(submission) {
+            Ok(frames) if frames.len() < question.asked.frames_least => Err(Reason::TooFewFrames),
+            Ok(frames) => Ok(frames),
+            Err(error) => Err(Reason::Photo(error)),
+        };
+        let frames = match frames {
+            Ok(frames) => frames,
+            Err(reason) => {
+                (check.outcome, check.reason) = (Outcome::Unusable, Some(reason));
+                return Ok(());
+            }
+        };
+        for frame in frames {
+            self.check_frame(frame.photo, &question.enrolled, check)?;
+            if check.outcome != Outcome::Match {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn check_frame(&mut self, photo: &[u8], enrolled: &Template, check: &mut Check) -> Result<(), VisionError> {
         let looked = self.look(photo, FACE_SIDE_LEAST_PX, &mut check.faces)?;
         let (outcome, reason) = match looked {
             Err(error) => (Outcome::Unusable, Some(Reason::Photo(error))),
@@ -314,6 +334,7 @@ impl Checker {
         if let Some(main) = faces.first_mut() {
             *main = self.closer(photo, *main)?;
         }
+        faces.truncate(FACES_LIMIT);
         Ok(faces)
     }
 

@@ -63,6 +63,9 @@ pub enum PhotoError {
     /// The decoder, or the walk through the file before it, found it inconsistent.
     #[error("the photo cannot be decoded: {0}")]
     Broken(String),
+    /// Several photos in one submission that are not put together as they should be.
+    #[error("the burst of photos cannot be read: {0}")]
+    BadBurst(String),
 }
 
 impl PhotoError {
@@ -75,6 +78,7 @@ impl PhotoError {
             Self::Animated => "animated",
             Self::Truncated => "truncated",
             Self::Broken(_) => "broken",
+            Self::BadBurst(_) => "bad_burst",
         }
     }
 }

@@ -4,7 +4,7 @@
 
 use ort::session::{Session, SessionOutputs};
 use ort::value::TensorRef;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::align::{self, Similarity};
 use super::{Models, Photo, VisionError};
@@ -19,7 +19,7 @@ const CLOSER_SIDE_PX: usize = 256;
 const CLOSER_MARGIN: f32 = 1.5;
 
 /// A face in a photo; all lengths in pixels of the upright photo, from its top left corner.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct FaceBox {
     /// Left edge.
     pub x: f32,

@@ -8,6 +8,7 @@
 //! of a face (no liveness yet), keeps no photo, and never logs one.
 
 mod align;
+pub mod burst;
 mod check;
 mod container;
 mod decode;
@@ -17,6 +18,7 @@ mod embed;
 mod manifest;
 pub mod people;
 mod pool;
+mod question;
 mod runtime;
 mod template;
 #[cfg(test)]
@@ -28,5 +30,6 @@ pub use detect::FaceBox;
 pub use digest::Digest;
 pub use manifest::{DEFAULT_FOLDER, Manifest, ModelDigests, VerifyError, verify};
 pub use pool::{Busy, VisionConfig, VisionMeters, VisionPool};
+pub use question::{Asked, Question};
 pub use runtime::{Models, VisionError};
 pub use template::{Template, TemplateError};

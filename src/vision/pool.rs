@@ -9,10 +9,11 @@ use std::sync::mpsc::{self, Receiver, SyncSender};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 
+use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
 use super::manifest::{DEFAULT_FOLDER, ModelDigests};
-use super::{Check, Checker, Digest, EnrolError, Models, Outcome, Reason, Template, VisionError};
+use super::{Check, Checker, Digest, EnrolError, Models, Outcome, Question, Reason, Template, VisionError};
 use crate::clock::Stopwatch;
 use crate::telemetry::instruments::{Counter, Gauge, Histogram};
 
@@ -36,7 +37,7 @@ impl Default for VisionConfig {
 }
 
 /// The queue is full: nothing was done, try again later.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 #[error("too many photos are waiting already")]
 pub struct Busy;
 
@@ -44,7 +45,7 @@ pub struct Busy;
 enum Job {
     Check {
         photo: Arc<[u8]>,
-        enrolled: Box<Template>,
+        question: Box<Question>,
         reply: oneshot::Sender<Check>,
     },
     Enrol {
@@ -133,15 +134,15 @@ impl VisionPool {
         self.capacity
     }
 
-    /// Holds a photo against an enrolled face. Dropping the future gives up a photo that still waits.
+    /// Holds a submission against what was asked. Dropping the future gives up a photo that still waits.
     ///
     /// # Errors
     /// [`Busy`] at once when the queue is full.
-    pub async fn check(&self, photo: Arc<[u8]>, enrolled: Template) -> Result<Check, Busy> {
+    pub async fn check(&self, photo: Arc<[u8]>, question: Question) -> Result<Check, Busy> {
         let (reply, answer) = oneshot::channel();
-        let lost = failed_check(&photo, &enrolled, self.digests);
+        let lost = failed_check(&photo, &question.enrolled, self.digests);
         let checking = Stopwatch::start();
-        self.send(Job::Check { photo, enrolled: Box::new(enrolled), reply })?;
+        self.send(Job::Check { photo, question: Box::new(question), reply })?;
         let check = answer.await.unwrap_or(lost);
         self.meters.check.observe(checking.elapsed());
         Ok(check)
@@ -223,10 +224,10 @@ impl Worker {
 
     fn work(&mut self, job: Job) {
         match job {
-            Job::Check { photo, enrolled, reply } if !reply.is_closed() => {
+            Job::Check { photo, question, reply } if !reply.is_closed() => {
                 let check = match self.checker() {
-                    Ok(checker) => checker.check(&photo, &enrolled),
-                    Err(_) => failed_check(&photo, &enrolled, self.digests),
+                    Ok(checker) => checker.check(&photo, &question),
+                    Err(_) => failed_check(&photo, &question.enrolled, self.digests),
                 };
                 self.after(check.outcome == Outcome::Error && check.reason != Some(Reason::OtherModel));
                 // Nobody waits any more: the answer has no reader.

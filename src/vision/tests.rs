@@ -41,7 +41,7 @@ fn with_checker<T>(work: impl FnOnce(&mut Checker) -> T) -> T {
 fn check(photo: &[u8], enrolled: &str) -> Check {
     with_checker(|checker| {
         let template = checker.enrol(&enrolment(enrolled)).unwrap();
-        checker.check(photo, &template)
+        checker.check(photo, &template.into())
     })
 }
 
@@ -233,7 +233,7 @@ fn what_another_model_enrolled_is_not_compared() {
     let check = with_checker(|checker| {
         let mut template = checker.enrol(&photo).unwrap();
         template.recogniser = Digest([7; 32]);
-        checker.check(&photo, &template)
+        checker.check(&photo, &template.into())
     });
     assert_eq!((check.outcome, check.reason), (Outcome::Error, Some(Reason::OtherModel)));
 }
@@ -264,8 +264,8 @@ async fn a_pool_checks_and_enrols_and_is_the_same_each_time() {
     let pool = pool(2, 8);
     let enrolled = pool.enrol(enrolment("obama").into()).await.unwrap();
     let photo: Arc<[u8]> = frames("obama").remove(0).into();
-    let first = pool.check(Arc::clone(&photo), enrolled.clone()).await.unwrap();
-    let again = pool.check(photo, enrolled).await.unwrap();
+    let first = pool.check(Arc::clone(&photo), enrolled.clone().into()).await.unwrap();
+    let again = pool.check(photo, enrolled.into()).await.unwrap();
     assert_eq!(first.outcome, Outcome::Match);
     assert_eq!(first.similarity, again.similarity);
 }
@@ -275,7 +275,7 @@ async fn a_full_pool_says_so_at_once() {
     let pool = pool(1, 1);
     let enrolled = pool.enrol(enrolment("obama").into()).await.unwrap();
     let photo: Arc<[u8]> = enrolment("obama").into();
-    let all = (0..20).map(|_| pool.check(Arc::clone(&photo), enrolled.clone()));
+    let all = (0..20).map(|_| pool.check(Arc::clone(&photo), enrolled.clone().into()));
     let answers = futures_util::future::join_all(all).await;
     let busy = answers.iter().filter(|answer| answer.is_err()).count();
     assert!(busy > 0 && busy < 20, "{busy} of 20 were refused");
@@ -289,7 +289,7 @@ async fn a_worker_that_panics_is_an_error_for_one_photo_and_none_for_the_next() 
     let pool = pool(1, 4);
     let enrolled = pool.enrol(enrolment("obama").into()).await.unwrap();
     pool.panic_once();
-    let check = pool.check(enrolment("obama").into(), enrolled).await.unwrap();
+    let check = pool.check(enrolment("obama").into(), enrolled.into()).await.unwrap();
     assert_eq!(check.outcome, Outcome::Match);
 }
 

@@ -117,7 +117,7 @@ impl Bench {
     async fn ours(&self, checks: usize, enrolled: &Template) -> anyhow::Result<f64> {
         let started = Stopwatch::start();
         let photos = self.photos.iter().cycle().take(checks);
-        let answers = photos.map(|photo| self.pool.check(Arc::clone(photo), enrolled.clone()));
+        let answers = photos.map(|photo| self.pool.check(Arc::clone(photo), enrolled.clone().into()));
         let mut answers = futures_util::stream::iter(answers).buffer_unordered(self.pool.capacity());
         while let Some(answer) = answers.next().await {
             let check = answer?;
