@@ -38,7 +38,7 @@ INPUTS = {
     "redis_call_us": (33.5, "µs", "processor time of Redis, which has one thread, for a report of what was played", f"{MEASURED}: docs/performance.md, 64 under way"),
     "redis_session_us": (19.2, "µs", "the same for claiming a session and giving it up", f"{MEASURED}: docs/performance.md, 64 under way"),
     "redis_renewal_us": (62, "µs", "the same for renewing the lease of one of a thousand nodes, every 2 s", f"{MEASURED}: docs/performance.md"),
-    "redis_calls_event": (1, "", "of which an event makes so many, to tell who plays where", ASSUMED),
+    "redis_calls_event": (0.2, "", "of which an event makes so many, to tell who plays where: one every 30 s of play, and one whenever it begins or stops (30 times an hour **assumed**)", "src/actor/playing.rs"),
     "journal_rows_s": (60_000, "1/s", "rows that a PostgreSQL primary appends in batches, and deletes again when logs are sealed", ASSUMED),
     "wal_bytes_row": (450, "B", "write-ahead log for a row, from its insert to its delete", ASSUMED),
     "record_transactions_s": (2_000, "1/s", "transactions that open or close a session on a PostgreSQL primary", ASSUMED),

@@ -75,3 +75,83 @@ async fn pass(mut client: TcpStream, mut server: TcpStream) {
     let _ = (client.set_nodelay(true), server.set_nodelay(true));
     let _ = copy_bidirectional(&mut client, &mut server).await;
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    use super::*;
+
+    /// Nodes that say their number and then what they are told.
+    async fn nodes(count: u8) -> (Vec<SocketAddr>, Vec<JoinHandle<()>>) {
+        let (mut addresses, mut running) = (Vec::new(), Vec::new());
+        for number in 0..count {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            addresses.push(listener.local_addr().unwrap());
+            running.push(tokio::spawn(async move {
+                while let Ok((mut stream, _)) = listener.accept().await {
+                    tokio::spawn(async move {
+                        stream.write_all(&[number]).await.unwrap();
+                        let (mut from, mut to) = stream.split();
+                        let _ = tokio::io::copy(&mut from, &mut to).await;
+                    });
+                }
+            }));
+        }
+        (addresses, running)
+    }
+
+    async fn start(addresses: Vec<Option<SocketAddr>>) -> (Front, SocketAddr) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        (Front::start(listener, addresses.len(), 0, move |node| addresses[node]), address)
+    }
+
+    /// A connection, and who took it.
+    async fn connect(front: SocketAddr) -> (TcpStream, u8) {
+        let mut stream = TcpStream::connect(front).await.unwrap();
+        let node = stream.read_u8().await.unwrap();
+        (stream, node)
+    }
+
+    #[tokio::test]
+    async fn connections_go_round_and_pass_on_what_is_said_until_either_ends_them() {
+        let (addresses, _running) = nodes(3).await;
+        let (front, at) = start(addresses.into_iter().map(Some).collect()).await;
+        let mut taken = Vec::new();
+        for _ in 0..4 {
+            let (mut stream, node) = connect(at).await;
+            taken.push(node);
+            stream.write_all(b"hello").await.unwrap();
+            stream.shutdown().await.unwrap();
+            let mut heard = String::new();
+            stream.read_to_string(&mut heard).await.unwrap();
+            assert_eq!(heard, "hello");
+        }
+        assert_eq!(taken, [1, 2, 0, 1]);
+        assert_eq!((front.connections(), front.newest()), (4, 1));
+    }
+
+    #[tokio::test]
+    async fn who_is_not_there_is_passed_over_and_when_nobody_is_the_connection_ends() {
+        let (addresses, running) = nodes(3).await;
+        let (front, at) = start(vec![Some(addresses[0]), None, Some(addresses[2])]).await;
+        assert_eq!(connect(at).await.1, 2, "the one after the first has no address");
+        running[2].abort();
+        // The listener is closed when the task is gone.
+        while !running[2].is_finished() {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!([connect(at).await.1, connect(at).await.1], [0, 0]);
+        running[0].abort();
+        while !running[0].is_finished() {
+            tokio::task::yield_now().await;
+        }
+        assert!(TcpStream::connect(at).await.unwrap().read_u8().await.is_err());
+        assert_eq!(front.connections(), 3);
+        drop(front);
+        while TcpStream::connect(at).await.is_ok() {
+            tokio::task::yield_now().await;
+        }
+    }
+}

@@ -165,6 +165,7 @@ impl Live {
             policy: start.policy.clone(),
         };
         let now_ms = services.clock.now_ms();
+        let playing = Playing::new(services.presence.is_shared());
         let mut live = Self {
             services,
             registry,
@@ -185,7 +186,7 @@ impl Live {
             violations_seen: 0,
             noticed_unknown: false,
             watch_seen_ms: 0,
-            playing: Playing::default(),
+            playing,
             connection: None,
             told_pause: None,
             ready: false,
@@ -205,7 +206,7 @@ impl Live {
                 live.playing.played(played);
             }
         }
-        live.playing.taken_up();
+        live.playing.taken_up(live.fold.last_observation().is_some());
         // What the log shows was told when it was written.
         live.told.clear();
         live.warned = live.fold.violations().len();

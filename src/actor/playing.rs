@@ -1,5 +1,8 @@
 //! What a session tells the table of who plays where, and what it hears of overlaps with other sessions.
 //!
+//! A table of this process hears it with each turn. One that several nodes share hears when play begins and ends and, as long
+//! as it goes on, from time to time; with each turn only while another session of the learner plays too.
+//!
 //! The table may not answer, or may have lost everything. Then the learner's events go on, and what was to be said waits
 //! for the next turn.
 
@@ -14,9 +17,19 @@ use crate::session::Intervals;
 /// Stretches that wait to be reported, and that are kept in case the table loses them. The table keeps half as many.
 const STRETCHES_LIMIT: usize = 64;
 
+/// How much play may wait to be reported while nobody else plays, ms: as much as one gap between observations. Whoever begins beside
+/// it has it called, so this is only how long a table that has lost everything, or a call that was lost, goes unnoticed.
+const REPORTED_EVERY_MS: i64 = 30_000;
+
 /// Where the session was playing, and who knows of it.
 #[derive(Default)]
 pub(super) struct Playing {
+    /// the table is shared: it hears of stretches, not of each turn
+    by_stretches: bool,
+    /// the table may believe that the session plays on
+    said_to_play: bool,
+    /// another session of the learner plays on, as far as the table has said
+    accompanied: bool,
     /// not reported yet, in order
     waiting: Vec<Played>,
     /// reported: to be said again if the table has lost it
@@ -29,13 +42,54 @@ pub(super) struct Playing {
     told_to: i64,
     /// the table has kept something for this session
     is_called: bool,
-    /// the learner was warned of the overlap under way
-    warned: bool,
+    /// an overlap is under way, of which the learner was warned
+    overlaps: bool,
     /// the table did not answer, and the log of the server says so
     said_away: bool,
 }
 
 impl Playing {
+    /// `is_shared`: each report to the table costs more than what it tells.
+    pub(super) fn new(is_shared: bool) -> Self {
+        Self { by_stretches: is_shared, ..Self::default() }
+    }
+
+    /// Whether the table is to hear of it at the end of this turn. `plays_on`: the player plays, and its page is there.
+    fn is_due(&self, plays_on: bool) -> bool {
+        let waits_ms = match (self.waiting.first(), self.waiting.last()) {
+            (Some(first), Some(last)) => last.to_at - first.from_at,
+            _ => 0,
+        };
+        let at_once = !self.by_stretches || self.accompanied || self.overlaps;
+        let turns = self.by_stretches && plays_on != self.said_to_play;
+        self.is_called || turns || waits_ms > 0 && (at_once || waits_ms >= REPORTED_EVERY_MS)
+    }
+
+    /// What is to be told. `plays_on` as above; `left_at`: the session closes then.
+    fn report<'a>(&'a self, whose: Whose<'a>, plays_on: bool, left_at: Option<i64>) -> Report<'a> {
+        Report {
+            learner: whose.learner,
+            session: whose.session,
+            platform: whose.platform,
+            played: &self.waiting,
+            logged: &self.unconfirmed,
+            continues: !self.reported.is_empty(),
+            plays_on: self.by_stretches && plays_on && left_at.is_none(),
+            left_at,
+        }
+    }
+
+    /// The table has answered. False: it knew nothing of what was reported before, and is to be told all.
+    fn answered(&mut self, told: &Told, plays_on: bool) -> bool {
+        if !self.reported.is_empty() && !told.known {
+            self.lost();
+            return false;
+        }
+        self.arrived();
+        (self.said_to_play, self.accompanied) = (plays_on, told.accompanied);
+        true
+    }
+
     /// Stretches that follow each other are one.
     pub(super) fn played(&mut self, played: Played) {
         push(&mut self.waiting, played);
@@ -62,8 +116,11 @@ impl Playing {
         }
     }
 
-    /// Takes up a session from its log: what overlapped was told, and the rest others have to hear of once more.
-    pub(super) fn taken_up(&mut self) {
+    /// Takes up a session from its log: what overlapped was told, and the rest others have to hear of once more. `was_played`: it
+    /// may have said to play on.
+    pub(super) fn taken_up(&mut self, was_played: bool) {
+        // By whoever had it before.
+        self.said_to_play = was_played;
         forget_before(&mut self.waiting, self.told_to);
     }
 
@@ -82,6 +139,14 @@ impl Playing {
         self.unconfirmed.clear();
         (self.is_called, self.said_away) = (false, false);
     }
+}
+
+/// Who reports.
+#[derive(Clone, Copy)]
+struct Whose<'a> {
+    learner: &'a str,
+    session: &'a str,
+    platform: &'a str,
 }
 
 fn push(stretches: &mut Vec<Played>, played: Played) {
@@ -105,7 +170,7 @@ fn forget_before(stretches: &mut Vec<Played>, at: i64) {
 impl Live {
     /// The others hear of what was played, and this session of what overlapped.
     pub(super) async fn tell_played(&mut self) {
-        if !self.playing.waiting.is_empty() || self.playing.is_called {
+        if self.playing.is_due(self.plays_on()) {
             self.report(None).await;
         }
     }
@@ -115,27 +180,23 @@ impl Live {
         self.report(Some(at)).await;
     }
 
+    fn plays_on(&self) -> bool {
+        self.fold.playing() && self.schedule.connected()
+    }
+
     async fn report(&mut self, left_at: Option<i64>) {
+        let plays_on = self.plays_on();
         let Some(opened) = self.fold.opened() else { return };
         let services = self.services.clone();
+        let whose = Whose { learner: &opened.learner, session: &self.id, platform: &opened.platform };
         // Once more if the table has lost what was reported before; not for ever, should it lose it at once.
         for _ in 0..2 {
-            let continues = !self.playing.reported.is_empty();
-            let report = Report {
-                learner: &opened.learner,
-                session: &self.id,
-                platform: &opened.platform,
-                played: &self.playing.waiting,
-                logged: &self.playing.unconfirmed,
-                continues,
-                left_at,
-            };
-            match services.presence.report(report).await {
-                Ok(told) if continues && !told.known => self.playing.lost(),
+            match services.presence.report(self.playing.report(whose, plays_on, left_at)).await {
                 Ok(told) => {
-                    self.playing.arrived();
-                    self.warn_of_overlap(told.overlapping_ms);
-                    return self.spread(told);
+                    if self.playing.answered(&told, plays_on) {
+                        self.warn_of_overlap(told.overlapping_ms);
+                        return self.spread(told);
+                    }
                 }
                 Err(error) => {
                     if !std::mem::replace(&mut self.playing.said_away, true) {
@@ -149,12 +210,12 @@ impl Live {
 
     fn warn_of_overlap(&mut self, overlapping_ms: Option<i64>) {
         if let Some(since_ms) = overlapping_ms
-            && !self.playing.warned
+            && !self.playing.overlaps
         {
             let (rule, cause) = ("multi_window".into(), Some("session".into()));
             self.after.push(After::Tell(ServerMessage::Warning { rule, cause, since_ms: Some(since_ms) }));
         }
-        self.playing.warned = overlapping_ms.is_some();
+        self.playing.overlaps = overlapping_ms.is_some();
     }
 
     /// Enters the overlaps that concern this session, and wakes the others that have some to take.
@@ -180,6 +241,10 @@ impl Live {
         self.playing.unconfirmed.push(overlap);
     }
 }
+
+#[cfg(test)]
+#[path = "playing_tests.rs"]
+mod protocol_tests;
 
 #[cfg(test)]
 mod tests {

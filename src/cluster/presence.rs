@@ -5,6 +5,9 @@
 //! they say that it is in their log. A stretch that was reported before changes nothing, so whoever does not know whether
 //! a report arrived makes it once more.
 //!
+//! Where a report is not free, whoever plays alone says only that it plays, and where from time to time. Who begins
+//! beside it hears that it is not alone, and it is called to say the rest; from then on both report each turn.
+//!
 //! This is the table of one node, in memory. Nothing in it is kept across a restart: sessions that are taken up again
 //! report what their logs hold. The table that several nodes share is a script with the same rules
 //! (`redis/lua/presence.lua`); a property test holds the two to each other.
@@ -61,8 +64,17 @@ pub struct Report<'a> {
     pub logged: &'a [Overlap],
     /// whether it has reported before: a table that does not know of it then takes nothing, because what comes is not all
     pub continues: bool,
+    /// whether it plays on, and may say where only later: whoever plays beside it has to ask
+    pub plays_on: bool,
     /// when it closes, if it does
     pub left_at: Option<i64>,
+}
+
+impl Report<'_> {
+    /// Whether it says that the session is there: it played, or plays.
+    fn is_here(&self) -> bool {
+        !self.played.is_empty() || self.plays_on
+    }
 }
 
 /// What a session learns when it reports.
@@ -70,8 +82,10 @@ pub struct Report<'a> {
 pub struct Told {
     /// overlaps that have ended, for its own log
     pub mine: Vec<Overlap>,
-    /// other sessions that have something to take: they are to report too
+    /// other sessions that are to report too: they have something to take, or play on without knowing of this one
     pub others: Vec<String>,
+    /// whether another session of this learner plays on
+    pub accompanied: bool,
     /// how long the overlap in which it stands has lasted, in ms; none while there is none
     pub overlapping_ms: Option<i64>,
     /// whether the table knew of it
@@ -96,6 +110,11 @@ impl Presence {
             Self::Local(table) => Ok(table.report(report)),
             Self::Redis(shared) => shared.report(report).await,
         }
+    }
+
+    /// Whether several nodes share it, so that each report costs more than what it tells.
+    pub fn is_shared(&self) -> bool {
+        matches!(self, Self::Redis(_))
     }
 }
 
@@ -125,6 +144,10 @@ struct Present {
     stretches: Vec<Played>,
     /// up to here it has reported
     reported_to: i64,
+    /// it plays on, and what it played may not be reported yet
+    plays_on: bool,
+    /// it was told that another plays on
+    accompanied: bool,
     /// when it left; it is forgotten [`REMEMBERED_MS`] later
     left_at: Option<i64>,
 }
@@ -140,7 +163,7 @@ impl PresenceTable {
     pub fn report(&self, report: Report) -> Told {
         let mut learners = self.lock();
         if !learners.contains_key(report.learner) {
-            if report.played.is_empty() || report.continues {
+            if !report.is_here() || report.continues {
                 return Told::default();
             }
             learners.insert(report.learner.to_owned(), Learner::default());
@@ -166,9 +189,12 @@ impl Learner {
             return Told::default();
         }
         self.untold.retain(|one| !report.logged.contains(one));
+        if report.is_here() {
+            self.arrive(session, report.platform);
+        }
         for played in report.played {
-            self.forget_before(played.to_at - REMEMBERED_MS);
-            if let Some(fresh) = self.extend(session, report.platform, *played) {
+            self.forget_before(played.from_at - REMEMBERED_MS);
+            if let Some(fresh) = self.extend(session, *played) {
                 let ended = self.meet(session, fresh);
                 self.note(ended);
             }
@@ -178,29 +204,42 @@ impl Learner {
             self.note(ended);
         }
         let mine = self.untold.iter().filter(|one| one.session == session).cloned().collect();
-        if let Some(at) = report.left_at
-            && let Some(position) = self.sessions.iter().position(|one| one.session == session)
-        {
-            self.sessions[position].left_at = Some(at);
+        let accompanied = self.sessions.iter().any(|one| one.session != session && one.plays_on);
+        if let Some(present) = self.sessions.iter_mut().find(|one| one.session == session) {
+            present.left_at = report.left_at.or(present.left_at);
+            present.plays_on = report.plays_on && present.left_at.is_none();
+            present.accompanied = accompanied;
         }
-        Told { mine, others: self.others(session), overlapping_ms: self.overlapping_ms(session), known }
+        let mut others = self.others(session);
+        if report.plays_on {
+            self.call_unaware(session, &mut others);
+        }
+        Told { mine, others, accompanied, overlapping_ms: self.overlapping_ms(session), known }
     }
 
     fn forget_before(&mut self, at: i64) {
         self.sessions.retain(|one| one.left_at.is_none_or(|left_at| left_at >= at));
     }
 
+    /// Who plays is here, though it was about to leave (its end could not be written).
+    fn arrive(&mut self, session: &str, platform: &str) {
+        match self.sessions.iter_mut().find(|one| one.session == session) {
+            Some(present) => present.left_at = None,
+            None => self.sessions.push(Present {
+                session: session.to_owned(),
+                platform: platform.to_owned(),
+                stretches: Vec::new(),
+                reported_to: i64::MIN,
+                plays_on: false,
+                accompanied: false,
+                left_at: None,
+            }),
+        }
+    }
+
     /// Adds what is new in `played`, and returns that.
-    fn extend(&mut self, session: &str, platform: &str, played: Played) -> Option<Played> {
-        let position = self.sessions.iter().position(|one| one.session == session).unwrap_or_else(|| {
-            let (session, platform) = (session.to_owned(), platform.to_owned());
-            let stretches = Vec::new();
-            self.sessions.push(Present { session, platform, stretches, reported_to: i64::MIN, left_at: None });
-            self.sessions.len() - 1
-        });
-        let present = &mut self.sessions[position];
-        // Who plays is here, though it was about to leave (its end could not be written).
-        present.left_at = None;
+    fn extend(&mut self, session: &str, played: Played) -> Option<Played> {
+        let present = self.sessions.iter_mut().find(|one| one.session == session)?;
         let fresh = Played { from_at: played.from_at.max(present.reported_to), to_at: played.to_at };
         if fresh.from_at >= fresh.to_at {
             return None;
@@ -245,6 +284,15 @@ impl Learner {
             }
         }
         others
+    }
+
+    /// Who plays on and does not know that `session` does too has not said all that may overlap.
+    fn call_unaware(&self, session: &str, others: &mut Vec<String>) {
+        for one in self.sessions.iter().filter(|one| one.session != session && one.plays_on && !one.accompanied) {
+            if !others.contains(&one.session) {
+                others.push(one.session.clone());
+            }
+        }
     }
 
     fn overlapping_ms(&self, session: &str) -> Option<i64> {
@@ -312,6 +360,7 @@ mod tests {
         played: &[],
         logged: &[],
         continues: false,
+        plays_on: false,
         left_at: None,
     };
 
@@ -438,6 +487,28 @@ mod tests {
         assert_eq!(table.report(Report { continues: true, ..report }), Told::default());
         assert!(!table.report(report).known);
         assert!(table.report(Report { continues: true, ..report }).known);
+    }
+
+    #[test]
+    fn whoever_begins_beside_one_that_plays_on_has_it_called_until_it_knows() {
+        let desk = Desk::default();
+        let begins = |session| Report { session, plays_on: true, ..NOTHING };
+        let first = desk.told(Report { played: &[stretch(0, 5_000)], ..begins("a") });
+        assert_eq!((first.accompanied, first.others.len()), (false, 0));
+        for _ in 0..2 {
+            let second = desk.told(begins("b"));
+            assert_eq!((second.accompanied, second.others.as_slice()), (true, ["a".to_owned()].as_slice()));
+        }
+        let called = desk.told(Report { played: &[stretch(5_000, 12_000)], continues: true, ..begins("a") });
+        assert_eq!((called.accompanied, called.others.len()), (true, 0), "b knows");
+        let told = desk.told(Report { played: &[stretch(10_000, 14_000)], ..begins("b") });
+        assert_eq!((told.overlapping_ms, told.others.len()), (Some(2_000), 0), "and so does a");
+        // One that stands still or has left accompanies nobody.
+        desk.told(Report { plays_on: false, ..begins("b") });
+        assert!(!desk.told(begins("a")).accompanied);
+        desk.told(begins("b"));
+        desk.told(Report { left_at: Some(20_000), ..begins("b") });
+        assert!(!desk.told(begins("a")).accompanied);
     }
 
     #[test]

@@ -45,8 +45,11 @@ pub(super) fn look_at_bucket(
         wanted.extend(database.newest_photos(PHOTOS_WITHOUT_DEEP)?);
     }
     let seen = with_runtime(async {
-        let evidence = Evidence::configured(config)?;
-        if deep { compare(&evidence, wanted, now_ms).await } else { look_for(&evidence, wanted).await }
+        let looking = async {
+            let evidence = Evidence::configured(config)?;
+            if deep { compare(&evidence, wanted, now_ms).await } else { look_for(&evidence, wanted).await }
+        };
+        looking.await.map_err(|error: EvidenceError| error.to_string())
     });
     let bucket = config.evidence.url.as_deref().unwrap_or_default();
     match seen {
@@ -58,19 +61,19 @@ pub(super) fn look_at_bucket(
             findings.many("photos", Level::Error, &seen.missing, MISSING);
             findings.many("photos", Level::Warning, &seen.orphans, ORPHANS);
         }
-        Err(error) => findings.add("photos", Level::Error, error.to_string(), AWAY),
+        Err(why) => findings.add("photos", Level::Error, why, AWAY),
     }
     Ok(())
 }
 
-/// The rest of this looks at files and waits for each; only a store on the network needs a runtime, on a thread that has
+/// The rest of this looks at files and waits for each; only what is on the network needs a runtime, on a thread that has
 /// none yet.
-fn with_runtime<T: Send>(work: impl Future<Output = Result<T, EvidenceError>> + Send) -> Result<T, EvidenceError> {
+pub(super) fn with_runtime<T: Send>(work: impl Future<Output = Result<T, String>> + Send) -> Result<T, String> {
     let run = || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        runtime.map_err(|error| EvidenceError::Settings(error.to_string()))?.block_on(work)
+        runtime.map_err(|error| error.to_string())?.block_on(work)
     };
-    std::thread::scope(|scope| scope.spawn(run).join().unwrap_or(Err(EvidenceError::Stopped)))
+    std::thread::scope(|scope| scope.spawn(run).join().unwrap_or_else(|_| Err("looking for it has failed".to_owned())))
 }
 
 /// Everything that is there against everything that should be.

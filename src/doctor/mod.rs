@@ -23,6 +23,7 @@ use crate::store::{DATABASE_FILE, MOVED_FILE, StoreError, sound_log};
 use crate::vision::{Checker, Manifest, Models};
 
 mod bucket;
+mod nodes;
 
 /// How bad a finding is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -127,6 +128,7 @@ pub fn examine(config: &Config, deep: bool, now_ms: i64) -> Vec<Finding> {
             }
         }
     }
+    nodes::look_at_nodes(config, &mut findings);
     look_at_certificate(&config.tls, now_ms / 1_000, &mut findings);
     look_at_models(&config.models_folder, &mut findings);
     look_at_limits(config.limits.connections_limit, &mut findings);

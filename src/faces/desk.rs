@@ -14,7 +14,7 @@ use super::told::Told;
 use super::{enrol_in, patiently};
 use crate::auth::keys::DataKey;
 use crate::clock::{Clock, Entropy};
-use crate::cluster::redis::{Answer, Bus, PhotoJob, PhotoWorker, Redis, WorkerSetup};
+use crate::cluster::redis::{Answer, Bus, Order, PhotoJob, PhotoWorker, Redis, WorkerSetup};
 use crate::store::evidence::Evidence;
 use crate::vision::{EnrolError, VisionPool};
 
@@ -92,32 +92,32 @@ impl Desk {
 
 /// Those who take photos off the queue.
 pub struct Takers {
-    stop: watch::Sender<bool>,
+    orders: watch::Sender<Order>,
     tasks: JoinSet<()>,
 }
 
 impl Takers {
-    /// Takes photos to the desk, as `node`, which answers over `bus`.
-    pub fn start(desk: Desk, redis: &Redis, bus: &Bus, node: &str, wall: &Clock) -> Self {
-        let (desk, stop) = (Arc::new(desk), watch::Sender::new(false));
+    /// Takes photos to the desk, as `node`, which answers over `bus`. Others may order a rest.
+    pub fn start(desk: Desk, redis: &Redis, bus: &Bus, node: &str, orders: watch::Sender<Order>) -> Self {
+        let desk = Arc::new(desk);
         let mut tasks = JoinSet::new();
         for number in 0..TAKEN_PER_WORKER * desk.pool.workers() {
             let worker = PhotoWorker::new(redis, WorkerSetup::new(node, number));
-            let (desk, bus, wall, stopped) = (desk.clone(), bus.clone(), wall.clone(), stop.subscribe());
+            let (desk, bus, ordered) = (desk.clone(), bus.clone(), orders.subscribe());
             tasks.spawn(async move {
                 let answer = |job| {
                     let desk = desk.clone();
                     async move { desk.answer(job).await }
                 };
-                worker.run(&bus, &wall, stopped, answer).await;
+                worker.run(&bus, ordered, answer).await;
             });
         }
-        Self { stop, tasks }
+        Self { orders, tasks }
     }
 
     /// Takes no more.
     pub fn stop(&self) {
-        self.stop.send_replace(true);
+        self.orders.send_replace(Order::Stop);
     }
 
     /// Takes no more, and returns when what was taken is answered.

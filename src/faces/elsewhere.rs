@@ -88,6 +88,11 @@ impl Elsewhere {
         &self.meters
     }
 
+    /// When an answer is of no use any more that is for `limit_ms` from now on, ms by a clock that never jumps.
+    pub(super) fn deadline_ms(&self, limit_ms: i64) -> i64 {
+        self.steady.now_ms() + limit_ms
+    }
+
     /// Asks until there is an answer, or whoever waits for it gives up.
     pub(super) async fn check(&self, job: &Job, deadline_ms: i64) -> Result<Check, Busy> {
         let wanted = |told| match told {
@@ -117,8 +122,8 @@ impl Elsewhere {
             let mut question = self.bus.question();
             let of = Of { node: &self.node, question: question.number };
             let payload = job.seal(&self.master, &self.entropy, of);
-            let queued = PhotoJob { node: self.node.clone(), question: question.number, deadline_ms, payload };
-            match self.answer(&queued, &mut question).await? {
+            let queued = PhotoJob { node: self.node.clone(), question: question.number, wait_ms: 0, payload };
+            match self.answer(queued, deadline_ms, &mut question).await? {
                 Answer::Checked { check } => {
                     match self.open(of, &check).and_then(|told| wanted(told).ok_or_else(other)) {
                         Ok(told) => {
@@ -136,9 +141,10 @@ impl Elsewhere {
 
     /// Queues a photo until somebody answers, and again when it is in the queue no longer: Redis has lost it, or the
     /// answer.
-    async fn answer(&self, job: &PhotoJob, question: &mut Question) -> Result<Answer, Busy> {
+    async fn answer(&self, mut job: PhotoJob, deadline_ms: i64, question: &mut Question) -> Result<Answer, Busy> {
         loop {
-            match self.queue.add(job).await {
+            job.wait_ms = deadline_ms - self.steady.now_ms();
+            match self.queue.add(&job).await {
                 Ok(entry) => {
                     if let Some(answer) = self.answer_to(question, &entry).await {
                         return Ok(answer);

@@ -75,7 +75,6 @@ impl Faces {
     /// Holds a submission against what was asked. While those who check have too much to do, it waits: it is safe, and the
     /// learner is not to blame. None: it was not checked within `limit_ms`.
     pub async fn check(&self, kept: Kept, question: Question, limit_ms: i64) -> Option<Check> {
-        let deadline_ms = self.wall.now_ms() + limit_ms;
         let checking = async {
             match &self.who {
                 Who::Here(pool) => {
@@ -86,6 +85,7 @@ impl Faces {
                 Who::Elsewhere(elsewhere) => {
                     let job = job::Job::Check { evidence: kept.evidence, key: kept.key, question };
                     drop(kept.photo);
+                    let deadline_ms = elsewhere.deadline_ms(limit_ms);
                     patiently(&self.wall, || elsewhere.check(&job, deadline_ms)).await
                 }
             }
@@ -104,7 +104,7 @@ impl Faces {
         match &self.who {
             Who::Here(pool) => enrol_in(pool, photo.into(), replaced).await,
             Who::Elsewhere(elsewhere) => {
-                let deadline_ms = self.wall.now_ms() + ENROL_LIMIT_MS;
+                let deadline_ms = elsewhere.deadline_ms(ENROL_LIMIT_MS);
                 let job = job::Job::Enrol { photo: photo.into(), replaced };
                 tokio::select! {
                     enrolled = elsewhere.enrol(&job, deadline_ms) => enrolled,

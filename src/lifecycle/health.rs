@@ -15,6 +15,8 @@ use serde::Serialize;
 use tokio::sync::watch;
 
 use crate::actor::{Registry, Services};
+use crate::cluster::redis::Roster;
+use crate::config::Role;
 use crate::gateway::Gateway;
 use crate::store::Writing;
 use crate::telemetry::{self, Exporter, Snapshot};
@@ -28,6 +30,8 @@ const WRITE_LIMIT_MS: i64 = 2_000;
 pub(super) struct Health {
     services: Arc<Services>,
     stopping: watch::Receiver<bool>,
+    /// one of several: what all of them take on
+    roster: Option<watch::Receiver<Roster>>,
     /// when the database was last asked, and what it said
     database: Mutex<Option<(i64, bool)>>,
     /// one asks the database, the others wait for its answer
@@ -35,7 +39,7 @@ pub(super) struct Health {
 }
 
 /// What `/readyz` answers: for each check `ok` or `failing`.
-#[derive(Debug, Clone, Copy, Serialize)]
+#[derive(Debug, Clone, Serialize)]
 pub(super) struct Report {
     pub(super) ready: bool,
     /// not being stopped
@@ -55,6 +59,12 @@ pub(super) struct Report {
     /// one of several: its clock agrees with the database's
     #[serde(skip_serializing_if = "Option::is_none")]
     clock: Option<&'static str>,
+    /// what other nodes seal opens here
+    #[serde(skip_serializing_if = "Option::is_none")]
+    keys: Option<&'static str>,
+    /// roles that no node takes on; this one is none the less ready for it
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    missing_roles: Vec<&'static str>,
 }
 
 /// What was found; none: the node's roles do not need it.
@@ -65,27 +75,40 @@ pub(super) struct Checks {
     pub(super) redis: Option<bool>,
     pub(super) lease: Option<bool>,
     pub(super) clock: Option<bool>,
+    pub(super) keys: Option<bool>,
+    pub(super) missing_roles: Vec<Role>,
 }
 
 impl Report {
     pub(super) fn of(checks: Checks) -> Self {
-        let Checks { running, database, models, redis, lease, clock } = checks;
+        let Checks { running, database, models, redis, lease, clock, keys, missing_roles } = checks;
         let word = |good: bool| if good { "ok" } else { "failing" };
         Self {
-            ready: running && [database, models, redis, lease, clock].into_iter().flatten().all(|good| good),
+            ready: running && [database, models, redis, lease, clock, keys].into_iter().flatten().all(|good| good),
             running: word(running),
             database: database.map(word),
             models: models.map(word),
             redis: redis.map(word),
             lease: lease.map(word),
             clock: clock.map(word),
+            keys: keys.map(word),
+            missing_roles: missing_roles.into_iter().map(Role::as_str).collect(),
         }
     }
 }
 
 impl Health {
-    pub(super) fn new(services: Arc<Services>, stopping: watch::Receiver<bool>) -> Arc<Self> {
-        Arc::new(Self { services, stopping, database: Mutex::default(), asking: tokio::sync::Mutex::default() })
+    pub(super) fn new(
+        services: Arc<Services>,
+        stopping: watch::Receiver<bool>,
+        roster: Option<watch::Receiver<Roster>>,
+    ) -> Arc<Self> {
+        let (database, asking) = (Mutex::default(), tokio::sync::Mutex::default());
+        Arc::new(Self { services, stopping, roster, database, asking })
+    }
+
+    fn missing_roles(&self) -> Vec<Role> {
+        self.roster.as_ref().map(|roster| roster.borrow().missing.clone()).unwrap_or_default()
     }
 
     async fn report(&self) -> Report {
@@ -94,7 +117,9 @@ impl Health {
         let member = self.services.cluster.member();
         let lease = member.map(|member| member.node.lease().is_valid());
         let clock = member.map(|member| member.clock.is_right());
-        Report::of(Checks { running, database: Some(database), models, redis: None, lease, clock })
+        let (database, missing_roles) = (Some(database), self.missing_roles());
+        // Its keys were held against the database at the start.
+        Report::of(Checks { running, database, models, redis: None, lease, clock, keys: None, missing_roles })
     }
 
     async fn database_writes(&self) -> bool {
@@ -175,6 +200,7 @@ impl Scraped {
             connections: self.gateway.connections(),
             sessions: self.sessions.count(),
             deliveries_pending,
+            roles_missing: self.health.missing_roles().len(),
             ready: self.health.report().await.ready,
             clock_offset_ms: services.clock.now_ms() - services.wall.now_ms(),
         })

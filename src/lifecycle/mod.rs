@@ -34,7 +34,7 @@ use crate::auth::api_key::ensure_operator_key_or;
 use crate::auth::keys::Keys;
 use crate::clock::{Clock, Entropy, Stopwatch};
 use crate::cluster::clocks::CLOCK_LIMIT_MS;
-use crate::cluster::redis::{Received, SharedBuckets};
+use crate::cluster::redis::{Order, Received, Roster, SharedBuckets};
 use crate::config::{Config, Role};
 use crate::delivery::{Delivery, address_guard};
 use crate::faces::{Desk, Elsewhere, Faces, Takers, Ways};
@@ -168,6 +168,8 @@ impl Server {
         let recovered = sessions.recover().await.map_err(StartError::of("open sessions"))?;
         let mut beside = vec![tokio::spawn(make_room(store.clone(), services.clock.clone()))];
         beside.extend(keep_turns.map(tokio::spawn));
+        let (roster, signed_in) = started.roster.unzip();
+        beside.extend(signed_in);
         beside.push(tokio::spawn(nodes::tell_deliverer(services.clone(), turns.clone())));
         beside.push(tokio::spawn(nodes::compare_clocks(services.clone())));
         beside.extend(started.received.map(|received| tokio::spawn(sessions.clone().tend(received))));
@@ -193,7 +195,7 @@ impl Server {
         let rates = Rates::new(limits, services.clock.clone(), telemetry.clone());
         let rates = Arc::new(started.buckets.into_iter().fold(rates, Rates::shared));
         let gateway = Gateway::new(services.clone(), sessions.clone(), lifetime_ms, stop_seen.clone(), rates.clone());
-        let health = health::Health::new(services.clone(), stop_seen.clone());
+        let health = health::Health::new(services.clone(), stop_seen.clone(), roster);
         let roles = &services.roles;
         let api = if roles.has(Role::Api) {
             api_router(&setup.config, &services, &sessions, &public_url, rates)
@@ -347,6 +349,8 @@ struct Started {
     buckets: Option<SharedBuckets>,
     received: Option<mpsc::Receiver<Received>>,
     takers: Option<Takers>,
+    /// what all nodes take on, and what says it of this one
+    roster: Option<(watch::Receiver<Roster>, JoinHandle<()>)>,
     hold: Option<Hold>,
 }
 
@@ -369,6 +373,7 @@ async fn start_services(setup: &ServerConfig, public_url: &str) -> Result<(Arc<S
     // Last, because others count on a node that has joined.
     let joined = nodes::join(setup, &store).await?;
     let (faces, takers) = who_looks(setup, pool, &keys, &evidence, &joined)?;
+    let roster = joined.redis.map(|redis| nodes::sign_in(setup, redis, keys.master().clone()));
     let services = Services {
         store,
         evidence,
@@ -388,7 +393,7 @@ async fn start_services(setup: &ServerConfig, public_url: &str) -> Result<(Arc<S
         source: public_url.to_owned(),
     };
     let (buckets, received) = (joined.buckets, joined.received);
-    Ok((Arc::new(services), Started { inbox, buckets, received, takers, hold }))
+    Ok((Arc::new(services), Started { inbox, buckets, received, takers, roster, hold }))
 }
 
 /// Who looks at photos of this node, and who of this node looks at those of others.
@@ -406,7 +411,7 @@ fn who_looks(
         (Some(pool), Some((redis, member))) => {
             let (evidence, master) = (evidence.clone(), keys.master().clone());
             let desk = Desk { pool: pool.clone(), evidence, master, entropy, steady };
-            let takers = Takers::start(desk, redis, &member.bus, member.node.id(), &wall);
+            let takers = Takers::start(desk, redis, &member.bus, member.node.id(), watch::Sender::new(Order::Take));
             Ok((Faces::here(pool, wall), Some(takers)))
         }
         (None, Some((redis, member))) => {

@@ -2,13 +2,17 @@
 
 use std::sync::Arc;
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
 
 use super::{ServerConfig, StartError};
 use crate::actor::Services;
+use crate::auth::keys::DataKey;
 use crate::clock::{Clock, Stopwatch};
 use crate::cluster::clocks::ClockCheck;
-use crate::cluster::redis::{Away, Bus, Command, Node, Received, Redis, SharedBuckets, SharedPresence, Timing};
+use crate::cluster::redis::{
+    Away, Bus, Command, Node, Received, Redis, Roster, RosterEntry, SharedBuckets, SharedPresence, Timing,
+};
 use crate::cluster::{Cluster, Member, Presence, Turn, Turns};
 use crate::config::Role;
 use crate::store::Store;
@@ -87,6 +91,17 @@ pub(super) async fn tell_deliverer(services: Arc<Services>, mut turns: Turns) {
             services.deliver.notify_one();
         }
     }
+}
+
+/// Says what this node takes on, as one whose master key the database has confirmed, and hears what the others do.
+pub(super) fn sign_in(
+    setup: &ServerConfig,
+    redis: Redis,
+    master: DataKey,
+) -> (watch::Receiver<Roster>, JoinHandle<()>) {
+    let entry = RosterEntry::listener(redis, master).taking_on(&setup.config.roles).vouching(&setup.entropy);
+    let (tell, roster) = watch::channel(Roster::default());
+    (roster, tokio::spawn(entry.keep(Clock::scaled(1), tell)))
 }
 
 /// Compares this node's clock with the database's, at once and then as long as this is awaited.

@@ -19,7 +19,7 @@ use super::listener::Port;
 use super::{ServerConfig, StartError, bind_metrics, load_certificate, routes, start_vision};
 use crate::auth::keys::master_key;
 use crate::clock::Clock;
-use crate::cluster::redis::{Bus, Redis};
+use crate::cluster::redis::{Bus, Order, Redis, Roster, RosterEntry};
 use crate::config::Config;
 use crate::delivery::DeliveryMeters;
 use crate::faces::{Desk, Takers};
@@ -47,6 +47,7 @@ pub struct VisionNode {
 struct Health {
     pool: Arc<VisionPool>,
     redis: Redis,
+    roster: watch::Receiver<Roster>,
     stopping: watch::Receiver<bool>,
 }
 
@@ -70,8 +71,13 @@ impl VisionNode {
         let node = entropy.id(wall.now_ms()).to_string();
         // Nobody says anything to it but answers, and it asks nothing.
         let (bus, _nothing) = Bus::start(redis.clone(), node.clone());
+        let entry = RosterEntry::listener(redis.clone(), master.clone()).taking_on(&config.roles);
         let desk = Desk { pool: pool.clone(), evidence, master, entropy, steady: steady.clone() };
-        let takers = Takers::start(desk, &redis, &bus, &node, &wall);
+        // Nothing is taken that does not open; until somebody says otherwise, it does.
+        let opens = entry.say().await.map_err(StartError::of("redis.url"))?.opens;
+        let orders = watch::Sender::new(order(opens));
+        let takers = Takers::start(desk, &redis, &bus, &node, orders.clone());
+        let (tell, roster) = watch::channel(Roster::default());
         tracing::info!(node, "this node looks at photos of others");
 
         let (stopping, stop_seen) = watch::channel(false);
@@ -84,8 +90,9 @@ impl VisionNode {
             0,
             wall.now_ms(),
         );
-        let health = Arc::new(Health { pool, redis, stopping: stop_seen });
-        let mut serving = Vec::new();
+        let health = Arc::new(Health { pool, redis, roster: roster.clone(), stopping: stop_seen });
+        let mut serving =
+            vec![tokio::spawn(entry.keep(steady.clone(), tell)), tokio::spawn(take_what_opens(roster, orders))];
         if let Some(certificate) = &certificate {
             certificate.show_expiry(&telemetry);
             serving.push(tokio::spawn(certificate.clone().follow(wall.clone(), telemetry)));
@@ -109,6 +116,18 @@ impl VisionNode {
         for task in self.serving {
             task.abort();
         }
+    }
+}
+
+fn order(opens: Option<bool>) -> Order {
+    if opens == Some(false) { Order::Rest } else { Order::Take }
+}
+
+/// Has photos taken as long as they open.
+async fn take_what_opens(mut roster: watch::Receiver<Roster>, orders: watch::Sender<Order>) {
+    while roster.changed().await.is_ok() {
+        let next = order(roster.borrow_and_update().opens);
+        orders.send_if_modified(|order| *order != Order::Stop && std::mem::replace(order, next) != next);
     }
 }
 
@@ -136,6 +155,7 @@ async fn readable_evidence(config: &Config) -> Result<Evidence, EvidenceError> {
 impl Health {
     async fn report(&self) -> Report {
         let running = !*self.stopping.borrow();
+        let roster = self.roster.borrow().clone();
         Report::of(Checks {
             running,
             database: None,
@@ -143,6 +163,8 @@ impl Health {
             redis: Some(self.redis.answers_within(REDIS_LIMIT_MS).await),
             lease: None,
             clock: None,
+            keys: Some(roster.opens != Some(false)),
+            missing_roles: roster.missing,
         })
     }
 }
@@ -158,7 +180,8 @@ fn metrics_router(health: Arc<Health>, exporter: Exporter) -> Router {
     let scraped = Arc::new((health.clone(), exporter));
     let metrics = get(async |State(scraped): State<Arc<(Arc<Health>, Exporter)>>| {
         let (health, exporter) = scraped.as_ref();
-        let text = exporter.text(Snapshot { ready: health.report().await.ready, ..Snapshot::default() });
+        let roles_missing = health.roster.borrow().missing.len();
+        let text = exporter.text(Snapshot { ready: health.report().await.ready, roles_missing, ..Snapshot::default() });
         ([(header::CONTENT_TYPE, telemetry::CONTENT_TYPE)], text)
     });
     Router::new().route("/metrics", metrics).with_state(scraped).merge(router(health))

@@ -10,6 +10,23 @@ use super::sql::{self, Connection, params};
 use super::{Store, StoreError, embedded};
 use crate::auth::SecretHash;
 
+/// A pack for those who look at the stream of events: prompts and photos come once in half a day. Everything else is as in the
+/// default pack.
+pub const CALM_PACK: &str = r#"
+id = "calm"
+class_hour_ms = 86_400_000
+start_verify_ms = 86_400_000
+photo_due_ms = 86_400_000
+prompt_max_gap_ms = 86_400_000
+schedule.prompt_min_ms = 43_200_000
+schedule.prompt_max_ms = 43_200_000
+schedule.capture_start_min_ms = 43_200_000
+schedule.capture_start_max_ms = 43_200_000
+schedule.capture_min_ms = 43_200_000
+schedule.capture_max_ms = 43_200_000
+schedule.silence_close_ms = 43_200_000
+"#;
+
 /// A learner with an enrolment photo.
 #[derive(Clone, Debug)]
 pub struct Pupil {

@@ -88,6 +88,8 @@ pub struct Snapshot {
     pub sessions: usize,
     /// deliveries that wait
     pub deliveries_pending: i64,
+    /// roles that no node takes on
+    pub roles_missing: usize,
     /// whether the server would take new sessions
     pub ready: bool,
     /// by how much the session clock is ahead of the machine's, ms
@@ -100,6 +102,7 @@ pub struct Exporter {
     connections: Gauge,
     sessions: Gauge,
     deliveries_pending: Gauge,
+    roles_missing: Gauge,
     ready: Gauge,
     clock_offset: FloatGauge,
     cpu: prometheus_client::metrics::counter::Counter<f64, std::sync::atomic::AtomicU64>,
@@ -124,6 +127,10 @@ impl Exporter {
             connections: names.gauge("invigil_connections", "WebSocket connections that are open"),
             sessions: names.gauge("invigil_sessions_live", "Sessions that are live in this process"),
             deliveries_pending: names.gauge("invigil_webhooks_pending", "Deliveries that wait in the outbox"),
+            roles_missing: {
+                let help = "Roles that no node of the installation takes on; /readyz names them";
+                names.gauge("invigil_roles_missing", help)
+            },
             ready: names.gauge("invigil_ready", "1 while the server takes new sessions, as /readyz says"),
             clock_offset: {
                 let offset = FloatGauge::default();
@@ -164,6 +171,7 @@ impl Exporter {
         self.connections.set(now.connections as i64);
         self.sessions.set(now.sessions as i64);
         self.deliveries_pending.set(now.deliveries_pending);
+        self.roles_missing.set(now.roles_missing as i64);
         self.ready.set(now.ready.into());
         self.clock_offset.set(now.clock_offset_ms as f64 / 1000.0);
         let usage = Usage::now();

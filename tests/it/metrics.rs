@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use invigil::client::ClientKey;
 use invigil::clock::Clock;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::harness::wire::{Wire, play};
-use crate::harness::{START_MS, Stage, frame};
+use crate::harness::{START_MS, Stage, frame, get_json};
 
 /// A server whose metrics are served.
 pub async fn stage() -> Stage {
@@ -82,11 +82,6 @@ async fn metrics_move_with_what_happens_and_name_nobody() {
     }
 }
 
-async fn readyz(address: std::net::SocketAddr) -> (u16, Value) {
-    let answer = reqwest::get(format!("http://{address}/readyz")).await.unwrap();
-    (answer.status().as_u16(), answer.json().await.unwrap())
-}
-
 #[tokio::test]
 async fn ready_means_that_a_write_reaches_the_disk() {
     let stage = stage().await;
@@ -94,7 +89,7 @@ async fn ready_means_that_a_write_reaches_the_disk() {
     for address in [server.address, server.metrics_address.unwrap()] {
         let live = reqwest::get(format!("http://{address}/livez")).await.unwrap();
         assert_eq!(live.status(), 200);
-        let (status, report) = readyz(address).await;
+        let (status, report) = get_json(address, "/readyz").await;
         assert_eq!(status, 200);
         assert_eq!(report, json!({"ready": true, "running": "ok", "database": "ok", "models": "ok"}));
     }
@@ -105,26 +100,26 @@ async fn ready_means_that_a_write_reaches_the_disk() {
         (metadata.len(), metadata.modified().unwrap())
     };
     let before = modified(&wal);
-    assert_eq!(readyz(server.address).await.0, 200);
+    assert_eq!(get_json(server.address, "/readyz").await.0, 200);
     assert_eq!(modified(&wal), before, "within a second the answer holds");
     stage.advance_ms(1_000);
-    assert_eq!(readyz(server.address).await.0, 200);
+    assert_eq!(get_json(server.address, "/readyz").await.0, 200);
     assert_ne!(modified(&wal), before);
 
     // Somebody holds the database: its writer waits, and the server is not ready once that takes too long.
     let other = rusqlite::Connection::open(stage.folder.path().join("invigil.sqlite")).unwrap();
     other.execute_batch("BEGIN IMMEDIATE").unwrap();
     stage.advance_ms(1_000);
-    let mut asked = tokio::spawn(readyz(server.address));
+    let mut asked = tokio::spawn(get_json(server.address, "/readyz"));
     let answer = loop {
         tokio::select! {
             answer = &mut asked => break answer.unwrap(),
             () = tokio::task::yield_now() => stage.advance_ms(1),
         }
     };
-    assert_eq!((answer.0, &answer.1["database"]), (503, &json!("failing")));
+    assert_eq!((answer.0.as_u16(), &answer.1["database"]), (503, &json!("failing")));
     assert_eq!(scrape(&stage).await["invigil_ready"], 0.0);
     other.execute_batch("ROLLBACK").unwrap();
     stage.advance_ms(1_000);
-    assert_eq!(readyz(server.address).await.0, 200);
+    assert_eq!(get_json(server.address, "/readyz").await.0, 200);
 }

@@ -16,7 +16,9 @@ use serde_json::{Value, json};
 use crate::harness::process::{Home, Process};
 use crate::harness::s3::{BUCKET, PREFIX, S3, Trouble};
 use crate::harness::wire::{Wire, at, play};
-use crate::harness::{Course, Opened, QUICK, START_MS, Stage, frame, models, new_id_number, quick_pack, text};
+use crate::harness::{
+    Course, Opened, QUICK, START_MS, Stage, face_checks, frame, models, new_id_number, quick_pack, text,
+};
 
 const LESSON_MS: i64 = 390_000;
 const DAY_MS: i64 = 86_400_000;
@@ -60,9 +62,8 @@ impl Class {
 
     /// Outcomes of all face checks in a session's log, each with the digest of the photo if it was kept.
     async fn outcomes(&self, session: &str) -> Vec<(String, Value)> {
-        let log = self.log(session).await;
-        let checks = log.iter().filter(|line| line["type"] == "face.checked");
-        checks.map(|check| (text(&check["data"], "outcome"), check["data"]["photo"].clone())).collect()
+        let checks = face_checks(&self.log(session).await);
+        checks.iter().map(|check| (text(check, "outcome"), check["photo"].clone())).collect()
     }
 
     fn database(&self) -> Connection {

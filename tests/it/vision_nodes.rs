@@ -17,7 +17,7 @@ use crate::harness::s3::S3;
 use crate::harness::servers::postgres::Postgres;
 use crate::harness::servers::proxy::{Flow, Proxy};
 use crate::harness::servers::redis::RedisServer;
-use crate::harness::{Course, PEOPLE, QUICK, frame, new_id_number, text};
+use crate::harness::{Course, PEOPLE, QUICK, face_checks, frame, get_json, new_id_number, text};
 
 const JOBS: &str = "invigil:{photos}:jobs";
 const HEARTBEAT_MS: i64 = 200;
@@ -93,8 +93,7 @@ impl Ground {
 
     /// The face checks of a session that is over, of which all is in order.
     async fn checks(&self, course: &Course, kept: &Kept) -> Vec<Value> {
-        let log = check_one(course, &kept.session, Some(kept), &self.home.policy()).await;
-        log.into_iter().filter(|line| line["type"] == "face.checked").map(|line| line["data"].clone()).collect()
+        face_checks(&check_one(course, &kept.session, Some(kept), &self.home.policy()).await)
     }
 }
 
@@ -114,11 +113,6 @@ async fn stop(node: Process) {
     let (content, log) = node.ended().await;
     assert!(content && log.last().unwrap().contains(r#""message":"stopped""#), "{log:#?}");
     assert!(!log.iter().any(|line| line.contains(r#""level":"ERROR""#)), "{log:#?}");
-}
-
-async fn get(address: SocketAddr, path: &str) -> (StatusCode, Value) {
-    let answer = reqwest::get(format!("http://{address}{path}")).await.unwrap();
-    (answer.status(), answer.json().await.unwrap())
 }
 
 async fn metric(node: &Process, name: &str) -> f64 {
@@ -161,15 +155,15 @@ async fn a_node_that_only_looks_at_photos_does_so_for_one_that_does_not() {
 
     // Each says what it does not serve, and is ready when its own roles have what they need.
     for path in ["/api/v1", "/api/v1/platforms", "/v1/stream"] {
-        let (status, problem) = get(vision.address, path).await;
+        let (status, problem) = get_json(vision.address, path).await;
         assert_eq!((status, &problem["type"]), (StatusCode::NOT_FOUND, &json!("urn:invigil:problem:not-found")));
         let detail = text(&problem, "detail");
         assert!(detail.contains("does not serve") && detail.ends_with("its roles are vision"), "{detail}");
     }
-    let ready = json!({"ready": true, "running": "ok", "models": "ok", "redis": "ok"});
-    assert_eq!(get(vision.address, "/readyz").await, (StatusCode::OK, ready));
+    let ready = json!({"ready": true, "running": "ok", "models": "ok", "redis": "ok", "keys": "ok"});
+    assert_eq!(get_json(vision.address, "/readyz").await, (StatusCode::OK, ready));
     let ready = json!({"ready": true, "running": "ok", "database": "ok", "lease": "ok", "clock": "ok"});
-    assert_eq!(get(server.metrics.unwrap(), "/readyz").await, (StatusCode::OK, ready));
+    assert_eq!(get_json(server.metrics.unwrap(), "/readyz").await, (StatusCode::OK, ready));
 
     stop(vision).await;
     assert_eq!(std::fs::read_dir(home.data()).map_or(0, Iterator::count), 0, "it keeps nothing");
@@ -270,7 +264,7 @@ async fn only_nodes_that_deliver_compete_for_that_and_they_take_no_sessions() {
     assert_eq!(duty(&ground), name(&delivery));
 
     let course = ground.course(server.address).await;
-    let (status, problem) = get(delivery.address, "/api/v1/platforms").await;
+    let (status, problem) = get_json(delivery.address, "/api/v1/platforms").await;
     assert_eq!((status, text(&problem, "detail").ends_with("its roles are delivery")), (StatusCode::NOT_FOUND, true));
     let learner = course.learner(frame("webcam_man", 1)).await;
     let opened = course.open(&course.lessons[0], &learner).await;

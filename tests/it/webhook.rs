@@ -5,9 +5,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 
-use axum::extract::State;
 use axum::http::HeaderMap;
-use axum::routing::post;
 use invigil::auth::keys::Keys;
 use invigil::clock::{Clock, Entropy};
 use invigil::cluster::Turns;
@@ -17,9 +15,9 @@ use invigil::delivery::cloud_event::SessionClosed;
 use invigil::delivery::sign::WebhookSecret;
 use invigil::store::Store;
 use serde_json::value::RawValue;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::Notify;
 
-type Received = (HeaderMap, String);
+use crate::harness::hooks::{Hook, receiver};
 
 #[tokio::test]
 async fn the_public_package_accepts_what_was_sent_and_nothing_else() {
@@ -35,7 +33,7 @@ async fn the_public_package_accepts_what_was_sent_and_nothing_else() {
     let config = Webhook { allow_private_addresses: true, allow_http: true, ..Webhook::default() };
     let delivery =
         Delivery::start(store, keys, clock, entropy, config, Arc::new(Notify::new()), Turns::always()).unwrap();
-    let (headers, arrived) = received.recv().await.unwrap();
+    let Hook { headers, body: arrived } = received.recv().await.unwrap();
     delivery.shutdown().await;
 
     assert_eq!(arrived, body);
@@ -43,18 +41,6 @@ async fn the_public_package_accepts_what_was_sent_and_nothing_else() {
     assert!(!accepted_by_the_public_package(&secret, &headers, &arrived.replace("valid", "invalid")));
     let other = WebhookSecret::generate(&Entropy::system());
     assert!(!accepted_by_the_public_package(&other, &headers, &arrived));
-}
-
-async fn receiver() -> (String, mpsc::UnboundedReceiver<Received>) {
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}/", listener.local_addr().unwrap());
-    let (sender, received) = mpsc::unbounded_channel();
-    let take = |State(sender): State<mpsc::UnboundedSender<Received>>, headers: HeaderMap, body: String| async move {
-        sender.send((headers, body)).unwrap();
-    };
-    let router = axum::Router::new().route("/", post(take)).with_state(sender);
-    tokio::spawn(async move { axum::serve(listener, router).await });
-    (url, received)
 }
 
 /// Not only ASCII, so that the signature is known to cover bytes.

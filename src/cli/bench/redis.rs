@@ -263,6 +263,7 @@ impl Bench {
                     played: &played,
                     logged: &[],
                     continues: false,
+                    plays_on: true,
                     left_at: None,
                 };
                 self.presence.report(report).await?;

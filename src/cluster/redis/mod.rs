@@ -9,6 +9,8 @@
 //! | --- | --- |
 //! | `invigil:{nodes}:leases` | sorted set: until when each node's lease holds, ms by Redis's clock |
 //! | `invigil:{nodes}:about` | hash: since when this Redis holds anything, and whether open sessions were looked through |
+//! | `invigil:{nodes}:roles` | sorted set: until when somebody takes on each role |
+//! | `invigil:{nodes}:sample` | something sealed with the master key of the nodes that have a database |
 //! | `invigil:sessions:NODE` | set: the sessions of a node, and a mark by which its loss shows |
 //! | `invigil:owner:SESSION` | the node that owns a session |
 //! | `invigil:messages:NODE` | stream: what other nodes say to this one |
@@ -24,6 +26,7 @@ mod node;
 mod photos;
 mod presence;
 mod rates;
+mod roster;
 mod script;
 
 pub use address::{AddressError, RedisAddress};
@@ -33,6 +36,7 @@ pub use bus::{Answer, AskError, Bus, Command, Question, Received};
 pub use connection::{Away, Redis};
 pub use lease::{Lease, Timing};
 pub use node::{Claim, Node, Seen, TakenUp};
-pub use photos::{PhotoJob, PhotoQueue, PhotoWorker, QueueError, WorkerSetup};
+pub use photos::{Order, PhotoJob, PhotoQueue, PhotoWorker, QueueError, WorkerSetup};
 pub use presence::SharedPresence;
 pub use rates::SharedBuckets;
+pub use roster::{Roster, RosterEntry};

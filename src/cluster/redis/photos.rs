@@ -2,6 +2,9 @@
 //!
 //! All photos may wait equally long, so the order of their coming is that of their deadlines, and what a dead worker held
 //! is the oldest there is. A job is done at least once; its answer goes to the node that asked, which takes the first.
+//!
+//! Deadlines are by the clock of Redis, which all who ask and all who look have in common: a node that only looks has no other
+//! to hold its own against.
 
 use redis::streams::{StreamAutoClaimReply, StreamId, StreamReadReply};
 use tokio::sync::watch;
@@ -9,7 +12,7 @@ use tokio::sync::watch;
 use super::bus::{Answer, Bus};
 use super::connection::{Away, Redis};
 use super::script::Script;
-use crate::clock::{Clock, Stopwatch};
+use crate::clock::Stopwatch;
 
 const JOBS: &str = "invigil:{photos}:jobs";
 const GROUP: &str = "vision";
@@ -31,8 +34,8 @@ pub struct PhotoJob {
     pub node: String,
     /// the number of its question
     pub question: u64,
-    /// when an answer is of no use any more, ms by the wall clock
-    pub deadline_ms: i64,
+    /// for how long an answer is of use from now on, ms
+    pub wait_ms: i64,
     /// where the photo is and what it is held against, sealed
     pub payload: Vec<u8>,
 }
@@ -69,7 +72,7 @@ impl PhotoQueue {
     /// See [`QueueError`].
     pub async fn add(&self, job: &PhotoJob) -> Result<String, QueueError> {
         let arguments = |command: &mut redis::Cmd| {
-            command.arg(self.limit).arg(&job.node).arg(job.question).arg(job.deadline_ms).arg(&job.payload);
+            command.arg(self.limit).arg(&job.node).arg(job.question).arg(job.wait_ms).arg(&job.payload);
             command.arg(KEPT_MS);
         };
         let entry: String = self.add.run(&self.redis, &[JOBS], arguments).await?;
@@ -96,6 +99,17 @@ impl PhotoQueue {
     }
 }
 
+/// What whoever takes photos is to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// take them
+    Take,
+    /// take none for now
+    Rest,
+    /// take none any more
+    Stop,
+}
+
 /// How a worker takes photos.
 #[derive(Clone, Debug)]
 pub struct WorkerSetup {
@@ -118,6 +132,7 @@ impl WorkerSetup {
 pub struct PhotoWorker {
     redis: Redis,
     end: Script,
+    left: Script,
     forget: Script,
     setup: WorkerSetup,
     looked: Option<Stopwatch>,
@@ -126,9 +141,10 @@ pub struct PhotoWorker {
 impl PhotoWorker {
     /// A worker with a connection of its own, because it waits on the server.
     pub fn new(redis: &Redis, setup: WorkerSetup) -> Self {
-        let (end, forget) = (include_str!("lua/end_photo.lua"), include_str!("lua/forget_workers.lua"));
+        let (end, left) = (include_str!("lua/end_photo.lua"), include_str!("lua/left.lua"));
+        let forget = Script::new(include_str!("lua/forget_workers.lua"));
         let redis = redis.aside(BLOCK_MS);
-        Self { redis, end: Script::new(end), forget: Script::new(forget), setup, looked: None }
+        Self { redis, end: Script::new(end), left: Script::new(left), forget, setup, looked: None }
     }
 
     /// Checks photos until it is to stop, and then ends the one that it has: within some seconds, because one that waits
@@ -137,27 +153,27 @@ impl PhotoWorker {
     pub async fn run<F: Future<Output = Answer>>(
         mut self,
         bus: &Bus,
-        wall: &Clock,
-        mut stop: watch::Receiver<bool>,
+        mut orders: watch::Receiver<Order>,
         check: impl Fn(PhotoJob) -> F,
     ) {
         self.forget_who_is_gone("").await;
-        while !*stop.borrow() {
+        // Without anybody who could order otherwise, the last order holds.
+        while orders.wait_for(|order| *order != Order::Rest).await.is_ok_and(|order| *order == Order::Take) {
             let taken = match self.next().await {
                 Ok(taken) => taken,
                 Err(away) => {
                     tokio::select! {
                         () = self.recover(&away) => {}
-                        Ok(_) = stop.wait_for(|stop| *stop) => {}
+                        Ok(_) = orders.wait_for(|order| *order == Order::Stop) => {}
                     }
                     continue;
                 }
             };
             let Some((id, job)) = taken else { continue };
-            if let Some(job) = job {
+            if let Some((mut job, deadline_ms)) = job {
                 let (node, question) = (job.node.clone(), job.question);
-                let expired = wall.now_ms() >= job.deadline_ms;
-                let answer = if expired { Answer::Expired } else { check(job).await };
+                job.wait_ms = self.left_ms(deadline_ms).await;
+                let answer = if job.wait_ms <= 0 { Answer::Expired } else { check(job).await };
                 if let Err(error) = bus.answer_question(&node, question, &answer).await {
                     tracing::warn!(%error, node, "a photo's check cannot be answered");
                 }
@@ -172,6 +188,15 @@ impl PhotoWorker {
         self.forget_who_is_gone(&self.setup.name).await;
     }
 
+    /// How many ms are left of a photo's time, at least as far as anybody knows.
+    async fn left_ms(&self, deadline_ms: i64) -> i64 {
+        let arguments = |command: &mut redis::Cmd| {
+            command.arg(deadline_ms);
+        };
+        // Looked at in vain is better than not looked at.
+        self.left.run(&self.redis, &[JOBS], arguments).await.unwrap_or(1)
+    }
+
     /// Removes workers that are long gone from the group, and one that goes now: every start of a process brings new ones.
     async fn forget_who_is_gone(&self, going: &str) {
         let arguments = |command: &mut redis::Cmd| {
@@ -183,8 +208,8 @@ impl PhotoWorker {
     }
 
     /// The next photo: what another has left before what is new. None: nothing came for a while. The job itself is none
-    /// when it cannot be read.
-    async fn next(&mut self) -> Result<Option<(String, Option<PhotoJob>)>, Away> {
+    /// when it cannot be read; with it comes its deadline.
+    async fn next(&mut self) -> Result<Option<Taken>, Away> {
         let look_every_ms = u128::from(self.setup.look_every_ms.unsigned_abs());
         if self.looked.is_none_or(|looked| looked.elapsed().as_millis() >= look_every_ms) {
             let abandoned = self.abandoned().await?;
@@ -226,14 +251,14 @@ impl PhotoWorker {
     }
 }
 
-fn read(entry: StreamId) -> (String, Option<PhotoJob>) {
+/// What names a photo in the queue, the photo, and its deadline by the clock of Redis (ms).
+type Taken = (String, Option<(PhotoJob, i64)>);
+
+fn read(entry: StreamId) -> Taken {
     let job = || {
-        Some(PhotoJob {
-            node: entry.get("node")?,
-            question: entry.get("question")?,
-            deadline_ms: entry.get("deadline")?,
-            payload: entry.get("payload")?,
-        })
+        let (node, question) = (entry.get("node")?, entry.get("question")?);
+        let job = PhotoJob { node, question, wait_ms: 0, payload: entry.get("payload")? };
+        Some((job, entry.get("deadline")?))
     };
     let job = job();
     if job.is_none() {

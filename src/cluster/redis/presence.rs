@@ -32,7 +32,7 @@ impl SharedPresence {
         let arguments = |command: &mut redis::Cmd| {
             let left_at = report.left_at.map(|at| at.to_string()).unwrap_or_default();
             command.arg(report.session).arg(report.platform).arg(i32::from(report.continues));
-            command.arg(left_at).arg(KEPT_MS);
+            command.arg(i32::from(report.plays_on)).arg(left_at).arg(KEPT_MS);
             command.arg(PAUSE_BRIDGED_MS).arg(ALONE_ENDS_MS).arg(REMEMBERED_MS).arg(STRETCHES_KEPT);
             command.arg(report.played.len());
             for played in report.played {
@@ -44,12 +44,12 @@ impl SharedPresence {
                 command.arg(logged.played.from_at).arg(logged.played.to_at);
             }
         };
-        type Answer = (i64, i64, Vec<String>, Vec<Value>);
+        type Answer = (i64, i64, i64, Vec<String>, Vec<Value>);
         let answer: Answer = self.script.run_within(REPORT_LIMIT_MS, &self.redis, &[&key], arguments).await?;
-        let (known, overlapping_ms, others, mine) = answer;
+        let (known, accompanied, overlapping_ms, others, mine) = answer;
         let mine = mine.chunks(4).map(|fields| overlap(report.session, fields)).collect::<Result<_, _>>()?;
         let overlapping_ms = (overlapping_ms >= 0).then_some(overlapping_ms);
-        Ok(Told { mine, others, overlapping_ms, known: known == 1 })
+        Ok(Told { mine, others, accompanied: accompanied == 1, overlapping_ms, known: known == 1 })
     }
 }
 

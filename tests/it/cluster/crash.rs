@@ -7,15 +7,13 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 
-use axum::extract::State;
-use axum::http::HeaderMap;
-use axum::routing::post;
 use invigil::clock::{Clock, Entropy};
 use serde_json::{Value, json};
 use tokio::sync::{mpsc, watch};
 
 use crate::crash::{Class, any_seed, between, check_all, number};
 use crate::harness::Course;
+use crate::harness::hooks::{Hook, receiver};
 use crate::harness::process::{Home, Process};
 use crate::harness::s3::S3;
 use crate::harness::servers::postgres::Postgres;
@@ -89,28 +87,13 @@ async fn blow_after_blow_three_nodes_keep_every_acknowledged_event_exactly_once(
     installation.end();
 }
 
-/// Takes webhooks: their ids and bodies.
-async fn receiver() -> (String, mpsc::UnboundedReceiver<(String, String)>) {
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}/", listener.local_addr().unwrap());
-    let (sender, received) = mpsc::unbounded_channel();
-    let take =
-        async |State(sender): State<mpsc::UnboundedSender<(String, String)>>, headers: HeaderMap, body: String| {
-            let id = headers["webhook-id"].to_str().unwrap().to_owned();
-            // An error means that the test has heard enough.
-            let _ = sender.send((id, body));
-        };
-    let router = axum::Router::new().route("/", post(take)).with_state(sender);
-    tokio::spawn(async move { axum::serve(listener, router).await });
-    (url, received)
-}
-
 /// The verdict of every session has come, and whenever it came again, under the same id.
-async fn check_webhooks(course: &Course, sessions: &[String], mut received: mpsc::UnboundedReceiver<(String, String)>) {
+async fn check_webhooks(course: &Course, sessions: &[String], mut received: mpsc::UnboundedReceiver<Hook>) {
     let mut told: HashMap<String, (String, String)> = HashMap::new();
     let mut repeated = 0;
     while !sessions.iter().all(|session| told.contains_key(session)) {
-        let (id, body) = received.recv().await.unwrap();
+        let Hook { headers, body } = received.recv().await.unwrap();
+        let id = headers["webhook-id"].to_str().unwrap().to_owned();
         let event: Value = serde_json::from_str(&body).unwrap();
         let session = event["data"]["session"].as_str().unwrap().to_owned();
         if let Some(before) = told.insert(session, (id.clone(), body.clone())) {

@@ -5,10 +5,10 @@ use invigil::client::ClientKey;
 use invigil::log::{Body, parse_line};
 use serde_json::{Value, json};
 
-use super::sites::{Ground, Site};
+use super::sites::{Site, installation, installation_at};
 use crate::harness::Opened;
 use crate::harness::servers::proxy::{Flow, Proxy};
-use crate::harness::servers::redis::RedisServer;
+use crate::harness::servers::redis::{RedisCluster, RedisServer};
 use crate::harness::wire::{Heard, Wire, at, play};
 
 /// A learner with a key of their own.
@@ -60,9 +60,11 @@ fn count_of(log: &str, kind: &str) -> usize {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_learner_goes_on_at_another_node() {
-    let server = RedisServer::start();
-    let ground = Ground::new(1).await;
-    let (one, other) = (ground.node(&server.url()).await, ground.node(&server.url()).await);
+    goes_on_at_another_node(&RedisServer::start().url()).await;
+}
+
+async fn goes_on_at_another_node(redis: &str) {
+    let (ground, [one, other]) = installation_at(redis, 1).await;
     let learner = Learner::of(one.open("l0", "j1").await);
     let (mut first, welcome) = learner.enter(&one).await;
     assert_eq!(welcome["acknowledged"], 0);
@@ -85,10 +87,11 @@ async fn a_learner_goes_on_at_another_node() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sessions_of_a_dead_node_live_on_whether_or_not_somebody_asks() {
-    let server = RedisServer::start();
-    let ground = Ground::new(30).await;
-    let (mut one, other) = (ground.node(&server.url()).await, ground.node(&server.url()).await);
-    let third = ground.node(&server.url()).await;
+    lives_on_after_its_node(&RedisServer::start().url()).await;
+}
+
+async fn lives_on_after_its_node(redis: &str) {
+    let (ground, [mut one, other, third]) = installation_at(redis, 30).await;
     let learner = Learner::of(one.open("l0", "j1").await);
     for number in 1..30 {
         one.open(&format!("l{number}"), "j1").await;
@@ -108,9 +111,7 @@ async fn sessions_of_a_dead_node_live_on_whether_or_not_somebody_asks() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_came_twice_while_the_session_was_nowhere_goes_on_with_the_newer_connection() {
-    let server = RedisServer::start();
-    let ground = Ground::new(1).await;
-    let (mut one, other) = (ground.node(&server.url()).await, ground.node(&server.url()).await);
+    let (_server, ground, [mut one, other]) = installation(1).await;
     let learner = Learner::of(one.open("l0", "j1").await);
     let (mut wire, _) = learner.enter(&one).await;
     wire.kept(0, "playback", play(0)).await;
@@ -140,11 +141,9 @@ async fn who_came_twice_while_the_session_was_nowhere_goes_on_with_the_newer_con
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_that_is_cut_off_acknowledges_nothing_that_could_be_anothers() {
-    let server = RedisServer::start();
+    let (server, ground, [other]) = installation(1).await;
     let proxy = Proxy::start(server.address()).await;
-    let ground = Ground::new(1).await;
     let cut_off = ground.node(&format!("redis://{}", proxy.address())).await;
-    let other = ground.node(&server.url()).await;
     let learner = Learner::of(cut_off.open("l0", "j1").await);
     let (mut wire, _) = learner.enter(&cut_off).await;
     wire.kept(0, "playback", play(0)).await;
@@ -167,9 +166,7 @@ async fn a_node_that_is_cut_off_acknowledges_nothing_that_could_be_anothers() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_lives_elsewhere_is_closed_there() {
-    let server = RedisServer::start();
-    let ground = Ground::new(1).await;
-    let (one, other) = (ground.node(&server.url()).await, ground.node(&server.url()).await);
+    let (server, ground, [one, other]) = installation(1).await;
     let first = one.open("l0", "j1").await;
     // A newer session of the same learner and project ends the older one, wherever that lives.
     let second = other.open("l0", "j1").await;
@@ -185,9 +182,11 @@ async fn what_lives_elsewhere_is_closed_there() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn playing_at_two_nodes_at_once_is_in_both_logs() {
-    let server = RedisServer::start();
-    let ground = Ground::new(1).await;
-    let (one, other) = (ground.node(&server.url()).await, ground.node(&server.url()).await);
+    is_seen_at_two_nodes(&RedisServer::start().url()).await;
+}
+
+async fn is_seen_at_two_nodes(redis: &str) {
+    let (ground, [one, other]) = installation_at(redis, 1).await;
     let here = Learner::of(one.open("l0", "j1").await);
     let there = Learner::of(other.open("l0", "j2").await);
     let (mut at_one, _) = here.enter(&one).await;
@@ -195,10 +194,13 @@ async fn playing_at_two_nodes_at_once_is_in_both_logs() {
     for wire in [&mut at_one, &mut at_other] {
         wire.kept(0, "playback", play(0)).await;
     }
-    for second in 1..=4 {
+    let mut ct = 0;
+    // Each is called when the other begins; that call takes its way through Redis.
+    while ct < 20_000 || [&at_one, &at_other].iter().any(|wire| wire.seen_of("warning").is_empty()) {
+        ct += 5_000;
         ground.clock.advance_ms(5_000);
         for wire in [&mut at_one, &mut at_other] {
-            wire.kept(second * 5_000, "heartbeat", at(second * 5_000)).await;
+            wire.kept(ct, "heartbeat", at(ct)).await;
         }
     }
     for wire in [&at_one, &at_other] {
@@ -221,15 +223,13 @@ async fn playing_at_two_nodes_at_once_is_in_both_logs() {
                 _ => None,
             })
             .collect();
-        assert_eq!(conflicts, [20_000], "{log}");
+        assert_eq!(conflicts, [ct], "{log}");
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_stops_gently_leaves_everything_to_the_others_at_once() {
-    let server = RedisServer::start();
-    let ground = Ground::new(10).await;
-    let (one, other) = (ground.node(&server.url()).await, ground.node(&server.url()).await);
+    let (_server, _ground, [one, other]) = installation(10).await;
     let learner = Learner::of(one.open("l0", "j1").await);
     for number in 1..10 {
         one.open(&format!("l{number}"), "j1").await;
@@ -255,9 +255,7 @@ async fn who_stops_gently_leaves_everything_to_the_others_at_once() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sessions_go_on_when_redis_comes_back_empty() {
-    let mut server = RedisServer::start();
-    let ground = Ground::new(2).await;
-    let (one, other) = (ground.node(&server.url()).await, ground.node(&server.url()).await);
+    let (mut server, ground, [one, other]) = installation(2).await;
     let here = Learner::of(one.open("l0", "j1").await);
     let there = Learner::of(other.open("l1", "j1").await);
     let (mut at_one, _) = here.enter(&one).await;
@@ -286,9 +284,7 @@ async fn sessions_go_on_when_redis_comes_back_empty() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn open_sessions_that_nobody_knows_of_are_found() {
-    let mut server = RedisServer::start();
-    let ground = Ground::new(20).await;
-    let mut first = ground.node(&server.url()).await;
+    let (mut server, ground, [mut first]) = installation(20).await;
     for number in 0..20 {
         first.open(&format!("l{number}"), "j1").await;
     }
@@ -305,9 +301,7 @@ async fn open_sessions_that_nobody_knows_of_are_found() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_whose_clock_is_wrong_takes_no_sessions_and_keeps_what_it_has() {
-    let server = RedisServer::start();
-    let ground = Ground::new(2).await;
-    let (one, other) = (ground.node(&server.url()).await, ground.node(&server.url()).await);
+    let (_server, _ground, [one, other]) = installation(2).await;
     let here = Learner::of(one.open("l0", "j1").await);
     let there = Learner::of(other.open("l1", "j1").await);
     let (mut wire, _) = here.enter(&one).await;
@@ -319,4 +313,23 @@ async fn a_node_whose_clock_is_wrong_takes_no_sessions_and_keeps_what_it_has() {
     one.clock_check().compared(10_000, 9_900, 0);
     let (_, welcome) = there.enter(&one).await;
     assert_eq!(welcome["acknowledged"], 0);
+}
+
+mod on_a_cluster {
+    use super::*;
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_learner_goes_on_at_another_node() {
+        goes_on_at_another_node(&RedisCluster::start().url()).await;
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn sessions_of_a_dead_node_live_on() {
+        lives_on_after_its_node(&RedisCluster::start().url()).await;
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn playing_at_two_nodes_at_once_is_in_both_logs() {
+        is_seen_at_two_nodes(&RedisCluster::start().url()).await;
+    }
 }

@@ -13,8 +13,10 @@ const SESSIONS: [&str; 3] = ["a", "b", "c"];
 /// What a session does, and when.
 #[derive(Clone, Debug)]
 enum Step {
-    /// it plays so long after a pause, in ms
-    Plays { session: usize, pause_ms: i64, for_ms: i64 },
+    /// it plays so long after a pause, in ms, and perhaps goes on
+    Plays { session: usize, pause_ms: i64, for_ms: i64, plays_on: bool },
+    /// it begins or stops
+    Turns { session: usize, plays_on: bool },
     /// the same report once more
     Repeats { session: usize },
     /// it asks what there is for it
@@ -31,7 +33,9 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     let pause = prop_oneof![4 => Just(0), 2 => 0..12_000_i64, 1 => 0..80_000_i64];
     let long = prop_oneof![3 => 1..6_000_i64, 1 => 1..60_000_i64];
     let step = prop_oneof![
-        8 => (session.clone(), pause, long).prop_map(|(session, pause_ms, for_ms)| Step::Plays { session, pause_ms, for_ms }),
+        8 => (session.clone(), pause, long, any::<bool>())
+            .prop_map(|(session, pause_ms, for_ms, plays_on)| Step::Plays { session, pause_ms, for_ms, plays_on }),
+        2 => (session.clone(), any::<bool>()).prop_map(|(session, plays_on)| Step::Turns { session, plays_on }),
         1 => session.clone().prop_map(|session| Step::Repeats { session }),
         1 => session.clone().prop_map(|session| Step::Takes { session }),
         1 => session.clone().prop_map(|session| Step::Leaves { session }),
@@ -48,6 +52,7 @@ struct Memory {
     last: Vec<Played>,
     told: Vec<Overlap>,
     reported: bool,
+    plays_on: bool,
 }
 
 /// Runs the steps over both tables.
@@ -56,12 +61,17 @@ async fn both_say_the_same(learner: &str, shared: &Presence, steps: &[Step]) -> 
     let mut sessions = vec![Memory::default(); SESSIONS.len()];
     for (number, step) in steps.iter().enumerate() {
         let (index, left) = match *step {
-            Step::Plays { session, pause_ms, for_ms } => {
+            Step::Plays { session, pause_ms, for_ms, plays_on } => {
                 let memory = &mut sessions[session];
                 let played = Played { from_at: memory.at + pause_ms, to_at: memory.at + pause_ms + for_ms };
                 memory.at = played.to_at;
                 memory.all.push(played);
-                memory.last = vec![played];
+                (memory.last, memory.plays_on) = (vec![played], plays_on);
+                (session, false)
+            }
+            Step::Turns { session, plays_on } => {
+                sessions[session].last.clear();
+                sessions[session].plays_on = plays_on;
                 (session, false)
             }
             Step::Repeats { session } => (session, false),
@@ -71,6 +81,7 @@ async fn both_say_the_same(learner: &str, shared: &Presence, steps: &[Step]) -> 
             }
             Step::Leaves { session } => {
                 sessions[session].last.clear();
+                sessions[session].plays_on = false;
                 (session, true)
             }
             Step::TakenUp { session } => {
@@ -87,6 +98,7 @@ async fn both_say_the_same(learner: &str, shared: &Presence, steps: &[Step]) -> 
             played: &memory.last,
             logged: &memory.told,
             continues: memory.reported,
+            plays_on: memory.plays_on,
             left_at: left.then_some(memory.at),
         };
         let (expected, told) = (table.report(report), shared.report(report).await.unwrap());
@@ -140,6 +152,7 @@ const OF_A: Report = Report {
     played: &[Played { from_at: 1_790_000_000_000, to_at: 1_790_000_020_000 }],
     logged: &[],
     continues: false,
+    plays_on: false,
     left_at: None,
 };
 

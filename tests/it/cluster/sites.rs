@@ -22,7 +22,7 @@ use invigil::policy::{Policies, Policy};
 use invigil::store::Store;
 use invigil::store::enrolled_photos::seal_template;
 use invigil::store::evidence::Evidence;
-use invigil::store::populate::{Pupil, School};
+use invigil::store::populate::{CALM_PACK, Pupil, School};
 use invigil::telemetry::Telemetry;
 use invigil::vision::{VisionConfig, VisionPool};
 use tokio::net::TcpListener;
@@ -30,22 +30,8 @@ use tokio::runtime::Runtime;
 use tokio::sync::{Notify, watch};
 
 use super::{SHORT, connect};
+use crate::harness::servers::redis::RedisServer;
 use crate::harness::{Opened, START_MS, frame, models};
-
-/// Prompts and photos come once in half a day, so that what is seen is the stream of events.
-const PACK: &str = r#"
-id = "calm"
-class_hour_ms = 86_400_000
-start_verify_ms = 86_400_000
-photo_due_ms = 86_400_000
-prompt_max_gap_ms = 86_400_000
-schedule.prompt_min_ms = 43_200_000
-schedule.prompt_max_ms = 43_200_000
-schedule.capture_start_min_ms = 43_200_000
-schedule.capture_start_max_ms = 43_200_000
-schedule.capture_min_ms = 43_200_000
-schedule.capture_max_ms = 43_200_000
-"#;
 
 /// What all nodes share.
 pub struct Ground {
@@ -63,6 +49,23 @@ pub struct Site {
     address: SocketAddr,
     /// none once it is dead
     runtime: Option<Runtime>,
+}
+
+/// A Redis, what nodes share, and so many nodes.
+pub async fn installation<const N: usize>(learners: usize) -> (RedisServer, Ground, [Site; N]) {
+    let server = RedisServer::start();
+    let (ground, sites) = installation_at(&server.url(), learners).await;
+    (server, ground, sites)
+}
+
+/// The same over a Redis that is there.
+pub async fn installation_at<const N: usize>(redis: &str, learners: usize) -> (Ground, [Site; N]) {
+    let ground = Ground::new(learners).await;
+    let mut sites = Vec::new();
+    for _ in 0..N {
+        sites.push(ground.node(redis).await);
+    }
+    (ground, sites.try_into().unwrap_or_else(|_| panic!("as many as were asked for")))
 }
 
 impl Ground {
@@ -148,7 +151,7 @@ async fn services(
         cluster: Cluster::Member(Member { node, bus, clock: ClockCheck::default() }),
         roles: Roles::all(),
         findings: findings::channel().0,
-        policies: Policies::new(vec![Policy::from_toml(PACK).unwrap()]).unwrap(),
+        policies: Policies::new(vec![Policy::from_toml(CALM_PACK).unwrap()]).unwrap(),
         clock,
         wall,
         entropy,

@@ -5,6 +5,7 @@
 
 pub mod disk;
 pub mod haproxy;
+pub mod hooks;
 pub mod process;
 pub mod pupil;
 pub mod s3;
@@ -12,6 +13,7 @@ pub mod servers;
 pub mod trace;
 pub mod wire;
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -410,6 +412,19 @@ pub fn application(durations_ms: &[i64], policy: &str) -> Value {
         "class_hour_ms": 2_400_000, "teachers": 4, "benches": 4,
         "lessons": durations_ms.iter().map(lesson).collect::<Vec<Value>>(),
     })
+}
+
+/// Asks a server or its metrics' port for JSON.
+pub async fn get_json(address: SocketAddr, path: &str) -> (StatusCode, Value) {
+    // Needed by the client, and installed by servers as they start; whoever asks may be faster.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let answer = reqwest::get(format!("http://{address}{path}")).await.unwrap();
+    (answer.status(), answer.json().await.unwrap())
+}
+
+/// The face checks in a log.
+pub fn face_checks(log: &[Value]) -> Vec<Value> {
+    log.iter().filter(|line| line["type"] == "face.checked").map(|line| line["data"].clone()).collect()
 }
 
 pub fn text(value: &Value, field: &str) -> String {

@@ -15,7 +15,7 @@ use crate::auth::keys::{DataKey, Keys};
 use crate::clock::{Clock, Entropy};
 use crate::store::Store;
 use crate::store::enrolled_photos::seal_template;
-use crate::store::populate::{Pupil, School};
+use crate::store::populate::{CALM_PACK, Pupil, School};
 use crate::store::postgres::{Address, CONNECTIONS_LEAST};
 use crate::vision::people::People;
 use crate::vision::{VisionConfig, VisionPool};
@@ -24,23 +24,6 @@ use crate::vision::{VisionConfig, VisionPool};
 const REQUESTS: usize = 32;
 /// A lesson that no benchmark sees the end of: a hundred hours.
 const DURATION_MS: i64 = 360_000_000;
-
-/// The pack of the benchmark: prompts and photos come once in hours, so that what is measured is the stream of events.
-/// Everything else is as in the default pack.
-const PACK: &str = r#"
-id = "bench"
-class_hour_ms = 86_400_000
-start_verify_ms = 86_400_000
-photo_due_ms = 86_400_000
-prompt_max_gap_ms = 86_400_000
-schedule.prompt_min_ms = 43_200_000
-schedule.prompt_max_ms = 43_200_000
-schedule.capture_start_min_ms = 43_200_000
-schedule.capture_start_max_ms = 43_200_000
-schedule.capture_min_ms = 43_200_000
-schedule.capture_max_ms = 43_200_000
-schedule.silence_close_ms = 43_200_000
-"#;
 
 /// What nodes share besides their sessions.
 #[derive(Clone, Debug, Default)]
@@ -75,7 +58,7 @@ impl Ground {
         let folder = tempfile::Builder::new().prefix("invigil-bench-").tempdir_in(&place.folder)?;
         let models = place.models.canonicalize();
         let models = models.with_context(|| format!("{}; run `make models`", place.models.display()))?;
-        std::fs::write(folder.path().join("pack.toml"), PACK)?;
+        std::fs::write(folder.path().join("pack.toml"), CALM_PACK)?;
         let ground = Self { folder, key: ApiKey::generate(&Entropy::system()), pupils };
         for node in 0..=shared.further_nodes {
             std::fs::create_dir(ground.data_of(node))?;
@@ -122,7 +105,7 @@ impl Ground {
             project: "course".into(),
             lesson: "lesson".into(),
             duration_ms: DURATION_MS,
-            policy: "bench".into(),
+            policy: "calm".into(),
             pupils: (0..self.pupils).map(|number| pupil(&keys, &entropy, number, &template)).collect(),
             now_ms: Clock::system().now_ms(),
         };

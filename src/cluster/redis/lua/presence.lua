@@ -1,16 +1,16 @@
 -- The table of src/cluster/presence.rs for one learner, with the same rules in the same order; a property test holds the
 -- two to each other.
 -- KEYS: the learner's table.
--- ARGV: session, platform, whether it has reported before (0 or 1), when it leaves or nothing, how long the table is kept (ms), bounds (pause bridged, alone ends,
---       remembered, stretches kept), number of stretches, from and to of each, number of logged overlaps, the other
---       session, its platform, from and to of each.
--- Returns: known (0 or 1), ms of the overlap under way or -1, the others, the overlaps as the other session, its platform,
---       from and to of each.
+-- ARGV: session, platform, whether it has reported before (0 or 1), whether it plays on (0 or 1), when it leaves or nothing, how
+--       long the table is kept (ms), bounds (pause bridged, alone ends, remembered, stretches kept), number of stretches, from
+--       and to of each, number of logged overlaps, the other session, its platform, from and to of each.
+-- Returns: known (0 or 1), whether another plays on (0 or 1), ms of the overlap under way or -1, the others, the overlaps as the
+--       other session, its platform, from and to of each.
 local session, platform, continues = ARGV[1], ARGV[2], ARGV[3] == '1'
-local left_at, kept_ms = tonumber(ARGV[4]), ARGV[5]
-local pause_bridged, alone_ends = tonumber(ARGV[6]), tonumber(ARGV[7])
-local remembered, stretches_kept = tonumber(ARGV[8]), tonumber(ARGV[9])
-local next_argument = 10
+local plays_on, left_at, kept_ms = ARGV[4] == '1', tonumber(ARGV[5]), ARGV[6]
+local pause_bridged, alone_ends = tonumber(ARGV[7]), tonumber(ARGV[8])
+local remembered, stretches_kept = tonumber(ARGV[9]), tonumber(ARGV[10])
+local next_argument = 11
 local function argument()
   next_argument = next_argument + 1
   return ARGV[next_argument - 1]
@@ -18,7 +18,8 @@ end
 
 local packed = redis.call('GET', KEYS[1])
 local stretches_told = tonumber(argument())
-if not packed and stretches_told == 0 then return {0, -1, {}, {}} end
+local is_here = stretches_told > 0 or plays_on
+if not packed and not is_here then return {0, 0, -1, {}, {}} end
 local sessions, overlaps, untold = {}, {}, {}
 if packed then sessions, overlaps, untold = cmsgpack.unpack(packed) end
 
@@ -60,13 +61,17 @@ local function note(ended)
   end
 end
 
-local function extend(from, to)
+local function arrive()
   local present = find(session)
   if not present then
     present = {session = session, platform = platform, stretches = {}}
     table.insert(sessions, present)
   end
   present.left = nil
+end
+
+local function extend(from, to)
+  local present = find(session)
   if present.reported and present.reported > from then from = present.reported end
   if from >= to then return nil end
   present.reported = to
@@ -100,7 +105,7 @@ local function meet(from, to)
 end
 
 local known = find(session) and 1 or 0
-if continues and known == 0 then return {0, -1, {}, {}} end
+if continues and known == 0 then return {0, 0, -1, {}, {}} end
 
 local stretches = {}
 for _ = 1, stretches_told do
@@ -115,9 +120,10 @@ for _ = 1, tonumber(argument()) do
   end)
 end
 
+if is_here then arrive() end
 for _, stretch in ipairs(stretches) do
   local from, to = stretch[1], stretch[2]
-  sessions = keep(sessions, function(one) return not one.left or one.left >= to - remembered end)
+  sessions = keep(sessions, function(one) return not one.left or one.left >= from - remembered end)
   from = extend(from, to)
   if from then meet(from, to) end
 end
@@ -132,8 +138,16 @@ for _, one in ipairs(untold) do
     for _, value in ipairs({one.with, one.platform, one.from, one.to}) do table.insert(mine, value) end
   end
 end
+local accompanied = false
+for _, one in ipairs(sessions) do
+  if one.session ~= session and one.plays_on then accompanied = true end
+end
 local present = find(session)
-if left_at and present then present.left = left_at end
+if present then
+  present.left = left_at or present.left
+  present.plays_on = plays_on and not present.left
+  present.accompanied = accompanied
+end
 
 untold = keep(untold, function(one)
   local here = find(one.session)
@@ -144,6 +158,13 @@ for _, one in ipairs(untold) do
   if one.session ~= session and not seen[one.session] then
     seen[one.session] = true
     table.insert(others, one.session)
+  end
+end
+if plays_on then
+  for _, one in ipairs(sessions) do
+    if one.session ~= session and one.plays_on and not one.accompanied and not seen[one.session] then
+      table.insert(others, one.session)
+    end
   end
 end
 local overlapping = -1
@@ -157,4 +178,4 @@ if #here == 0 then
 else
   redis.call('SET', KEYS[1], cmsgpack.pack(sessions, overlaps, untold), 'PX', kept_ms)
 end
-return {known, overlapping, others, mine}
+return {known, accompanied and 1 or 0, overlapping, others, mine}
