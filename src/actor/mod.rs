@@ -22,9 +22,11 @@ mod photos;
 mod playing;
 mod registry;
 mod run;
+mod seen_before;
 mod services;
 
 pub use mailbox::{Arrival, ConnectionId, Gone, Handle, IncomingPhoto, Outbound, OutboundQueue, Outlet};
 pub use registry::{Registry, StartError};
 pub use run::Turn;
+pub use seen_before::RecentPhotos;
 pub use services::Services;

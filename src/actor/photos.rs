@@ -5,11 +5,12 @@ use serde_json::{Map, Value, json};
 
 use super::live::Live;
 use super::mailbox::Message;
+use super::seen_before::{SamePicture, unless_seen_before};
 use crate::faces::Kept;
 use crate::gateway::wire::ServerMessage;
 use crate::log::{EventType, FaceChecked, FaceOutcome};
 use crate::store::evidence::EvidenceId;
-use crate::vision::{Check, Outcome, Question, Reason};
+use crate::vision::{Check, Question};
 
 /// How long a check may take, waiting included, ms: after that the answer would be too late to act on.
 const CHECK_LIMIT_MS: i64 = 60_000;
@@ -22,6 +23,8 @@ pub(super) struct Checked {
     pub(super) kept: Option<String>,
     /// none: it could not be checked
     pub(super) check: Option<Check>,
+    /// the earlier photo that it is
+    pub(super) same_picture: Option<SamePicture>,
 }
 
 impl Live {
@@ -29,7 +32,7 @@ impl Live {
     pub(super) fn start_check(&mut self, capture: String, sha256: String, photo: Option<Bytes>) {
         let (services, session, myself) = (self.services.clone(), self.key, self.myself.clone());
         let Some(face) = &self.face else { return };
-        let (face_key, template) = (face.key.clone(), face.template.clone());
+        let (face_key, template, who) = (face.key.clone(), face.template.clone(), self.who.clone());
         self.in_check = Some(capture.clone());
         tokio::spawn(async move {
             let tell = async |message| {
@@ -42,13 +45,14 @@ impl Live {
                 None => read_back(&services, &face_key, session, &capture).await,
             };
             let Some(kept) = kept else {
-                tell(Message::Checked(Box::new(Checked { capture, kept: None, check: None }))).await;
+                tell(Message::Checked(Box::new(Checked { capture, kept: None, check: None, same_picture: None })))
+                    .await;
                 return;
             };
             tell(Message::PhotoKept { capture: capture.clone() }).await;
             let check = check(&services, kept, template.into()).await;
-            let check = unless_repeated(&services, session, &capture, check).await;
-            tell(Message::Checked(Box::new(Checked { capture, kept: Some(sha256), check }))).await;
+            let (check, same_picture) = unless_seen_before(&services, &who, &face_key, session, &capture, check).await;
+            tell(Message::Checked(Box::new(Checked { capture, kept: Some(sha256), check, same_picture }))).await;
         });
     }
 
@@ -67,7 +71,7 @@ impl Live {
             capture: checked.capture.as_str().into(),
             outcome,
             photo: checked.kept.map(Into::into),
-            extra: checked.check.as_ref().map(for_the_record).unwrap_or_default(),
+            extra: checked.check.as_ref().map(|check| for_the_record(check, checked.same_picture)).unwrap_or_default(),
         };
         self.services.telemetry.photo_checks.count(outcome.as_str());
         self.record(self.now(), EventType::FaceChecked, &data);
@@ -85,35 +89,14 @@ async fn check(services: &super::Services, kept: Kept, question: Question) -> Op
     check
 }
 
-/// A face that matches in the very bytes of an earlier photo of the learner was not there again. What matches nobody (a
-/// covered lens is black each time) stays what it is. When that cannot be looked up, nobody is verified.
-async fn unless_repeated(
-    services: &super::Services,
-    session: crate::store::SessionKey,
-    capture: &str,
-    check: Option<Check>,
-) -> Option<Check> {
-    let check = check?;
-    if check.outcome != Outcome::Match {
-        return Some(check);
-    }
-    match services.store.is_repeated_photo(session, capture).await {
-        Ok(false) => Some(check),
-        Ok(true) => Some(Check { outcome: Outcome::Spoof, reason: Some(Reason::Repeated), ..check }),
-        Err(error) => {
-            tracing::error!(%error, capture, "a photo could not be told from earlier ones: its check counts as an error");
-            None
-        }
-    }
-}
-
 /// Scores, threshold and digests, so that the check can be repeated years later.
-fn for_the_record(check: &Check) -> Map<String, Value> {
+fn for_the_record(check: &Check, same_picture: Option<SamePicture>) -> Map<String, Value> {
     let rounded = |number: f32| (f64::from(number) * 10_000.0).round() / 10_000.0;
     let all = json!({
         "similarity": check.similarity.map(rounded),
         "threshold": rounded(check.threshold),
         "reason": check.reason.as_ref().map(|reason| reason.as_str()),
+        "same_picture": same_picture.map(|same| json!({ "of": same.of, "likeness": rounded(same.likeness) })),
         "faces": check.faces.len(),
         "enrolled": check.enrolment_photo.to_string(),
         "models": {

@@ -570,6 +570,7 @@ mod tests {
             evidence: Evidence::open(&folder.path().join("photos")).unwrap(),
             keys: Arc::new(keys),
             faces: Faces::here(Arc::new(pool), Clock::manual(1_790_000_000_000)),
+            recent_photos: Default::default(),
             presence: Presence::default(),
             cluster: Cluster::Alone,
             roles: Roles::all(),

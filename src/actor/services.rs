@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::Notify;
 
+use super::RecentPhotos;
 use crate::auth::keys::Keys;
 use crate::clock::{Clock, Entropy};
 use crate::cluster::{Cluster, Presence};
@@ -25,6 +26,8 @@ pub struct Services {
     pub keys: Arc<Keys>,
     /// who looks at photos
     pub faces: Faces,
+    /// by what photos of a platform's other learners are known again
+    pub recent_photos: RecentPhotos,
     /// who plays where
     pub presence: Presence,
     /// this process among the nodes

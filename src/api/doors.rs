@@ -133,11 +133,19 @@ pub enum FaceRefusal {
     Failed(String),
 }
 
+/// What an enrolment photo comes to. Both are opaque bytes here, to be sealed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EnrolledFace {
+    /// what later photos are compared with
+    pub template: Vec<u8>,
+    /// by what this photo is known again
+    pub descriptor: Option<Vec<u8>>,
+}
+
 /// Where faces are enrolled.
 pub trait FaceDoor: Send + Sync {
-    /// The template of the face in `photo` (JPEG, PNG or WebP bytes); when there is an `old` template, of the same
-    /// face. Templates are opaque bytes here.
-    fn enrol(&self, photo: Vec<u8>, old: Option<Vec<u8>>) -> BoxFuture<'_, Result<Vec<u8>, FaceRefusal>>;
+    /// Describes the face in `photo` (JPEG, PNG or WebP bytes); when there is an `old` template, it is of the same face.
+    fn enrol(&self, photo: Vec<u8>, old: Option<Vec<u8>>) -> BoxFuture<'_, Result<EnrolledFace, FaceRefusal>>;
 }
 
 /// Where encrypted photos are kept.

@@ -14,10 +14,11 @@ use utoipa_axum::routes;
 
 use super::ApiState;
 use super::caller::OwnPlatform;
-use super::doors::{FaceRefusal, VaultError};
+use super::doors::{EnrolledFace, FaceRefusal, VaultError};
 use super::extract::{PathOf, content_type, read_body};
 use super::problem::{Problem, Refusals};
 use crate::auth::keys::{DataKey, KeyError};
+use crate::store::descriptors::PhotoName;
 use crate::store::enrolled_photos::{EnrolledPhoto, NewEnrolledPhoto, seal_template};
 
 const CONTENT_TYPES: [&str; 3] = ["image/jpeg", "image/png", "image/webp"];
@@ -54,11 +55,13 @@ async fn put_photo(
     let key = data_key(&state, &id).await?;
     let old = state.store.enrolled_photo(&id).await?;
     let version = old.as_ref().map_or(0, |old| old.version) + 1;
-    let template = state.faces.enrol(photo.clone(), open_template(&state, old)?).await?;
+    let EnrolledFace { template, descriptor } = state.faces.enrol(photo.clone(), open_template(&state, old)?).await?;
+    let known_by = PhotoName::enrolled(version).context(&id);
     let digest = hex::encode(digest::digest(&digest::SHA256, &photo));
     let evidence = state.photos.put(key.clone(), photo).await?;
     let new = NewEnrolledPhoto {
         template: seal_template(&key, &state.entropy, &id, version, &template),
+        descriptor: descriptor.map(|descriptor| key.seal(&state.entropy, &known_by, &descriptor)),
         learner: id.clone(),
         version,
         digest,

@@ -12,8 +12,8 @@ use serde_json::{Value, json};
 use tower::ServiceExt as _;
 
 use super::doors::{
-    CloseReason, CloseRefusal, FaceDoor, FaceRefusal, OpenRefusal, OpenSession, OpenedSession, PhotoVault, SessionDoor,
-    VaultError,
+    CloseReason, CloseRefusal, EnrolledFace, FaceDoor, FaceRefusal, OpenRefusal, OpenSession, OpenedSession,
+    PhotoVault, SessionDoor, VaultError,
 };
 use super::{ApiState, Limits, router};
 use crate::auth::api_key::ensure_operator_key;
@@ -366,7 +366,7 @@ impl SessionDoor for Doors {
 }
 
 impl FaceDoor for Doors {
-    fn enrol(&self, photo: Vec<u8>, old: Option<Vec<u8>>) -> BoxFuture<'_, Result<Vec<u8>, FaceRefusal>> {
+    fn enrol(&self, photo: Vec<u8>, old: Option<Vec<u8>>) -> BoxFuture<'_, Result<EnrolledFace, FaceRefusal>> {
         async move {
             match photo.as_slice() {
                 b"busy" => return Err(FaceRefusal::Busy { retry_after_ms: 1_500 }),
@@ -375,7 +375,10 @@ impl FaceDoor for Doors {
             }
             let unsuitable = || FaceRefusal::Unsuitable("shows no face".to_owned());
             let face = photo.strip_prefix(b"face of ").and_then(|face| face.first()).ok_or_else(unsuitable)?;
-            if old.is_some_and(|old| old != [*face]) { Err(FaceRefusal::Mismatch) } else { Ok(vec![*face]) }
+            if old.is_some_and(|old| old != [*face]) {
+                return Err(FaceRefusal::Mismatch);
+            }
+            Ok(EnrolledFace { template: vec![*face], descriptor: Some(photo.clone()) })
         }
         .boxed()
     }

@@ -1,5 +1,7 @@
 //! `invigil models`: are the models the ones this binary was built for, and which test photos are fit for use?
 
+mod twins;
+
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -25,6 +27,12 @@ enum Command {
     Verify,
     /// Looks at every photo of the test people and prints models/people.json anew.
     Survey,
+    /// Measures how alike altered photos are to the photos they were made from, and photos to later ones.
+    Twins {
+        /// Where to draw it as well.
+        #[arg(long, value_name = "FILE")]
+        svg: Option<PathBuf>,
+    },
 }
 
 impl ModelsArgs {
@@ -37,6 +45,7 @@ impl ModelsArgs {
         match self.command {
             Command::Verify => verify_all(&folder),
             Command::Survey => survey(&folder),
+            Command::Twins { svg } => twins::run(&folder, svg),
         }
     }
 }

@@ -19,7 +19,7 @@ use axum::body::Bytes;
 use crate::auth::keys::DataKey;
 use crate::clock::Clock;
 use crate::store::evidence::EvidenceId;
-use crate::vision::{Busy, Check, EnrolError, Question, Template, VisionMeters, VisionPool};
+use crate::vision::{Busy, Check, Descriptor, EnrolError, Question, Template, VisionMeters, VisionPool};
 
 pub use desk::{Desk, Takers};
 pub use elsewhere::{Elsewhere, Ways};
@@ -46,6 +46,8 @@ pub struct Kept {
 pub struct Enrolled {
     /// the face
     pub template: Template,
+    /// by what the photo is known again
+    pub descriptor: Option<Descriptor>,
     /// how it compares with the one that it is to replace, if there is one
     pub replaced: Option<Check>,
 }
@@ -146,9 +148,8 @@ async fn patiently<F: Future<Output = Result<Check, Busy>>>(clock: &Clock, ask: 
 
 async fn enrol_in(pool: &VisionPool, photo: Arc<[u8]>, replaced: Option<Template>) -> Result<Enrolled, EnrolError> {
     let template = pool.enrol(photo.clone()).await?;
-    let replaced = match replaced {
-        Some(old) => Some(pool.check(photo, old.into()).await?),
-        None => None,
-    };
-    Ok(Enrolled { template, replaced })
+    let replaces = replaced.is_some();
+    let mut check = pool.check(photo, replaced.unwrap_or_else(|| template.clone()).into()).await?;
+    let descriptor = check.descriptor.take();
+    Ok(Enrolled { template, descriptor, replaced: replaces.then_some(check) })
 }

@@ -14,7 +14,7 @@ use crate::clock::Entropy;
 use crate::cluster::redis::{Answer, MESSAGE_LIMIT_BYTES, PhotoJob};
 use crate::store::evidence::Evidence;
 use crate::vision::people::{People, path};
-use crate::vision::{Digest, FaceBox, ModelDigests, Outcome, PhotoError, Reason, VisionConfig};
+use crate::vision::{Descriptor, Digest, FaceBox, ModelDigests, Outcome, PhotoError, Reason, VisionConfig};
 
 const OF: Of<'static> = Of { node: "asker", question: 7 };
 
@@ -119,7 +119,7 @@ async fn nothing_of_a_face_is_to_be_read_on_the_way() {
     let template = ground.pool.enrol(photo.clone().into()).await.unwrap();
     let key = DataKey::generate(&ground.entropy);
     let evidence = EvidenceId::parse("photo-of-somebody").unwrap();
-    let enrolled = Enrolled { template: template.clone(), replaced: None };
+    let enrolled = Enrolled { template: template.clone(), descriptor: None, replaced: None };
     let sealed = [
         Job::Check { evidence, key: key.clone(), question: template.clone().into() }.seal(
             &ground.master,
@@ -163,6 +163,7 @@ fn a_check(faces: usize) -> Check {
         similarity: Some(0.363),
         threshold: 0.45,
         faces: vec![face; faces],
+        descriptor: Descriptor::from_bytes(&[7; Descriptor::BYTES]),
         photo: digest("photo"),
         enrolment_photo: digest("enrolment"),
         models: ModelDigests { detector: digest("a"), recogniser: digest("b"), runtime: digest("c") },

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use futures_util::future::BoxFuture;
 
 use crate::actor::Services;
-use crate::api::doors::{FaceDoor, FaceRefusal, PhotoVault, VaultError};
+use crate::api::doors::{EnrolledFace, FaceDoor, FaceRefusal, PhotoVault, VaultError};
 use crate::auth::keys::DataKey;
 use crate::faces::Enrolled;
 use crate::store::evidence::{EvidenceError, EvidenceId};
@@ -18,13 +18,16 @@ const RETRY_AFTER_MS: i64 = 2_000;
 pub(super) struct Faces(pub(super) Arc<Services>);
 
 impl FaceDoor for Faces {
-    fn enrol(&self, photo: Vec<u8>, old: Option<Vec<u8>>) -> BoxFuture<'_, Result<Vec<u8>, FaceRefusal>> {
+    fn enrol(&self, photo: Vec<u8>, old: Option<Vec<u8>>) -> BoxFuture<'_, Result<EnrolledFace, FaceRefusal>> {
         Box::pin(async move {
             let old = old.map(|old| Template::from_bytes(&old)).transpose();
             let old = old.map_err(|error| FaceRefusal::Failed(error.to_string()))?;
-            let Enrolled { template, replaced } = self.0.faces.enrol(photo, old).await.map_err(refusal)?;
+            let Enrolled { template, descriptor, replaced } = self.0.faces.enrol(photo, old).await.map_err(refusal)?;
             match replaced.map(|check| check.outcome) {
-                None | Some(Outcome::Match) => Ok(template.to_bytes()),
+                None | Some(Outcome::Match) => {
+                    let descriptor = descriptor.map(|descriptor| descriptor.to_bytes());
+                    Ok(EnrolledFace { template: template.to_bytes(), descriptor })
+                }
                 Some(Outcome::Error) => Err(FaceRefusal::Failed("the comparison failed".into())),
                 Some(_) => Err(FaceRefusal::Mismatch),
             }

@@ -379,6 +379,7 @@ async fn start_services(setup: &ServerConfig, public_url: &str) -> Result<(Arc<S
         evidence,
         keys: Arc::new(keys),
         faces,
+        recent_photos: Default::default(),
         presence: joined.presence,
         cluster: joined.cluster,
         roles: config.roles.clone(),

@@ -5,6 +5,7 @@
 
 use super::sql::{OptionalExtension as _, params};
 
+use super::descriptors::{self, PhotoName};
 use super::{Store, StoreError};
 use crate::auth::keys::{DataKey, KeyError, Keys};
 use crate::clock::Entropy;
@@ -47,6 +48,8 @@ pub struct NewEnrolledPhoto {
     pub evidence: String,
     /// from [`seal_template`], for this learner and version
     pub template: Vec<u8>,
+    /// by what the photo is known again, sealed for its [`PhotoName::context`]; none: it is known by its digest alone
+    pub descriptor: Option<Vec<u8>>,
     /// the platform that gave the photo
     pub platform: String,
     /// ms since the Unix epoch
@@ -115,6 +118,10 @@ impl Store {
                     photo.created_at
                 ],
             )?;
+            if let Some(descriptor) = &photo.descriptor {
+                let name = PhotoName::enrolled(photo.version);
+                descriptors::insert(transaction, &photo.learner, &name, descriptor, photo.created_at)?;
+            }
             Ok(true)
         })
         .await

@@ -313,6 +313,7 @@ fn destroy(connection: &Connection, learner: &str, at: i64) -> sql::Result<()> {
     for sql in [
         "DELETE FROM learner_identity WHERE learner = ?1",
         "DELETE FROM platform_learner WHERE learner = ?1",
+        "DELETE FROM descriptor WHERE learner = ?1",
         "UPDATE session SET client_key = NULL WHERE learner = ?1 AND client_key IS NOT NULL",
         "DELETE FROM token WHERE session IN (SELECT key FROM session WHERE learner = ?1)",
     ] {

@@ -13,6 +13,7 @@ pub mod archive;
 pub mod checksum;
 #[cfg(test)]
 pub(crate) mod contract;
+pub mod descriptors;
 mod embedded;
 pub mod enrolled_photos;
 pub mod enrolments;

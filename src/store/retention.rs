@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 
 use super::sql::{self, params};
-use super::{Store, StoreError, embedded};
+use super::{Store, StoreError, descriptors, embedded};
 use crate::verdict::Status;
 
 /// Where a walk through the photos by age has come to.
@@ -90,6 +90,7 @@ impl Store {
             )?;
             for place in &places {
                 statement.execute(params![place.session, place.capture, now_ms])?;
+                descriptors::delete_of_capture(transaction, place.session, &place.capture)?;
             }
             Ok(())
         })

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::detect::{Detector, View};
 use super::embed::{self, NUMBERS, Recogniser};
 use super::manifest::{Model, ModelDigests};
-use super::{Digest, FaceBox, Models, Photo, PhotoError, Question, Template, VisionError, burst, decode};
+use super::{Descriptor, Digest, FaceBox, Models, Photo, PhotoError, Question, Template, VisionError, burst, decode};
 
 /// The longer side of what the detector sees, in pixels. Half of a webcam's 640: a quarter of the work, and a face of
 /// the least size that counts is still 16 px there, which the detector finds.
@@ -86,6 +86,8 @@ pub enum Reason {
     TooFewFrames,
     /// The very bytes of an earlier photo of this learner: no camera takes the same picture twice.
     Repeated,
+    /// An earlier photo, altered: of this learner, of the enrolment, or of another learner.
+    SamePicture,
     /// The template was made by another recogniser: the person must be enrolled again.
     OtherModel,
     /// A model failed, or a worker.
@@ -103,6 +105,7 @@ impl Reason {
             Self::CutOff => "cut_off",
             Self::TooFewFrames => "too_few_frames",
             Self::Repeated => "repeated",
+            Self::SamePicture => "same_picture",
             Self::OtherModel => "other_model",
             Self::Engine(_) => "engine",
         }
@@ -119,6 +122,7 @@ impl fmt::Display for Reason {
             Self::CutOff => "part of the face is outside the photo",
             Self::TooFewFrames => "fewer photos came than were asked for",
             Self::Repeated => "this is an earlier photo: take a new one",
+            Self::SamePicture => "this is an earlier photo, altered: take a new one",
             Self::OtherModel => "the enrolment was made with another model and must be renewed",
             Self::Engine(why) => return write!(formatter, "the engine could not look at the photo: {why}"),
         })
@@ -138,6 +142,8 @@ pub struct Check {
     pub threshold: f32,
     /// The faces found, the largest first, at most 32; in a burst, those of the frame that decided.
     pub faces: Vec<FaceBox>,
+    /// What tells its picture from others: of the first frame that shows one face.
+    pub descriptor: Option<Descriptor>,
     /// SHA-256 of the submission's bytes as sent.
     pub photo: Digest,
     /// SHA-256 of the enrolment photo's bytes.
@@ -206,6 +212,7 @@ impl Checker {
             similarity: None,
             threshold: self.thresholds.at(enrolled.side_px),
             faces: Vec::new(),
+            descriptor: None,
             photo: Digest::of(submission),
             enrolment_photo: enrolled.photo,
             models: self.digests,
@@ -264,6 +271,9 @@ impl Checker {
     ) -> Result<(Outcome, Option<Reason>), VisionError> {
         let similarity = embed::dot(&self.describe(photo, face)?, &enrolled.numbers);
         check.similarity = Some(similarity);
+        if check.descriptor.is_none() {
+            check.descriptor = Descriptor::of(photo, face);
+        }
         check.threshold = self.thresholds.at(face.side_px().min(enrolled.side_px));
         if similarity >= check.threshold {
             return Ok((Outcome::Match, None));

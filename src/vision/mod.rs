@@ -8,10 +8,12 @@
 //! of a face (no liveness yet), keeps no photo, and never logs one.
 
 mod align;
+pub mod altered;
 pub mod burst;
 mod check;
 mod container;
 mod decode;
+mod descriptor;
 mod detect;
 mod digest;
 mod embed;
@@ -26,6 +28,7 @@ mod tests;
 
 pub use check::{Check, Checker, DETECTOR_SIDE_PX, EnrolError, Outcome, Reason};
 pub use decode::{PHOTO_LIMIT_BYTES, PHOTO_LIMIT_PIXELS, Photo, PhotoError, decode};
+pub use descriptor::{Descriptor, SAME_PICTURE};
 pub use detect::FaceBox;
 pub use digest::Digest;
 pub use manifest::{DEFAULT_FOLDER, Manifest, ModelDigests, VerifyError, verify};

@@ -194,6 +194,7 @@ fn failed_check(photo: &[u8], enrolled: &Template, models: ModelDigests) -> Chec
         similarity: None,
         threshold: 1.0,
         faces: Vec::new(),
+        descriptor: None,
         photo: Digest::of(photo),
         enrolment_photo: enrolled.photo(),
         models,

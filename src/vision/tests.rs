@@ -312,3 +312,52 @@ fn a_model_with_other_bytes_is_refused() {
     std::fs::write(other.path().join(&manifest.model("detector").file), b"something else").unwrap();
     assert!(matches!(Models::load(other.path()), Err(VisionError::Verify(VerifyError::Changed { .. }))));
 }
+
+fn descriptor(photo: &RgbImage, template: &Template) -> Option<Descriptor> {
+    let bytes = encoded(photo.clone(), ImageFormat::Jpeg);
+    with_checker(|checker| checker.check(&bytes, &template.clone().into()).descriptor)
+}
+
+fn template(name: &str) -> Template {
+    with_checker(|checker| checker.enrol(&enrolment(name))).unwrap()
+}
+
+#[test]
+fn a_picture_that_was_altered_is_the_same_picture() {
+    for (name, number) in [("webcam_man", 40), ("film_woman", 60), ("obama", 2)] {
+        let (photo, template) = (picture(&read(&people::path(folder(), name, number))), template(name));
+        let first = descriptor(&photo, &template).unwrap();
+        for (how, altered) in altered::alterations(&photo, 7) {
+            let second = descriptor(&altered, &template).unwrap_or_else(|| panic!("{name} {number} {how}: no face"));
+            let likeness = first.likeness(&second);
+            assert!(likeness >= SAME_PICTURE, "{name} {number} {how}: {likeness}");
+            assert_eq!(Descriptor::from_bytes(&second.to_bytes()), Some(second));
+        }
+    }
+    assert_eq!(Descriptor::from_bytes(b"short"), None);
+}
+
+#[test]
+fn photos_taken_two_seconds_apart_are_not_the_same_picture() {
+    for (name, last, frames_per_s, step) in
+        [("webcam_man", 73, 30, 5), ("film_woman", 157, 8, 12), ("car_man", 60, 15, 6)]
+    {
+        let template = template(name);
+        let taken: Vec<(u32, Descriptor)> = (2..=last)
+            .step_by(step)
+            .filter_map(|number| {
+                let photo = picture(&read(&people::path(folder(), name, number)));
+                Some((number, descriptor(&photo, &template)?))
+            })
+            .collect();
+        let mut compared = 0;
+        for (at, one) in &taken {
+            for (later, other) in taken.iter().filter(|(later, _)| *later >= at + 2 * frames_per_s) {
+                let likeness = one.likeness(other);
+                assert!(likeness < SAME_PICTURE, "{name} {at} {later}: {likeness}");
+                compared += 1;
+            }
+        }
+        assert!(compared > 0, "{name}");
+    }
+}

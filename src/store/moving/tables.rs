@@ -4,7 +4,7 @@ use crate::store::sql::Kind;
 
 /// All of them: whatever refers to another stands behind it. What is to be reported to a province comes last, because
 /// triggers queue a report for each row that arrives while it is there.
-pub(super) const TABLES: [&str; 29] = [
+pub(super) const TABLES: [&str; 30] = [
     "platform",
     "platform_status",
     "api_key",
@@ -14,6 +14,7 @@ pub(super) const TABLES: [&str; 29] = [
     "person_access",
     "forgotten",
     "enrolled_photo",
+    "descriptor",
     "project",
     "lesson",
     "enrolment",

@@ -147,6 +147,7 @@ async fn services(
         evidence,
         keys,
         faces: Faces::here(Arc::new(pool), wall.clone()),
+        recent_photos: Default::default(),
         presence: Presence::Redis(SharedPresence::new(redis)),
         cluster: Cluster::Member(Member { node, bus, clock: ClockCheck::default() }),
         roles: Roles::all(),
