@@ -30,8 +30,8 @@ pub(super) fn routes() -> OpenApiRouter<ApiState> {
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 struct FindingQuery {
-    /// `shared_device`, `shared_address`, `answer_times`, `heartbeat_times`, `starts_in_step`, `two_places` or
-    /// `platform_rate`
+    /// `shared_device`, `shared_address`, `answer_times`, `heartbeat_times`, `starts_in_step`, `two_places`,
+    /// `platform_rate` or `shared_face`
     kind: Option<String>,
     /// `low`, `medium` or `high`
     severity: Option<String>,

@@ -93,6 +93,7 @@ impl Api {
                 _ => Ok(()),
             }),
             sheets: Arc::new(tokio::sync::Semaphore::new(super::ledger::SHEETS_LIMIT)),
+            face_searches: Arc::new(tokio::sync::Semaphore::new(super::face_searches::SEARCHES_LIMIT)),
             limits,
             rates: Arc::new(Rates::new(&Config::default().limits, clock.clone(), Arc::new(Telemetry::new([])))),
             allow_localhost_origins: false,

@@ -21,6 +21,7 @@ pub mod doors;
 mod enrolments;
 pub mod extract;
 mod face_photos;
+pub mod face_searches;
 mod findings;
 #[cfg(test)]
 mod fixture;
@@ -87,6 +88,8 @@ pub struct ApiState {
     pub webhook_guard: WebhookGuard,
     /// sheets that may still be begun, of [`ledger::SHEETS_LIMIT`]
     pub sheets: Arc<Semaphore>,
+    /// searches of faces that may still be begun, of [`face_searches::SEARCHES_LIMIT`]
+    pub face_searches: Arc<Semaphore>,
     /// how much is taken on
     pub limits: Limits,
     /// how fast whoever may ask
@@ -192,6 +195,7 @@ fn documented_routes() -> OpenApiRouter<ApiState> {
         .merge(ledger::routes())
         .merge(reports::routes())
         .merge(findings::routes())
+        .merge(face_searches::routes())
 }
 
 /// The OpenAPI document, as it is committed and served.

@@ -1,4 +1,7 @@
-//! `invigil face`: one photo or two, looked at as the server would. For trying a camera, a model or a threshold.
+//! `invigil face`: one photo or two, looked at as the server would; for trying a camera, a model or a threshold. And whose
+//! enrolled face is like that of a photo.
+
+mod search;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -28,6 +31,8 @@ enum Command {
         /// The photo to check.
         b: PathBuf,
     },
+    /// Looks for the face of a photo among those enrolled, and says how many false hits to expect.
+    Search(search::Search),
     /// Prints the faces of A as JSON.
     Detect {
         /// The photo.
@@ -45,6 +50,7 @@ impl FaceArgs {
         let answer = match self.command {
             Command::Compare { a, b } => compare(&mut checker, &read(&a)?, &read(&b)?)?,
             Command::Detect { a } => detect(&mut checker, &read(&a)?)?,
+            Command::Search(search) => return search.run(&mut checker),
         };
         crate::cli::say(format_args!("{answer:#}"))?;
         Ok(ExitCode::SUCCESS)

@@ -21,6 +21,7 @@ use super::world::{OpenedSession, World, WorldError};
 use crate::clock::{Clock, Entropy, Stopwatch};
 use crate::config::{Config, Webhook};
 use crate::lifecycle::{Server, ServerConfig, StartError};
+use crate::risk::Code;
 
 const POLICY: &str = include_str!("policy.toml");
 const POLICY_NAME: &str = "demo";
@@ -211,10 +212,11 @@ impl Demo {
         findings.iter().map(|finding| FindingReport::of(finding, name)).collect()
     }
 
-    /// No warning may name a learner whose sessions are valid.
+    /// No warning may name a learner whose sessions are valid. That faces are shared is so: six people play all learners.
     fn suspect_no_honest_one(&self, findings: &[FindingReport], reports: &mut [LearnerReport]) {
         for ((learner, _), report) in self.cast.iter().zip(reports) {
-            let suspected = findings.iter().filter(|finding| finding.learners.contains(&learner.name));
+            let of_conduct = findings.iter().filter(|finding| finding.code != Code::FaceLearners.as_str());
+            let suspected = of_conduct.filter(|finding| finding.learners.contains(&learner.name));
             if learner.deserves.status == "valid" {
                 report.problems.extend(suspected.map(|finding| format!("is suspected: {}", finding.code)));
             }

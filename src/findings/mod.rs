@@ -14,7 +14,9 @@ use tokio::task::JoinHandle;
 
 use crate::clock::{Clock, Entropy};
 use crate::cluster::Turn;
-use crate::risk::{Effects, Engine, Finding, Observation, day_of};
+use crate::risk::{Effects, Engine, FaceSearch, Finding, Observation, SightingKind, day_of};
+use crate::store::face_scope::Scope;
+use crate::store::face_searches::DueSearch;
 use crate::store::{Store, StoreError};
 
 pub use peers::{Peers, heard};
@@ -205,17 +207,23 @@ impl Task {
 
     /// Puts on record. While the store cannot, observations wait in the channel, and are dropped when that is full.
     async fn keep(&mut self, effects: Effects, stopped: &watch::Receiver<bool>) {
-        let Effects { findings, sightings } = effects;
+        let Effects { findings, sightings, searches } = effects;
         for finding in &findings {
             let Finding { code, subject, severity, .. } = finding;
             tracing::info!(%code, subject, %severity, "a warning for supervisors");
         }
         let findings: Vec<(String, Finding)> =
             findings.into_iter().map(|finding| (self.entropy.id(finding.at).to_string(), finding)).collect();
-        if findings.is_empty() && sightings.is_empty() {
+        let asked: Vec<DueSearch> = searches.iter().filter_map(due).collect();
+        if findings.is_empty() && sightings.is_empty() && asked.is_empty() {
             return;
         }
-        while let Err(error) = self.store.keep_risk(sightings.clone(), findings.clone()).await {
+        // Whom a search looks through was seen before it.
+        let keep = async || {
+            self.store.keep_risk(sightings.clone(), findings.clone()).await?;
+            if asked.is_empty() { Ok(()) } else { self.store.ask_face_searches(asked.clone()).await }
+        };
+        while let Err(error) = keep().await {
             tracing::error!(%error, findings = findings.len(), "warnings cannot be put on record; trying again");
             if matches!(error, StoreError::Stopped) || *stopped.borrow() {
                 return;
@@ -245,6 +253,16 @@ impl Task {
             self.dropped_told = dropped;
         }
     }
+}
+
+fn due(search: &FaceSearch) -> Option<DueSearch> {
+    let value = search.value.to_string();
+    let scope = match search.kind {
+        SightingKind::Device => Scope::Device(value),
+        SightingKind::Address => Scope::Address(value),
+        SightingKind::Start | SightingKind::Verdict => return None,
+    };
+    Some(DueSearch { scope, learner: search.learner.to_string(), at: search.at })
 }
 
 /// Detectors that remember what was kept.

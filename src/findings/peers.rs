@@ -92,6 +92,7 @@ mod tests {
         let policy = policies.by_label(&Policy::default().label()).unwrap().clone();
         let signs = [
             Sign::Connected { address: None, device: Some("00ff".into()), first: true },
+            Sign::FaceMatched { address: Some("00aa".into()), device: None },
             Sign::Playing { device: None },
             Sign::Answered { after_ms: 1_200, passed: true },
             Sign::EvenBeats { intervals: 64, interval_ms: 5_000 },

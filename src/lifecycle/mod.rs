@@ -33,6 +33,7 @@ use crate::api::{self, ApiState, forgetting};
 use crate::auth::api_key::ensure_operator_key_or;
 use crate::auth::keys::Keys;
 use crate::clock::{Clock, Entropy, Stopwatch};
+use crate::cluster::Turns;
 use crate::cluster::clocks::CLOCK_LIMIT_MS;
 use crate::cluster::redis::{Order, Received, Roster, SharedBuckets};
 use crate::config::{Config, Role};
@@ -45,6 +46,7 @@ use crate::gateway::{self, Gateway};
 use crate::policy::{Policies, Policy};
 use crate::report::Reporting;
 use crate::retention::{self, Retention};
+use crate::search::{Means, Searcher};
 use crate::store::evidence::{Evidence, EvidenceError};
 use crate::store::postgres::{Hold, Sharing};
 use crate::store::{Store, Writing};
@@ -115,6 +117,7 @@ pub struct Server {
     retention: Option<Retention>,
     findings: Reporter,
     detectors: Detectors,
+    searcher: Searcher,
     serving: JoinHandle<std::io::Result<()>>,
     /// what runs beside it until the end: metrics, and the eye on the certificate
     beside: Vec<JoinHandle<()>>,
@@ -164,6 +167,7 @@ impl Server {
             peers,
         );
         let detectors = detectors.await.map_err(StartError::of("risk detectors"))?;
+        let searcher = start_searcher(&services, turns.clone());
         let sessions = Registry::new(services.clone());
         let recovered = sessions.recover().await.map_err(StartError::of("open sessions"))?;
         let mut beside = vec![tokio::spawn(make_room(store.clone(), services.clock.clone()))];
@@ -252,6 +256,7 @@ impl Server {
             findings: services.findings.clone(),
             services: services.clone(),
             detectors,
+            searcher,
             serving: tokio::spawn(serve(port, routes, stop_seen)),
             beside,
             store: services.store.clone(),
@@ -288,6 +293,16 @@ impl Server {
             // The writer ended without a failure: the server is stopping.
             std::future::pending().await
         }
+    }
+
+    /// How often all due searches of enrolled faces were made, as a signal.
+    pub fn face_searches(&self) -> watch::Receiver<u64> {
+        self.searcher.rounds()
+    }
+
+    /// Has the searches made that are due, without waiting for the next look.
+    pub fn search_faces(&self) {
+        self.store.face_searches_asked().notify_one();
     }
 
     /// Attempts at reports that were recorded so far, as a signal; none while reporting is off.
@@ -327,6 +342,7 @@ impl Server {
         }
         self.sessions.stop().await;
         self.detectors.shutdown().await;
+        self.searcher.shutdown().await;
         self.delivery.shutdown().await;
         if let Some(reporting) = self.reporting {
             reporting.shutdown().await;
@@ -463,6 +479,18 @@ async fn make_room(store: Store, clock: Clock) {
     }
 }
 
+fn start_searcher(services: &Services, turns: Turns) -> Searcher {
+    let means = Means {
+        store: services.store.clone(),
+        keys: services.keys.clone(),
+        policies: services.policies.clone(),
+        clock: services.clock.clone(),
+        wall: services.wall.clone(),
+        entropy: services.entropy.clone(),
+    };
+    Searcher::start(means, turns)
+}
+
 /// The store that the configuration names.
 async fn open_store(config: &Config) -> Result<Store, StartError> {
     let refused = |(key, why)| StartError::of("database")(format!("{key}: {why}"));
@@ -497,6 +525,7 @@ fn api_router(
             address_guard::check_url(url.as_str(), &webhook).map(drop).map_err(|error| error.to_string())
         }),
         sheets: Arc::new(Semaphore::new(api::ledger::SHEETS_LIMIT)),
+        face_searches: Arc::new(Semaphore::new(api::face_searches::SEARCHES_LIMIT)),
         limits: api::Limits {
             json_bytes: config.limits.body_bytes_limit,
             photo_bytes: config.limits.photo_bytes_limit,

@@ -8,6 +8,8 @@ use super::parameters::table;
 const ANY_MS: RangeInclusive<i64> = 0..=1_000_000_000_000;
 /// How many of something; the most of it is never reached, and so switches a warning off.
 const COUNT: RangeInclusive<i64> = 1..=1_000_000_000;
+/// How many of something, or none.
+const COUNT_OR_NONE: RangeInclusive<i64> = 0..=1_000_000_000;
 /// Days over which something is counted: as long as sightings are kept.
 const DAYS: RangeInclusive<i64> = 1..=30;
 /// A share, in thousandths.
@@ -62,5 +64,17 @@ table! {
         platform_difference_milli: SHARE,
         /// Days over which learner-days are counted.
         platform_window_days: DAYS,
+        /// False hits a day that are allowed of searches within a class, thousandths; 0: it is not searched.
+        face_class_false_hits_milli: COUNT_OR_NONE,
+        /// The same within a platform.
+        face_platform_false_hits_milli: COUNT_OR_NONE,
+        /// The same among those who were seen on a device.
+        face_device_false_hits_milli: COUNT_OR_NONE,
+        /// The same among those who were seen behind an address.
+        face_address_false_hits_milli: COUNT_OR_NONE,
+        /// The same of a set that somebody chooses; 0: as strict as can be.
+        face_chosen_false_hits_milli: COUNT_OR_NONE,
+        /// Searches a day of each kind that thresholds are made for; where there are more, for as many as there are.
+        face_searches_day: COUNT,
     }
 }

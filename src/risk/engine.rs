@@ -61,6 +61,14 @@ impl Engine {
                     self.steps.started(observation, address.as_ref(), effects);
                 }
             }
+            Sign::FaceMatched { address, device } => {
+                if let Some(device) = device {
+                    self.devices.matched(observation, device, effects);
+                }
+                if let Some(address) = address {
+                    self.addresses.matched(observation, address, effects);
+                }
+            }
             Sign::Playing { device: Some(device) } => self.devices.playing(observation, device, effects),
             Sign::Playing { device: None } => {}
             Sign::Answered { after_ms, passed } => self.answers.answered(observation, *after_ms, *passed, effects),

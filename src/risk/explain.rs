@@ -87,6 +87,18 @@ fn texts(code: Code) -> (&'static str, &'static str) {
              ({rate_percent} %), more than the {peers_rate_percent} % of {peers} other platforms \
              ({standard_errors} standard errors apart).",
         ),
+        Code::FaceLearners => (
+            "{learners}名学员的登记照片是同一张面孔（最高相似度{similarity}，阈值{thresholds.similarity}；检索范围{scope}，共比对{compared}次）。此类检索预计每天误报{expected_false_hits_day}次。双胞胎也会如此，请比对两张照片后再处理。",
+            "{learners} learners are enrolled with one face (similarity {similarity}, threshold {thresholds.similarity}; \
+             searched in {scope}, {compared} comparisons). Of such searches {expected_false_hits_day} false hits a day are \
+             expected. Twins look alike too: compare the photos first.",
+        ),
+        Code::FacesOfLearner => (
+            "该学员的登记照片先后更换过，最新照片与较早的一张不像同一人（相似度{similarity}，低于{thresholds.similarity}）。同一人约有{missed_percent}%的概率如此，请比对两张照片后再处理。",
+            "This learner's enrolment photo was replaced, and the newest is not like an earlier one (similarity {similarity}, \
+             below {thresholds.similarity}). Photos of one person are so in about {missed_percent} % of cases: compare the \
+             photos first.",
+        ),
         Code::RateLow => (
             "该平台{days}天内{learner_days}个学员日中有{faulty}个出现无效学习（{rate_percent}%），低于其他{peers}家平台的{peers_rate_percent}%（相差{standard_errors}个标准误）。",
             "{faulty} of this platform's {learner_days} learner-days in {days} days hold an invalid session \

@@ -47,6 +47,7 @@ words! {
         StartsInStep = "starts_in_step",
         TwoPlaces = "two_places",
         PlatformRate = "platform_rate",
+        SharedFace = "shared_face",
     }
 
     /// What was found; it stands for the texts of [`explain`].
@@ -64,6 +65,8 @@ words! {
         PlayingTwice = "playing_twice",
         RateHigh = "rate_high",
         RateLow = "rate_low",
+        FaceLearners = "face_learners",
+        FacesOfLearner = "faces_of_learner",
     }
 
     /// How much a finding weighs.
@@ -101,6 +104,7 @@ impl Code {
             Self::StartsTogether | Self::StartsEven => Kind::StartsInStep,
             Self::PlayingTwice => Kind::TwoPlaces,
             Self::RateHigh | Self::RateLow => Kind::PlatformRate,
+            Self::FaceLearners | Self::FacesOfLearner => Kind::SharedFace,
         }
     }
 }
@@ -143,6 +147,15 @@ pub enum Sign {
         device: Option<Arc<str>>,
         /// whether it is the session's first connection
         first: bool,
+    },
+    /// A photo matched the enrolled face.
+    FaceMatched {
+        /// where from
+        #[serde(with = "shared_text::optional")]
+        address: Option<Arc<str>>,
+        /// on what
+        #[serde(with = "shared_text::optional")]
+        device: Option<Arc<str>>,
     },
     /// It has been playing; told once a minute at most.
     Playing {
@@ -266,6 +279,20 @@ impl Finding {
     }
 }
 
+/// That a learner's enrolled face should be searched among those who were seen on the same device, or behind the same
+/// address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FaceSearch {
+    /// a device or an address
+    pub kind: SightingKind,
+    /// its digest
+    pub value: Arc<str>,
+    /// the learner
+    pub learner: Arc<str>,
+    /// server time, ms since the Unix epoch
+    pub at: i64,
+}
+
 /// What observations lead to.
 #[derive(Debug, Default)]
 pub struct Effects {
@@ -273,6 +300,8 @@ pub struct Effects {
     pub findings: Vec<Finding>,
     /// to be kept
     pub sightings: Vec<Sighting>,
+    /// to be searched
+    pub searches: Vec<FaceSearch>,
 }
 
 /// The day of a moment in China, counted from the Unix epoch.

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use serde_json::json;
 
 use super::recent::Recent;
-use super::{Code, Effects, Finding, KEPT_DAYS, Observation, Severity, Sighting, SightingKind, Strength, day_of};
+use super::{
+    Code, Effects, FaceSearch, Finding, KEPT_DAYS, Observation, Severity, Sighting, SightingKind, Strength, day_of,
+};
 
 /// Devices or addresses that are remembered, twice over.
 const VALUES_KEPT: usize = 65_536;
@@ -28,6 +30,8 @@ pub(super) struct Shared {
 struct Seen {
     /// the last day of each learner
     learners: BTreeMap<Arc<str>, i64>,
+    /// among how many others each learner's face was searched
+    searched: BTreeMap<Arc<str>, usize>,
     told: i64,
     told_day: i64,
     players: Vec<Player>,
@@ -96,6 +100,21 @@ impl Shared {
         });
     }
 
+    /// A learner's face was matched here. Where others were seen too, it is searched among theirs: once, and again when one
+    /// more has come.
+    pub(super) fn matched(&mut self, observation: &Observation, value: &Arc<str>, effects: &mut Effects) {
+        let learner = &observation.who.learner;
+        let seen = self.values.entry(value, Seen::default);
+        let others = seen.learners.keys().filter(|other| *other != learner).count();
+        let searched = seen.searched.get(learner).copied().unwrap_or(0);
+        if others <= searched || (searched == 0 && seen.searched.len() >= LEARNERS_KEPT) {
+            return;
+        }
+        seen.searched.insert(learner.clone(), others);
+        let (kind, value, learner) = (self.kind, value.clone(), learner.clone());
+        effects.searches.push(FaceSearch { kind, value, learner, at: observation.at });
+    }
+
     /// A learner is playing on device `value`.
     pub(super) fn playing(&mut self, observation: &Observation, value: &Arc<str>, effects: &mut Effects) {
         let who = &observation.who;
@@ -143,6 +162,7 @@ impl Seen {
         }
         if self.learners.len() >= LEARNERS_KEPT {
             self.learners.retain(|_, last| *last > day - KEPT_DAYS);
+            self.searched.retain(|learner, _| self.learners.contains_key(learner));
         }
         if self.learners.len() >= LEARNERS_KEPT {
             return false;

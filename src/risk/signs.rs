@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use super::Sign;
-use crate::log::{Body, Event, Heartbeat, Origin, PromptOutcome};
+use crate::log::{Body, Event, FaceOutcome, Heartbeat, Origin, PromptOutcome};
 use crate::policy::RiskThresholds;
 
 /// Playing is told once in this time, ms.
@@ -31,6 +31,7 @@ const EVENTS_ON_GRID: u32 = 8;
 #[derive(Clone, Debug, Default)]
 pub struct SessionSigns {
     connections: u32,
+    address: Option<Arc<str>>,
     device: Option<Arc<str>>,
     marked_at: Option<i64>,
     prompt: Option<OpenPrompt>,
@@ -88,6 +89,7 @@ struct ClockSteps {
 impl SessionSigns {
     /// A client has connected from this address and on this device, as told by the connection itself.
     pub fn connected(&mut self, address: Option<Arc<str>>, device: Option<Arc<str>>) -> Sign {
+        self.address.clone_from(&address);
         self.device.clone_from(&device);
         // The log's own `connection.opened` has been observed already.
         Sign::Connected { address, device, first: self.connections <= 1 }
@@ -122,6 +124,9 @@ impl SessionSigns {
                 if let Some(open) = self.prompt.take_if(|open| open.id == resolved.prompt) {
                     told.extend(open.answered(resolved.outcome));
                 }
+            }
+            Body::FaceChecked(checked) if checked.outcome == FaceOutcome::Match => {
+                told.push(Sign::FaceMatched { address: self.address.clone(), device: self.device.clone() });
             }
             Body::PresenceConflict(conflict) => told.push(Sign::Conflict {
                 with_session: conflict.with_session.as_ref().into(),

@@ -5,6 +5,8 @@
 //! embedded database's write-ahead log grows until it ends. What there may be millions of is read in pages, because
 //! PostgreSQL's answers come whole.
 
+use super::enrolled_photos::{self, EnrolledPhoto};
+use super::face_scope::Scope;
 use super::journal::{decompressing, open_segment};
 use super::ledger::{LedgerCursor, LedgerEntry, LedgerFilter};
 use super::ledger_totals::{LedgerTotals, totals};
@@ -227,6 +229,19 @@ impl Archive {
             }
         }
         Ok(())
+    }
+
+    /// The photos in force of a set of learners, in the order of their identifiers, after that of `after`.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub fn enrolled_faces(
+        &self,
+        scope: &Scope,
+        after: Option<&str>,
+        limit: u32,
+    ) -> Result<Vec<EnrolledPhoto>, StoreError> {
+        Ok(enrolled_photos::enrolled_faces(&self.reading.sql(), scope, after, limit)?)
     }
 
     /// As [`ledger::entries`].

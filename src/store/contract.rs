@@ -10,7 +10,8 @@ use super::postgres::{Address, CONNECTIONS_LEAST};
 pub(crate) mod servers;
 
 /// What is run again: whatever keeps something in the store.
-const MODULES: [&str; 7] = ["store::", "api::", "auth::", "delivery::", "findings::", "ledger::", "report::"];
+const MODULES: [&str; 8] =
+    ["store::", "api::", "auth::", "delivery::", "findings::", "ledger::", "report::", "search::"];
 /// What is about the embedded engine's files, or about no store at all.
 const EXCEPT: [&str; 6] =
     ["store::archive", "store::contract", "store::embedded", "store::evidence", "store::postgres", "::embedded_tests"];

@@ -44,6 +44,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("schema/0007.sql"),
     include_str!("schema/0008.sql"),
     include_str!("schema/0009.sql"),
+    include_str!("schema/0010.sql"),
 ];
 
 /// What a job leaves behind in its transaction: it is told whether the commit succeeded, and answers who waits.

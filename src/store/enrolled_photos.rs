@@ -3,9 +3,11 @@
 //! The photo itself lies encrypted in the evidence store; here is only what names it. Whether a new face matches the
 //! old one is decided before anything comes here.
 
-use super::sql::{OptionalExtension as _, params};
+use super::sql::{self, Connection, OptionalExtension as _, Row, Value, params};
 
 use super::descriptors::{self, PhotoName};
+use super::face_scope::Scope;
+use super::face_searches::ask_for_learner;
 use super::{Store, StoreError};
 use crate::auth::keys::{DataKey, KeyError, Keys};
 use crate::clock::Entropy;
@@ -21,6 +23,8 @@ pub struct EnrolledPhoto {
     pub digest: String,
     /// what names the encrypted photo
     pub evidence: String,
+    /// the platform that gave it
+    pub platform: String,
     template: Vec<u8>,
     data_key: Vec<u8>,
 }
@@ -69,27 +73,27 @@ impl Store {
     pub async fn enrolled_photo(&self, learner: &str) -> Result<Option<EnrolledPhoto>, StoreError> {
         let learner = learner.to_owned();
         self.read(move |connection| {
-            let photo = connection
-                .prepare_cached(
-                    "SELECT learner.id, photo.version, photo.digest, photo.evidence, photo.template, learner.data_key
-                     FROM learner JOIN enrolled_photo AS photo
-                     ON photo.learner = learner.id AND photo.version = learner.photo_version
-                     WHERE learner.id = ?1 AND learner.data_key IS NOT NULL",
-                )?
-                .query_row([&learner], |row| {
-                    Ok(EnrolledPhoto {
-                        learner: row.get(0)?,
-                        version: row.get(1)?,
-                        digest: row.get(2)?,
-                        evidence: row.get(3)?,
-                        template: row.get(4)?,
-                        data_key: row.get(5)?,
-                    })
-                })
-                .optional()?;
-            Ok(photo)
+            let in_force =
+                "WHERE learner.id = ?1 AND learner.data_key IS NOT NULL AND photo.version = learner.photo_version";
+            let sql = format!("{SELECT} {in_force}");
+            Ok(connection.prepare_cached(&sql)?.query_row([&learner], enrolled_photo).optional()?)
         })
         .await
+    }
+
+    /// The photos in force of a set of learners, in the order of their identifiers, after that of `after`; at most `limit`.
+    /// For [`Scope::Versions`] all photos of that learner.
+    ///
+    /// # Errors
+    /// When the store could not read.
+    pub async fn enrolled_faces(
+        &self,
+        scope: &Scope,
+        after: Option<String>,
+        limit: u32,
+    ) -> Result<Vec<EnrolledPhoto>, StoreError> {
+        let scope = scope.clone();
+        self.read(move |connection| Ok(enrolled_faces(connection, &scope, after.as_deref(), limit)?)).await
     }
 
     /// Puts a photo in force. False when its version is not the next one: another photo came first.
@@ -97,7 +101,7 @@ impl Store {
     /// # Errors
     /// When the store could not write.
     pub async fn put_enrolled_photo(&self, photo: NewEnrolledPhoto) -> Result<bool, StoreError> {
-        self.write(move |transaction| {
+        let put = self.write(move |transaction| {
             let next = transaction.execute(
                 "UPDATE learner SET photo_version = ?2 WHERE id = ?1 AND photo_version = ?2 - 1 AND data_key IS NOT NULL",
                 params![photo.learner, photo.version],
@@ -122,10 +126,48 @@ impl Store {
                 let name = PhotoName::enrolled(photo.version);
                 descriptors::insert(transaction, &photo.learner, &name, descriptor, photo.created_at)?;
             }
-            Ok(true)
-        })
-        .await
+            ask_for_learner(transaction, &photo.learner, photo.created_at)?;
+            Ok::<_, StoreError>(true)
+        });
+        let put = put.await?;
+        self.face_searches.notify_one();
+        Ok(put)
     }
+}
+
+const SELECT: &str = "SELECT learner.id, photo.version, photo.digest, photo.evidence, photo.platform, photo.template,
+        learner.data_key
+    FROM learner JOIN enrolled_photo AS photo ON photo.learner = learner.id";
+
+/// As [`Store::enrolled_faces`].
+pub(super) fn enrolled_faces(
+    connection: &Connection,
+    scope: &Scope,
+    after: Option<&str>,
+    limit: u32,
+) -> sql::Result<Vec<EnrolledPhoto>> {
+    let (condition, of_scope) = scope.condition(3);
+    let version = if matches!(scope, Scope::Versions(_)) { "1 = 1" } else { "photo.version = learner.photo_version" };
+    let sql = format!(
+        "{SELECT} WHERE learner.data_key IS NOT NULL AND learner.id > ?1 AND {version} AND {condition}
+         ORDER BY learner.id, photo.version LIMIT ?2"
+    );
+    let mut values = vec![Value::Text(after.unwrap_or_default().to_owned()), Value::Integer(i64::from(limit))];
+    values.extend(of_scope);
+    let mut statement = connection.prepare_cached(&sql)?;
+    statement.query_map(values.as_slice(), enrolled_photo)?.collect()
+}
+
+fn enrolled_photo(row: &Row<'_>) -> sql::Result<EnrolledPhoto> {
+    Ok(EnrolledPhoto {
+        learner: row.get(0)?,
+        version: row.get(1)?,
+        digest: row.get(2)?,
+        evidence: row.get(3)?,
+        platform: row.get(4)?,
+        template: row.get(5)?,
+        data_key: row.get(6)?,
+    })
 }
 
 fn context(learner: &str, version: i64) -> String {

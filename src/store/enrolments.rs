@@ -11,6 +11,7 @@ use jiff::civil::Date;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::face_searches::ask_for_learner;
 use super::page::{Page, PageRequest};
 use super::platforms::{STATUS_COLUMNS, status_in_force};
 use super::words::KeyRole;
@@ -148,7 +149,7 @@ impl Store {
         enrolment: EnrolmentRecord,
         policy: Arc<Policy>,
     ) -> Result<(EnrolmentRecord, bool), EnrolError> {
-        self.write(move |transaction| {
+        let enrolled = self.write(move |transaction| {
             let earlier = find(transaction, &enrolment.project, &enrolment.learner)?;
             let withdrawn = match earlier {
                 Some(earlier) if earlier.withdrawn.is_none() => return Ok((earlier, false)),
@@ -163,7 +164,9 @@ impl Store {
                 return Err(EnrolError::Assessed(assessed_on));
             }
             if let Some(withdrawn) = withdrawn {
-                return Ok((enrol_again(transaction, withdrawn, enrolment.clone())?, true));
+                let again = enrol_again(transaction, withdrawn, enrolment.clone())?;
+                ask_for_learner(transaction, &again.learner, enrolment.created_at)?;
+                return Ok((again, true));
             }
             transaction.execute(
                 "INSERT INTO enrolment (id, project, learner, class, prior_online_ms, created_at)
@@ -177,9 +180,12 @@ impl Store {
                     enrolment.created_at
                 ],
             )?;
-            Ok((enrolment.clone(), true))
-        })
-        .await
+            ask_for_learner(transaction, &enrolment.learner, enrolment.created_at)?;
+            Ok::<_, EnrolError>((enrolment.clone(), true))
+        });
+        let enrolled = enrolled.await?;
+        self.face_searches.notify_one();
+        Ok(enrolled)
     }
 
     /// Withdraws an enrolment. Its place in the class is free; whether the training still counts for the learner hangs

@@ -240,7 +240,7 @@ struct Known {
     lists: [Vec<String>; 3],
 }
 
-fn keep_finding(transaction: &Connection, new_id: &str, finding: &Finding) -> Result<(), StoreError> {
+pub(super) fn keep_finding(transaction: &Connection, new_id: &str, finding: &Finding) -> Result<(), StoreError> {
     let known = known(transaction, finding)?;
     let mut lists = known.as_ref().map(|known| known.lists.clone()).unwrap_or_default();
     for (list, more) in lists.iter_mut().zip([&finding.platforms, &finding.learners, &finding.sessions]) {

@@ -7,6 +7,7 @@ use super::sql::{Connection, OptionalExtension as _, params};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::face_searches::ask_for_learner;
 use super::{Store, StoreError};
 
 /// A person as a platform names them.
@@ -65,6 +66,9 @@ impl Store {
                 what: "learner",
                 why: "an identity without a learner".to_owned(),
             })?;
+            if before.is_none() {
+                ask_for_learner(transaction, &learner, named.now_ms)?;
+            }
             Ok(Some((record, before.is_none())))
         })
         .await

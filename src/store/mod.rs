@@ -6,7 +6,7 @@
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 pub mod api_keys;
 pub mod archive;
@@ -18,6 +18,8 @@ mod embedded;
 pub mod enrolled_photos;
 pub mod enrolments;
 pub mod evidence;
+pub mod face_scope;
+pub mod face_searches;
 pub mod findings;
 #[cfg(test)]
 pub(crate) mod fixture;
@@ -169,6 +171,8 @@ pub struct Store {
     folder: Arc<Path>,
     /// held by whoever adds to the file of tombstones
     tombstones: Arc<Mutex<()>>,
+    /// told when a search of faces has become due here
+    face_searches: Arc<Notify>,
 }
 
 /// Where records and journal are.
@@ -197,7 +201,7 @@ impl Store {
         let connection = embedded::connect_to_read(&path)?;
         journal::check_pages(&connection)?;
         let tails = journal::Tails::scan(&connection)?;
-        Ok(Self { engine: Engine::Embedded(database, tails), folder: folder.into(), tombstones: Arc::default() })
+        Ok(Self::over(Engine::Embedded(database, tails), folder))
     }
 
     /// The store whose records and journal are in PostgreSQL, over so many connections
@@ -212,11 +216,11 @@ impl Store {
         folder: &Path,
     ) -> Result<Self, StoreError> {
         let (database, journal, writing) = postgres::open(address, connections_limit).await?;
-        Ok(Self {
-            engine: Engine::Postgres { database, journal, writing },
-            folder: folder.into(),
-            tombstones: Arc::default(),
-        })
+        Ok(Self::over(Engine::Postgres { database, journal, writing }, folder))
+    }
+
+    fn over(engine: Engine, folder: &Path) -> Self {
+        Self { engine, folder: folder.into(), tombstones: Arc::default(), face_searches: Arc::default() }
     }
 
     /// Keeps servers that do not share it away from a database that is not in this folder, for as long as the answer is

@@ -78,7 +78,7 @@ fn written_on(photo: &RgbImage) -> RgbImage {
     for y in height / 2..(height / 2 + 2 * letter).min(height) {
         for x in (width / 10..width * 9 / 10).filter(|x| (x / letter + y / letter) % 3 == 0) {
             let Rgb(colour) = *photo.get_pixel(x, y);
-            photo.put_pixel(x, y, Rgb(colour.map(|value| value / 5 * 3 + 102)));
+            photo.put_pixel(x, y, Rgb(colour.map(|value| value / 3 * 2 + 85)));
         }
     }
     photo

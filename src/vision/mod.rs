@@ -22,6 +22,7 @@ pub mod people;
 mod pool;
 mod question;
 mod runtime;
+pub mod search;
 mod template;
 #[cfg(test)]
 mod tests;

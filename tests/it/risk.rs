@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 
+use base64::Engine as _;
 use invigil::client::ClientKey;
 use invigil::client::{Client, Credentials, Link};
 use invigil::clock::Entropy;
@@ -47,7 +48,7 @@ async fn four_learners_on_one_device_are_found_and_the_device_is_named_nowhere()
     }
     // Two of these learn on devices of their own: honest.
     let (_, _, _own) = on_device(&stage, &course, "my-own-tablet").await;
-    assert_eq!(findings(&stage, "").await, [json!(null); 0]);
+    assert_eq!(findings(&stage, "?kind=shared_device").await, [json!(null); 0]);
     let log = course.platform.text(&format!("/sessions/{}/log", learners[0].1.session)).await;
     let opened = log.lines().find(|line| line.contains("connection.opened")).unwrap();
     let opened: Value = serde_json::from_str(opened).unwrap();
@@ -81,7 +82,7 @@ async fn four_learners_on_one_device_are_found_and_the_device_is_named_nowhere()
     assert_eq!((&finding["evidence"]["learners"], &finding["count"]), (&json!(5), &json!(2)));
     let (_, _, _sixth) = on_device(&stage, &course, device).await;
     let (_, _, _seventh) = on_device(&stage, &course, device).await;
-    let reopened = findings(&stage, "?state=open").await;
+    let reopened = findings(&stage, "?kind=shared_device&state=open").await;
     assert_eq!(reopened.len(), 1, "{reopened:?}");
     let refused = course.platform.send(reqwest::Method::GET, &path, None).await;
     assert_eq!(refused.status(), 403);
@@ -209,7 +210,7 @@ async fn a_bot_that_answers_like_clockwork_is_found_and_a_person_is_not() {
     let course = stage.operator.course(&[900_000], QUICK).await;
     let mut person = Answerer::sit_down(&stage, &course, |number| 1_300 + number * 733 % 1_900).await;
     person.answer(&stage, 32).await;
-    assert_eq!(findings(&stage, "").await, [json!(null); 0]);
+    assert_eq!(findings(&stage, "?kind=answer_times").await, [json!(null); 0]);
     let mut bot = Answerer::sit_down(&stage, &course, |number| 1_480 + number % 3 * 20).await;
     bot.answer(&stage, 30).await;
     let [finding] = findings(&stage, "?kind=answer_times").await.try_into().unwrap();
@@ -218,4 +219,51 @@ async fn a_bot_that_answers_like_clockwork_is_found_and_a_person_is_not() {
     let times = finding["evidence"]["times_ms"].as_array().unwrap();
     assert!(times.iter().all(|time| (1_480..=1_520).contains(&time.as_i64().unwrap())), "{finding}");
     assert!(finding["explanation"]["zh"].as_str().unwrap().contains("30次"), "{finding}");
+}
+
+/// Waits until all searches that are due by now have been made.
+async fn searched(stage: &Stage) {
+    let mut rounds = stage.server.as_ref().unwrap().face_searches();
+    // The round under way may have begun before the last photo.
+    for _ in 0..2 {
+        rounds.mark_unchanged();
+        stage.server.as_ref().unwrap().search_faces();
+        rounds.changed().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn one_face_enrolled_under_two_names_is_found_by_itself_and_by_a_supervisor() {
+    let stage = Stage::start().await;
+    let course = stage.course(&[390_000]).await;
+    let man = course.learner(frame("webcam_man", 1)).await;
+    let woman = course.learner(frame("film_woman", 80)).await;
+    searched(&stage).await;
+    assert_eq!(findings(&stage, "?kind=shared_face").await, [json!(null); 0]);
+    let again = course.learner(frame("webcam_man", 20)).await;
+    searched(&stage).await;
+    let [finding] = findings(&stage, "?kind=shared_face").await.try_into().unwrap();
+    assert_eq!(finding["explanation"]["code"], "face_learners");
+    assert_eq!(words(&finding, "learners"), HashSet::from([man.as_str(), again.as_str()]));
+    let evidence = &finding["evidence"];
+    let sha256 = |photo: Vec<u8>| hex::encode(ring::digest::digest(&ring::digest::SHA256, &photo));
+    let digests: HashSet<String> = evidence["photos"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|photo| photo["digest"].as_str().unwrap().to_owned())
+        .collect();
+    assert_eq!(digests, HashSet::from([sha256(frame("webcam_man", 1)), sha256(frame("webcam_man", 20))]));
+    assert!(
+        evidence["expected_false_hits_day"].as_f64().unwrap()
+            <= evidence["thresholds"]["false_hits_day"].as_f64().unwrap()
+    );
+
+    let scope = format!("learners:{man},{woman},{again}");
+    let photo = base64::engine::general_purpose::STANDARD.encode(frame("webcam_man", 40));
+    let answer = stage.operator.post("/face-searches", json!({"scope": scope, "photo": photo})).await;
+    let hits: HashSet<&str> =
+        answer["hits"].as_array().unwrap().iter().map(|hit| hit["face"]["learner"].as_str().unwrap()).collect();
+    assert_eq!((answer["compared"].as_i64(), hits), (Some(3), HashSet::from([man.as_str(), again.as_str()])));
+    assert!(!answer.to_string().contains("template"), "{answer}");
 }

@@ -8,6 +8,7 @@ pub mod photos;
 pub mod redis;
 pub mod replay;
 pub mod risk;
+pub mod search;
 
 use std::process::ExitCode;
 
@@ -41,6 +42,8 @@ enum What {
     Photos(photos::PhotosBenchArgs),
     /// How often the risk detectors suspect honest learners, and what they cost
     Risk(risk::RiskBench),
+    /// Searches of enrolled faces a second, beside merely reading the same memory
+    Search(search::SearchBench),
 }
 
 impl Bench {
@@ -57,6 +60,7 @@ impl Bench {
             What::Echo(echo) => super::reported(echo.run()),
             What::Photos(photos) => super::reported(photos.run()),
             What::Risk(risk) => super::reported(risk.run()),
+            What::Search(search) => super::reported(search.run()),
         }
     }
 }

@@ -28,7 +28,7 @@ enum LedgerCommand {
 
 /// Which installation, and by which packs.
 #[derive(Debug, Args)]
-struct Place {
+pub(in crate::cli) struct Place {
     /// Data folder of the server; by default the configured one
     #[arg(long, value_name = "FOLDER")]
     data: Option<PathBuf>,
@@ -51,13 +51,13 @@ impl LedgerArgs {
 }
 
 impl Place {
-    fn config(&self) -> anyhow::Result<Config> {
+    pub(in crate::cli) fn config(&self) -> anyhow::Result<Config> {
         let overrides = Overrides { data_folder: self.data.clone(), ..Overrides::default() };
         Ok(Config::load(self.config.as_deref(), &overrides)?)
     }
 }
 
-fn open(config: &Config) -> anyhow::Result<Archive> {
+pub(in crate::cli) fn open(config: &Config) -> anyhow::Result<Archive> {
     use anyhow::Context as _;
     let records = super::records_of(config)?;
     Archive::open(&records).with_context(|| records.to_string())

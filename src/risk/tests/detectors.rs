@@ -5,7 +5,8 @@ use std::sync::Arc;
 use proptest::prelude::*;
 
 use crate::log::{
-    Body, Event, Heartbeat, MAX_INTEGER, Origin, PromptAnswered, PromptIssued, PromptOutcome, PromptResolved,
+    Body, Event, FaceChecked, FaceOutcome, Heartbeat, MAX_INTEGER, Origin, PromptAnswered, PromptIssued, PromptOutcome,
+    PromptResolved,
 };
 use crate::policy::Policy;
 use crate::risk::statistics::{Share, Variation, departure_milli};
@@ -617,4 +618,47 @@ fn tables_forget_what_was_not_touched_for_longest() {
     }
     assert_eq!(*table.entry(&0, || 0), 1_000, "what is in use stays");
     assert_eq!((table.get(&999), table.get(&900)), (Some(&999), None));
+}
+
+#[test]
+fn a_matched_face_is_searched_where_others_were_seen_and_not_again_and_again() {
+    let mut watched = Watched::new();
+    let matched = |device: Option<&str>, address: Option<&str>| Sign::FaceMatched {
+        device: device.map(Into::into),
+        address: address.map(Into::into),
+    };
+    let searches = |watched: &mut Watched| -> Vec<String> {
+        let searches = std::mem::take(&mut watched.effects.searches);
+        searches.iter().map(|search| format!("{}:{} {}", search.kind, search.value, search.learner)).collect()
+    };
+    watched.tell("a", NINE, on("d1"));
+    watched.tell("a", NINE, matched(Some("d1"), None));
+    assert_eq!(searches(&mut watched), [""; 0], "alone on the device");
+    watched.tell("b", NINE, on("d1"));
+    watched.tell("b", NINE, from("a1"));
+    watched.tell("c", NINE, from("a1"));
+    watched.tell("b", NINE, matched(Some("d1"), Some("a1")));
+    assert_eq!(searches(&mut watched), ["device:d1 b", "address:a1 b"]);
+    watched.tell("b", NINE + 1, matched(Some("d1"), Some("a1")));
+    assert_eq!(searches(&mut watched), [""; 0]);
+    watched.tell("a", NINE + 2, matched(Some("d1"), None));
+    assert_eq!(searches(&mut watched), ["device:d1 a"]);
+    // One more has come.
+    watched.tell("d", NINE + 3, on("d1"));
+    watched.tell("a", NINE + 4, matched(Some("d1"), None));
+    assert_eq!(searches(&mut watched), ["device:d1 a"]);
+    assert!(watched.found().is_empty());
+}
+
+#[test]
+fn a_match_in_the_log_is_told_with_device_and_address() {
+    let (thresholds, mut told) = (Policy::default().risk, Vec::new());
+    let mut signs = SessionSigns::default();
+    signs.connected(Some("a1".into()), Some("d1".into()));
+    for (n, outcome) in (1..).zip([FaceOutcome::Mismatch, FaceOutcome::Match, FaceOutcome::Spoof]) {
+        let checked = FaceChecked { capture: "c1".into(), outcome, photo: None, extra: serde_json::Map::new() };
+        let event = Event { n, at: NINE, origin: Origin::Server, body: Body::FaceChecked(checked) };
+        signs.observe(&event, &thresholds, &mut told);
+    }
+    assert_eq!(told, [Sign::FaceMatched { address: Some("a1".into()), device: Some("d1".into()) }]);
 }

@@ -4,7 +4,7 @@ use crate::store::sql::Kind;
 
 /// All of them: whatever refers to another stands behind it. What is to be reported to a province comes last, because
 /// triggers queue a report for each row that arrives while it is there.
-pub(super) const TABLES: [&str; 30] = [
+pub(super) const TABLES: [&str; 32] = [
     "platform",
     "platform_status",
     "api_key",
@@ -33,6 +33,8 @@ pub(super) const TABLES: [&str; 30] = [
     "finding",
     "finding_platform",
     "finding_state",
+    "face_search_due",
+    "face_search",
     "policy_text",
     REPORT_TARGET,
 ];

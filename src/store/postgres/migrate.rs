@@ -5,7 +5,11 @@ use crate::store::StoreError;
 use crate::store::sql::Connection;
 
 /// The steps. Step 1 is what SQLite's schema is after its eighth; from then on both have the same changes.
-const MIGRATIONS: &[&str] = &[include_str!("../schema/postgres/0001.sql"), include_str!("../schema/postgres/0002.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("../schema/postgres/0001.sql"),
+    include_str!("../schema/postgres/0002.sql"),
+    include_str!("../schema/postgres/0003.sql"),
+];
 
 /// What the server must be at least: SQL functions of the schema are written as its fourteenth version reads them.
 const OLDEST_SERVER: i64 = 140_000;
