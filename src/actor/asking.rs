@@ -5,11 +5,11 @@ use base64::engine::general_purpose::{STANDARD as BASE64, URL_SAFE_NO_PAD as BAS
 use serde::Serialize;
 
 use super::live::Live;
-use crate::gateway::wire::{Capture, Prompt, ServerMessage};
+use crate::gateway::wire::{Capture, PhotoHeader, Prompt, ServerMessage};
 use crate::log::{CaptureExpired, CaptureRequested, CloseReason, EventType, PromptOutcome};
 use crate::schedule::question::Challenge;
 use crate::schedule::{CaptureDue, Due, Now, PauseReason, picture};
-use crate::vision::PHOTO_LIMIT_PIXELS;
+use crate::vision::{PHOTO_LIMIT_PIXELS, burst};
 
 /// What the log says of a prompt: all that was shown, so that it can be looked at years later, but not the answer.
 #[derive(Serialize)]
@@ -92,7 +92,8 @@ impl Live {
     fn request_capture(&mut self, due: CaptureDue, at: i64) {
         let capture = format!("c{}", due.number);
         let deadline_at = at + self.policy.schedule.capture_answer_ms;
-        let requested = CaptureRequested { capture: capture.into(), reason: due.reason, deadline_at };
+        let CaptureDue { number: _, reason, frames, challenge } = due;
+        let requested = CaptureRequested { capture: capture.into(), reason, deadline_at, frames, challenge };
         self.record(at, EventType::CaptureRequested, &requested);
         self.show_capture(at);
     }
@@ -126,19 +127,30 @@ impl Live {
         if self.in_check.as_ref() == Some(&pending.id) {
             return;
         }
-        let limits = &self.services.limits;
         let left_ms = self.schedule.capture_expires_at().map_or(0, |expires_at| expires_at - at);
         let message = Capture {
             capture: pending.id.clone(),
             nonce: BASE64URL.encode(self.schedule.seed().nonce(&pending.id)),
             reason: pending.reason.as_str().into(),
+            frames: pending.frames,
+            frame_every_ms: pending.frame_every_ms(&self.policy.schedule),
+            challenge: pending.challenge,
             commit_within_ms: left_ms,
             send_within_ms: if pending.committed.is_some() { left_ms } else { self.policy.schedule.photo_follow_ms },
-            bytes_limit: limits.photo_bytes_limit as u64,
+            bytes_limit: self.submission_bytes_limit(pending.frames) as u64,
             pixels_limit: PHOTO_LIMIT_PIXELS,
             committed: pending.committed.clone(),
         };
         self.tell(ServerMessage::Capture(message));
+    }
+
+    /// Longest submission of so many photos: each of them at its limit, as far as a message holds them.
+    pub(super) fn submission_bytes_limit(&self, frames: i64) -> usize {
+        let limits = &self.services.limits;
+        let frames = usize::try_from(frames).unwrap_or(1);
+        let container_bytes = if frames > 1 { burst::HEAD_BYTES + burst::FRAME_HEAD_BYTES * frames } else { 0 };
+        let room_bytes = limits.message_bytes_limit - PhotoHeader::LIMIT_BYTES;
+        limits.photo_bytes_limit.saturating_mul(frames).saturating_add(container_bytes).min(room_bytes)
     }
 
     /// Why the player must stand still now, if it must.

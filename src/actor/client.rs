@@ -208,6 +208,10 @@ impl Live {
     fn take_photo(&mut self, photo: IncomingPhoto) -> Result<(), ErrorMessage> {
         let pending = self.schedule.pending_capture().filter(|pending| pending.id == photo.capture);
         let Some(pending) = pending else { return Err(self.no_such_capture(&photo.capture)) };
+        if photo.bytes.len() > self.submission_bytes_limit(pending.frames) {
+            let detail = "take smaller pictures, or compress them more";
+            return Err(refusal(ErrorCode::PhotoTooLarge, None, detail));
+        }
         let nonce = BASE64URL.encode(self.schedule.seed().nonce(&photo.capture));
         if photo.nonce != nonce {
             return Err(refusal(ErrorCode::NonceWrong, Some("nonce"), "not the one given with this capture"));

@@ -276,7 +276,7 @@ impl Live {
                 self.schedule.prompt_resolved(&prompt.prompt, prompt.outcome, event.at);
             }
             Body::CaptureRequested(capture) => {
-                self.schedule.capture_requested(&capture.capture, capture.reason, capture.deadline_at);
+                self.schedule.capture_requested(capture, event.at);
             }
             Body::CaptureSubmitted(submitted) => {
                 self.schedule.committed(&submitted.capture, &submitted.sha256, event.at);

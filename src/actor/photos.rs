@@ -9,8 +9,9 @@ use super::seen_before::{SamePicture, unless_seen_before};
 use crate::faces::Kept;
 use crate::gateway::wire::ServerMessage;
 use crate::log::{EventType, FaceChecked, FaceOutcome};
+use crate::schedule::PendingCapture;
 use crate::store::evidence::EvidenceId;
-use crate::vision::{Check, Question};
+use crate::vision::{Asked, Check, Question};
 
 /// How long a check may take, waiting included, ms: after that the answer would be too late to act on.
 const CHECK_LIMIT_MS: i64 = 60_000;
@@ -33,6 +34,9 @@ impl Live {
         let (services, session, myself) = (self.services.clone(), self.key, self.myself.clone());
         let Some(face) = &self.face else { return };
         let (face_key, template, who) = (face.key.clone(), face.template.clone(), self.who.clone());
+        let pending = self.schedule.pending_capture().filter(|pending| pending.id == capture);
+        let asked = pending.map_or(Asked::PHOTO, |pending| self.asked(pending));
+        let question = Question { enrolled: template, asked };
         self.in_check = Some(capture.clone());
         tokio::spawn(async move {
             let tell = async |message| {
@@ -50,10 +54,24 @@ impl Live {
                 return;
             };
             tell(Message::PhotoKept { capture: capture.clone() }).await;
-            let check = check(&services, kept, template.into()).await;
+            let check = check(&services, kept, question).await;
             let (check, same_picture) = unless_seen_before(&services, &who, &face_key, session, &capture, check).await;
             tell(Message::Checked(Box::new(Checked { capture, kept: Some(sha256), check, same_picture }))).await;
         });
+    }
+
+    /// What a capture's photos are held against, besides the face.
+    fn asked(&self, pending: &PendingCapture) -> Asked {
+        let span_ms = pending.span_ms(&self.policy.schedule);
+        let frames = usize::try_from(pending.frames).unwrap_or(1);
+        Asked {
+            challenge: pending.challenge,
+            frames_least: frames,
+            frames_limit: frames,
+            span_least_ms: *span_ms.start(),
+            span_limit_ms: *span_ms.end(),
+            passive: pending.passive,
+        }
     }
 
     pub(super) fn photo_kept(&mut self, capture: String) {
@@ -71,6 +89,7 @@ impl Live {
             capture: checked.capture.as_str().into(),
             outcome,
             photo: checked.kept.map(Into::into),
+            passive_milli: checked.check.as_ref().and_then(|check| check.passive).map(in_thousandths),
             extra: checked.check.as_ref().map(|check| for_the_record(check, checked.same_picture)).unwrap_or_default(),
         };
         self.services.telemetry.photo_checks.count(outcome.as_str());
@@ -78,6 +97,10 @@ impl Live {
         let (capture, outcome) = (checked.capture, outcome.as_str().into());
         self.tell(ServerMessage::CaptureClosed { capture, outcome, advice: advice.map(Into::into) });
     }
+}
+
+fn in_thousandths(share: f32) -> i64 {
+    (share.clamp(0.0, 1.0) * 1_000.0).round() as i64
 }
 
 /// The answer of whoever looks at photos; none when they did not come to it in time.

@@ -421,7 +421,13 @@ impl<'a> Script<'a> {
 
     fn capture(&mut self, manner: Manner) {
         let deadline_at = self.at_ms + 20_000;
-        let requested = CaptureRequested { capture: "c1".into(), reason: CaptureReason::Start, deadline_at };
+        let requested = CaptureRequested {
+            capture: "c1".into(),
+            reason: CaptureReason::Start,
+            deadline_at,
+            frames: 3,
+            challenge: None,
+        };
         self.server(EventType::CaptureRequested, &requested);
         let sha256 = hex::encode(self.random.random::<[u8; 32]>());
         self.client("capture.submitted", &format!(r#"{{"capture":"c1","sha256":"{sha256}"}}"#));
@@ -431,7 +437,8 @@ impl<'a> Script<'a> {
         let mut extra = serde_json::Map::new();
         extra.insert("similarity".to_owned(), (f64::from(similarity) / 1_000.0).into());
         extra.insert("threshold".to_owned(), 0.42.into());
-        let checked = FaceChecked { capture: "c1".into(), outcome, photo: Some(sha256.into()), extra };
+        let passive_milli = Some(self.random.random_range(0..=600));
+        let checked = FaceChecked { capture: "c1".into(), outcome, photo: Some(sha256.into()), passive_milli, extra };
         self.server(EventType::FaceChecked, &checked);
     }
 

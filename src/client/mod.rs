@@ -176,8 +176,8 @@ impl Handle {
         self.command(Command::Event { ct: ct_ms, event }).await
     }
 
-    /// Answers a capture: commits to `photo` (the bytes of a JPEG, PNG or WebP file) now, and sends it once the
-    /// commitment is acknowledged.
+    /// Answers a capture: commits to `photo` now, and sends it once the commitment is acknowledged. It is the bytes of a
+    /// JPEG, PNG or WebP file, or a burst of such files ([`crate::vision::burst::compose`]).
     ///
     /// # Errors
     /// When the client has ended.

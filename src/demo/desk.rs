@@ -15,6 +15,7 @@ use crate::client::{Client, Ended, Event, Link, PlaybackEvent, PlayerState};
 use crate::clock::{Clock, Entropy};
 use crate::demo::player::Player;
 use crate::gateway::wire::{Capture, LeaveReason, Prompt, ServerMessage, Welcome};
+use crate::vision::burst::{self, Frame};
 
 /// An honest page stops the player when the server could not be reached for so long.
 const LOST_LINK_PAUSES_MS: i64 = 20_000;
@@ -27,6 +28,14 @@ const VERDICT_WITHIN_MS: i64 = 120_000;
 const ANSWER_MS: [i64; 2] = [4_000, 12_000];
 const PHOTO_MS: [i64; 2] = [1_000, 3_000];
 const READY_MS: [i64; 2] = [2_000, 5_000];
+
+/// The photos as a page sends them, each taken so long after the one before.
+fn submission(photos: &[Vec<u8>], every_ms: i64) -> Vec<u8> {
+    let every_ms = u32::try_from(every_ms).unwrap_or(u32::MAX);
+    let at_ms = (0..).map(|number: u32| number.saturating_mul(every_ms));
+    let frames: Vec<Frame<'_>> = at_ms.zip(photos).map(|(at_ms, photo)| Frame { at_ms, photo }).collect();
+    burst::compose(&frames)
+}
 
 /// What somebody does without being told.
 #[derive(Debug, Clone)]
@@ -275,10 +284,12 @@ impl Desk {
             Duty::Answer { prompt, answer } => self.send(Event::PromptAnswered { prompt, answer }).await,
             Duty::Ready => Ok(self.client.handle().ready().await?),
             Duty::Photo(capture) => {
-                let photo = self.habits.camera.as_ref().and_then(Film::next_photo);
-                let Some(photo) = photo else { return Ok(()) };
+                let frames = usize::try_from(capture.frames).unwrap_or(1);
+                let photos = self.habits.camera.as_ref().and_then(|film| film.next_photos(frames));
+                let Some(photos) = photos else { return Ok(()) };
                 self.progress.photo_taken();
-                Ok(self.client.handle().send_photo(capture, photo).await?)
+                let submission = submission(&photos, capture.frame_every_ms);
+                Ok(self.client.handle().send_photo(capture, submission).await?)
             }
         }
     }
@@ -307,7 +318,8 @@ impl Desk {
             ServerMessage::Capture(capture) => {
                 // Asked again after a reconnect: the newest deadline counts.
                 self.duties.retain(|(_, duty)| !matches!(duty, Duty::Photo(old) if old.capture == capture.capture));
-                self.later(PHOTO_MS, Duty::Photo(capture));
+                let burst_ms = (capture.frames - 1).max(0) * capture.frame_every_ms;
+                self.later(PHOTO_MS.map(|ms| ms + burst_ms), Duty::Photo(capture));
             }
             ServerMessage::Pause { .. } => self.hold(),
             ServerMessage::Play => self.held = false,

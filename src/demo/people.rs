@@ -105,9 +105,10 @@ fn read(path: &Path) -> Result<Vec<u8>, PeopleError> {
 }
 
 impl Film {
-    /// The next photo; none once all were shown.
-    pub fn next_photo(&self) -> Option<Vec<u8>> {
-        self.photos.get(self.next.fetch_add(1, Ordering::Relaxed)).cloned()
+    /// The next photos, one after the other as they were filmed; none once too few are left.
+    pub fn next_photos(&self, count: usize) -> Option<Vec<Vec<u8>>> {
+        let first = self.next.fetch_add(count, Ordering::Relaxed);
+        self.photos.get(first..first.saturating_add(count)).map(<[_]>::to_vec)
     }
 }
 
@@ -132,9 +133,12 @@ mod tests {
         assert_eq!(people.portrait("ann").unwrap(), [1]);
         let shown = |part| {
             let film = people.film("ann", part, 2).unwrap();
-            std::iter::from_fn(move || film.next_photo()).flatten().collect::<Vec<_>>()
+            std::iter::from_fn(move || film.next_photos(1)).flatten().flatten().collect::<Vec<_>>()
         };
         assert_eq!((shown(0), shown(1)), (vec![2, 4, 6], vec![3, 5]));
+        let film = people.film("ann", 0, 1).unwrap();
+        assert_eq!(film.next_photos(3), Some(vec![vec![2], vec![3], vec![4]]));
+        assert_eq!(film.next_photos(3), None, "two are left");
     }
 
     #[test]

@@ -162,6 +162,7 @@ fn a_check(faces: usize) -> Check {
         reason: None,
         similarity: Some(0.363),
         threshold: 0.45,
+        passive: Some(0.1),
         faces: vec![face; faces],
         descriptor: Descriptor::from_bytes(&[7; Descriptor::BYTES]),
         photo: digest("photo"),

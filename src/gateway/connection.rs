@@ -398,11 +398,6 @@ impl Connection {
             Ok(parsed) => parsed,
             Err(error) => return socket.complain(error.into()).await,
         };
-        if photo.len() > self.gateway.services.limits.photo_bytes_limit {
-            let mut error = refusal(ErrorCode::PhotoTooLarge, None, "take a smaller picture, or compress it more");
-            error.capture = Some(header.capture);
-            return socket.complain(error).await;
-        }
         let photo = IncomingPhoto { capture: header.capture, nonce: header.nonce, bytes: frame.slice_ref(photo) };
         self.heard(self.session.photo(self.id, photo, at).await)
     }

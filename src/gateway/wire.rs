@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
+use crate::log::Movement;
 pub use crate::schedule::PauseReason;
 pub use crate::schedule::question::PromptKind;
 
@@ -250,6 +251,9 @@ impl PhotoHeader {
         frame
     }
 
+    /// Longest header with its length before it.
+    pub const LIMIT_BYTES: usize = 4 + PHOTO_HEADER_LIMIT_BYTES;
+
     /// Takes a binary message apart into its header and the photo's bytes.
     ///
     /// # Errors
@@ -434,17 +438,30 @@ pub struct Capture {
     pub nonce: String,
     /// `start`, `random`, `recheck`, `challenge` or `supervisor`
     pub reason: Word,
-    /// time left to commit to the photo's digest
+    /// how many photos are wanted
+    #[serde(default = "one")]
+    pub frames: i64,
+    /// time between two of them
+    #[serde(default)]
+    pub frame_every_ms: i64,
+    /// what the learner is to do meanwhile
+    #[serde(default)]
+    pub challenge: Option<Movement>,
+    /// time left to commit to their digest
     pub commit_within_ms: i64,
-    /// time to send it once the commitment is acknowledged
+    /// time to send them once the commitment is acknowledged
     pub send_within_ms: i64,
-    /// longest photo
+    /// longest submission
     pub bytes_limit: u64,
     /// largest photo
     pub pixels_limit: u64,
     /// digest that was committed to and acknowledged already: only the bytes are still wanted
     #[serde(default)]
     pub committed: Option<String>,
+}
+
+fn one() -> i64 {
+    1
 }
 
 /// Something cannot be accepted.

@@ -269,6 +269,7 @@ fn rule_in_chinese(rule: &str) -> &str {
         "unfocused" => "未专注学习",
         "face_unchecked" => "未完成人脸验证",
         "face_unresolved" => "人脸疑点未消除",
+        "face_passive" => "疑似非真人影像",
         "revoked" => "已撤销",
         other => other,
     }

@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use serde::Serialize;
 
 use super::record::read_record;
-use super::words::{CaptureReason, CloseReason, FaceOutcome, PlaybackEvent, PromptOutcome};
+use super::words::{CaptureReason, CloseReason, FaceOutcome, Movement, PlaybackEvent, PromptOutcome};
 
 /// `connection.opened` and `clock.synced`: what the client's clock showed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -41,8 +41,13 @@ pub struct CaptureRequested<'a> {
     pub reason: CaptureReason,
     /// Server time by which the commitment must be there, ms.
     pub deadline_at: i64,
+    /// How many photos were asked for; the fold does not care.
+    pub frames: i64,
+    /// A movement that they are to show; the fold does not care.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub challenge: Option<Movement>,
 }
-read_record!(CaptureRequested<'de>, "data", { capture, reason, deadline_at });
+read_record!(CaptureRequested<'de>, "data", { capture, reason, deadline_at, frames = 1, challenge = None });
 
 /// `face.checked`
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -53,11 +58,14 @@ pub struct FaceChecked<'a> {
     pub outcome: FaceOutcome,
     /// SHA-256 hex of the photo that is kept, if one is.
     pub photo: Option<Cow<'a, str>>,
+    /// What passive models took the photos for: from 0, a person, to 1000, a print or a screen. None when none looked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub passive_milli: Option<i64>,
     /// Scores, thresholds and digests, for the record: written, never read back.
     #[serde(flatten)]
     pub extra: serde_json::Map<String, serde_json::Value>,
 }
-read_record!(FaceChecked<'de>, "data", { capture, outcome, photo } + { extra: serde_json::Map::new() });
+read_record!(FaceChecked<'de>, "data", { capture, outcome, photo, passive_milli = None } + { extra: serde_json::Map::new() });
 
 /// `capture.expired`
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

@@ -61,6 +61,11 @@ read_record!(Facts, "data.facts", {
     online_used_ms, covered_before = Vec::new(), furthest_before_ms = None, carried = Carried::default(),
 });
 
+/// Verdicts written before there were passive scores do not say that there are none.
+fn is_none(count: &i64) -> bool {
+    *count == 0
+}
+
 /// What one session leaves to the learner's next one in the same project (docs/rules.md, section 9).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -77,6 +82,12 @@ pub struct Carried {
     pub face_failures: i64,
     /// The outcomes of the last checks, oldest first.
     pub face_history: Vec<CheckOutcome>,
+    /// Passive scores that were too few to be judged.
+    #[serde(skip_serializing_if = "is_none")]
+    pub passive_scores: i64,
+    /// What they add up to, thousandths.
+    #[serde(skip_serializing_if = "is_none")]
+    pub passive_sum_milli: i64,
     /// Watching time in the unfinished class hour, ms.
     pub hour_watch_ms: i64,
     /// Whether that hour has its photo.
@@ -84,5 +95,6 @@ pub struct Carried {
 }
 read_record!(Carried, "data.facts.carried", {
     since_control_ms = 0, unverified_ms = 0, excess_ms = 0, conflict_ms = 0, face_failures = 0,
-    face_history = Vec::new(), hour_watch_ms = 0, hour_has_photo = false,
+    face_history = Vec::new(), passive_scores = 0, passive_sum_milli = 0,
+    hour_watch_ms = 0, hour_has_photo = false,
 });

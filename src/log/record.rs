@@ -321,11 +321,23 @@ word_fields!(
     super::words::Delivery,
     super::words::FaceOutcome,
     super::words::LessonKind,
+    super::words::Movement,
     super::words::PlatformStatus,
     super::words::PlaybackEvent,
     super::words::PromptOutcome,
     super::words::Source
 );
+
+/// A movement that may be absent; when it is there it may not be null.
+impl<'de> Field<'de> for Option<super::words::Movement> {
+    fn read<D: Deserializer<'de>>(deserializer: D, place: Place<'_>) -> Result<Self, D::Error> {
+        super::words::Movement::read(deserializer, place).map(Some)
+    }
+
+    fn canonical(text: &'de str) -> Option<(Self, &'de str)> {
+        super::words::Movement::canonical(text).map(|(movement, rest)| (Some(movement), rest))
+    }
+}
 
 /// An object whose fields do not matter.
 pub(super) struct AnyObject;

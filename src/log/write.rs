@@ -54,7 +54,13 @@ mod tests {
     fn a_servers_line_reads_back() {
         let mut extra = serde_json::Map::new();
         extra.insert("similarity".to_owned(), 0.5.into());
-        let check = FaceChecked { capture: "c\"1".into(), outcome: FaceOutcome::NoFace, photo: None, extra };
+        let check = FaceChecked {
+            capture: "c\"1".into(),
+            outcome: FaceOutcome::NoFace,
+            photo: None,
+            passive_milli: None,
+            extra,
+        };
         let line = server_line(3, 9, EventType::FaceChecked, &check);
         assert_eq!(
             line,

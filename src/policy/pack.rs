@@ -236,6 +236,9 @@ fn set_action(policy: &mut Policy, path: &str, rule: &str, value: &Value) -> Res
     let Some(action) = value.as_str().and_then(Action::from_word) else {
         return wrong(path, "must be \"invalidate\", \"review\" or \"ignore\"");
     };
+    if rule == Rule::FacePassive && action == Action::Invalidate {
+        return wrong(path, "must be \"review\" or \"ignore\": a passive score decides nothing by itself");
+    }
     policy.actions[rule as usize] = action;
     Ok(())
 }
@@ -363,6 +366,12 @@ mod tests {
             ("photo_due_ms = 2_400_001", "photo_due_ms"),
             ("face_window = 2", "face_window_failures"),
             ("action.unfocused = \"forgive\"", "action.unfocused"),
+            ("action.face_passive = \"invalidate\"", "action.face_passive: must be \"review\" or"),
+            ("passive_limit_milli = 1_001", "passive_limit_milli: is 1001"),
+            ("schedule.capture_frames = 0", "schedule.capture_frames: is 0, must be from 1 to 12"),
+            ("schedule.challenge_frames = 7", "schedule.challenge_frames: is 7, must be from 8 to 12"),
+            ("schedule.challenge_start_milli = 1_001", "schedule.challenge_start_milli: is 1001"),
+            ("schedule.capture_answer_ms = 4_000", "schedule.challenge_frames: comes to 4500"),
             ("action.speeding = \"ignore\"", "action.speeding: unknown key"),
             ("action = 1", "action: must be a table"),
             ("clause.unfocused.number = \"x\"", "clause.unfocused.number: unknown key"),

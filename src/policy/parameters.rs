@@ -44,6 +44,8 @@ const ANY_MS: RangeInclusive<i64> = 0..=MAX_INTEGER;
 const SOME_MS: RangeInclusive<i64> = 1..=MAX_INTEGER;
 /// A share, in thousandths.
 const SHARE: RangeInclusive<i64> = 0..=1000;
+/// Time between two photos of a burst: what any page can keep, and what a movement still shows in.
+const FRAME_EVERY_MS: RangeInclusive<i64> = 100..=1_000;
 /// A number of face checks.
 const CHECKS: RangeInclusive<i64> = 1..=1000;
 
@@ -80,6 +82,10 @@ table! {
         face_window: CHECKS,
         /// Failed ones among them that leave a doubt.
         face_window_failures: CHECKS,
+        /// Mean of the passive scores from which a supervisor looks, thousandths.
+        passive_limit_milli: SHARE,
+        /// Passive scores that such a mean takes.
+        passive_scores_least: CHECKS,
         /// Watching time of a class hour by which it needs its photo, ms.
         photo_due_ms: SOME_MS,
         /// A session shorter than this need not have been asked for a photo or a check, ms.
@@ -120,8 +126,26 @@ table! {
         capture_min_ms: SOME_MS,
         /// Most time between photos, ms of watching.
         capture_max_ms: SOME_MS,
-        /// Time to commit to a photo, ms.
+        /// Time to commit to the photos of a capture, ms.
         capture_answer_ms: 1_000..=MAX_INTEGER,
+        /// Photos of a capture.
+        capture_frames: 1..=12,
+        /// Time between two of them, ms.
+        capture_frame_every_ms: FRAME_EVERY_MS,
+        /// Photos of a capture that asks for a movement.
+        challenge_frames: 8..=12,
+        /// Time between two of them, ms.
+        challenge_frame_every_ms: FRAME_EVERY_MS,
+        /// How often the first capture asks for a movement, in thousandths.
+        challenge_start_milli: SHARE,
+        /// How often a capture after one that failed does, in thousandths.
+        challenge_recheck_milli: SHARE,
+        /// How often any other does, in thousandths.
+        challenge_random_milli: SHARE,
+        /// How often passive models look at the first capture, in thousandths.
+        passive_start_milli: SHARE,
+        /// How often they look at one after one that failed, in thousandths.
+        passive_recheck_milli: SHARE,
         /// How long the bytes of a photo may follow their commitment, ms.
         photo_follow_ms: SOME_MS,
         /// Earliest photo after a failed check, ms.
@@ -157,6 +181,8 @@ impl Schedule {
     pub(super) fn contradiction(&self, parameters: &Parameters) -> Option<Contradiction> {
         let (gap, hour) = (parameters.prompt_max_gap_ms, parameters.class_hour_ms);
         let answered = self.prompt_max_ms.saturating_add(self.prompt_answer_ms);
+        let burst_ms = (self.capture_frames - 1).saturating_mul(self.capture_frame_every_ms);
+        let challenge_ms = (self.challenge_frames - 1).saturating_mul(self.challenge_frame_every_ms);
         let photographed = self.capture_max_ms.saturating_add(self.capture_answer_ms);
         let pairs = [
             ("schedule.prompt_min_ms", self.prompt_min_ms, "schedule.prompt_max_ms", self.prompt_max_ms),
@@ -168,6 +194,19 @@ impl Schedule {
             ),
             ("schedule.capture_min_ms", self.capture_min_ms, "schedule.capture_max_ms", self.capture_max_ms),
             ("schedule.recheck_min_ms", self.recheck_min_ms, "schedule.recheck_max_ms", self.recheck_max_ms),
+            // A learner reads what to do before they do it.
+            (
+                "schedule.capture_frames",
+                burst_ms.saturating_mul(2),
+                "schedule.capture_answer_ms",
+                self.capture_answer_ms,
+            ),
+            (
+                "schedule.challenge_frames",
+                challenge_ms.saturating_mul(2),
+                "schedule.capture_answer_ms",
+                self.capture_answer_ms,
+            ),
             // The latest prompt must be answered before the gap is too long, and the latest photo within its hour.
             ("schedule.prompt_max_ms", answered.saturating_add(1), "prompt_max_gap_ms", gap),
             ("schedule.pause_before_gap_ms", self.pause_before_gap_ms.saturating_add(1), "prompt_max_gap_ms", gap),

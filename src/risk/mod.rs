@@ -315,7 +315,12 @@ pub fn day_of(at: i64) -> i64 {
 pub fn is_conduct(rule: Rule) -> bool {
     match rule {
         Rule::FastForward | Rule::MultiWindow | Rule::PromptGap | Rule::FaceLiveness | Rule::PhotoMissing => true,
-        Rule::ClockTamper | Rule::ClientTamper | Rule::Unfocused | Rule::FaceUnchecked | Rule::FaceUnresolved => true,
+        Rule::ClockTamper
+        | Rule::ClientTamper
+        | Rule::Unfocused
+        | Rule::FaceUnchecked
+        | Rule::FaceUnresolved
+        | Rule::FacePassive => true,
         Rule::CourseOrder
         | Rule::ContentUnapproved
         | Rule::PlatformUnregistered

@@ -9,6 +9,7 @@ pub mod clock_tamper;
 pub mod content_unapproved;
 pub mod course_order;
 pub mod face_liveness;
+pub mod face_passive;
 pub mod face_unchecked;
 pub mod face_unresolved;
 pub mod fast_forward;
@@ -49,6 +50,7 @@ words! {
         Unfocused = "unfocused",
         FaceUnchecked = "face_unchecked",
         FaceUnresolved = "face_unresolved",
+        FacePassive = "face_passive",
         Revoked = "revoked",
     }
 }

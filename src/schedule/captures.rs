@@ -1,7 +1,10 @@
-//! When a photo is due: soon after the start, then at random, and soon again after a check that failed.
+//! When a capture is due: soon after the start, then at random, and soon again after a check that failed. And what it
+//! asks for: how many photos, and which movement, if any.
+
+use std::ops::RangeInclusive;
 
 use super::{Deadline, Now, PauseReason, Seed};
-use crate::log::{CaptureReason, FaceOutcome};
+use crate::log::{CaptureReason, CaptureRequested, FaceOutcome, Movement};
 use crate::policy::Schedule as Parameters;
 
 /// A capture to ask for.
@@ -11,21 +14,53 @@ pub struct CaptureDue {
     pub number: u64,
     /// why now
     pub reason: CaptureReason,
+    /// how many photos
+    pub frames: i64,
+    /// a movement that they are to show
+    pub challenge: Option<Movement>,
 }
 
-/// A capture that waits for its photo, or for the answer of the vision workers.
+/// A capture that waits for its photos, or for the answer of the vision workers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PendingCapture {
     /// its identifier in the log
     pub id: String,
     /// why it was asked for
     pub reason: CaptureReason,
-    /// SHA-256 hex of the photo that the client has committed to in time
+    /// how many photos were asked for
+    pub frames: i64,
+    /// the movement that they are to show
+    pub challenge: Option<Movement>,
+    /// whether passive models are to look too
+    pub passive: bool,
+    /// SHA-256 hex of the submission that the client has committed to in time
     pub committed: Option<String>,
+    requested_at: i64,
+    committed_at: i64,
     deadline: Deadline,
 }
 
+/// How far a page's clock may run ahead of ours while it takes photos, ms, besides a five hundredth of the time: browsers
+/// round their clocks.
+const CLOCK_SLACK_MS: i64 = 200;
+
 impl PendingCapture {
+    /// Time between two photos that was asked for, ms.
+    pub fn frame_every_ms(&self, parameters: &Parameters) -> i64 {
+        match self.challenge {
+            Some(_) => parameters.challenge_frame_every_ms,
+            None => parameters.capture_frame_every_ms,
+        }
+    }
+
+    /// How long taking the photos that were committed to may have lasted, ms. Whoever is slow takes longer, but not
+    /// longer than we have waited; much quicker than asked for shows no movement.
+    pub fn span_ms(&self, parameters: &Parameters) -> RangeInclusive<i64> {
+        let waited_ms = (self.committed_at - self.requested_at).max(0);
+        let least_ms = (self.frames - 1) * self.frame_every_ms(parameters) / 2;
+        least_ms..=waited_ms + waited_ms / 500 + CLOCK_SLACK_MS
+    }
+
     pub(super) fn expires_at(&self, connected: bool, parameters: &Parameters) -> i64 {
         self.deadline.expires_at(connected, parameters)
     }
@@ -37,6 +72,8 @@ pub(super) struct Captures {
     /// the next one is due at this watching time
     due_at_watch_ms: i64,
     next_reason: CaptureReason,
+    /// a movement that was asked for and not done: the next capture asks for another
+    undone: Option<Movement>,
     /// it became due while the learner watched, and is asked for as soon as somebody is there
     owed: bool,
     /// the session opened with failed or missing checks: a face must be seen before it plays
@@ -52,16 +89,31 @@ impl Captures {
             pending: None,
             due_at_watch_ms,
             next_reason: CaptureReason::Start,
+            undone: None,
             owed: false,
             needed_first: failed_before,
         }
     }
 
-    pub(super) fn requested(&mut self, capture: &str, reason: CaptureReason, deadline_at: i64) {
+    pub(super) fn requested(&mut self, asked: &CaptureRequested<'_>, at: i64, seed: &Seed, parameters: &Parameters) {
         self.requested += 1;
         self.owed = false;
-        let deadline = Deadline::new(deadline_at);
-        self.pending = Some(PendingCapture { id: capture.to_owned(), reason, committed: None, deadline });
+        let passive_milli = match asked.reason {
+            CaptureReason::Start => parameters.passive_start_milli,
+            CaptureReason::Recheck => parameters.passive_recheck_milli,
+            CaptureReason::Random | CaptureReason::Challenge | CaptureReason::Supervisor => 0,
+        };
+        self.pending = Some(PendingCapture {
+            id: asked.capture.clone().into_owned(),
+            reason: asked.reason,
+            frames: asked.frames,
+            challenge: asked.challenge,
+            passive: seed.happens("passive", self.requested, passive_milli),
+            committed: None,
+            requested_at: at,
+            committed_at: at,
+            deadline: Deadline::new(asked.deadline_at),
+        });
     }
 
     pub(super) fn committed(
@@ -77,6 +129,7 @@ impl Captures {
             return false;
         }
         pending.committed = Some(sha256.to_owned());
+        pending.committed_at = at;
         pending.deadline = Deadline::new(at + parameters.photo_follow_ms);
         true
     }
@@ -89,8 +142,15 @@ impl Captures {
         seed: &Seed,
         parameters: &Parameters,
     ) {
-        self.pending.take_if(|pending| pending.id == capture);
+        let answered = self.pending.take_if(|pending| pending.id == capture);
         let matched = outcome == Some(FaceOutcome::Match);
+        if matched {
+            self.undone = None;
+        } else if outcome != Some(FaceOutcome::Error)
+            && let Some(challenge) = answered.and_then(|answered| answered.challenge)
+        {
+            self.undone = Some(challenge);
+        }
         // A check that the server could not make is not the learner's fault: it must not hold them up.
         if matched || outcome == Some(FaceOutcome::Error) {
             self.needed_first = false;
@@ -138,14 +198,34 @@ impl Captures {
         self.needed_first
     }
 
-    pub(super) fn due(&self, now: &Now, pause: Option<PauseReason>) -> Option<CaptureDue> {
+    pub(super) fn due(
+        &self,
+        now: &Now,
+        pause: Option<PauseReason>,
+        seed: &Seed,
+        parameters: &Parameters,
+    ) -> Option<CaptureDue> {
         if self.pending.is_some() {
             return None;
         }
         let at_the_opening = self.needed_first && self.requested == 0;
         let asked_back = now.ready && pause == Some(PauseReason::Capture);
         let while_playing = now.playing && now.watch_ms >= self.due_at_watch_ms;
-        let due = CaptureDue { number: self.requested + 1, reason: self.next_reason };
-        (at_the_opening || asked_back || while_playing || self.owed).then_some(due)
+        (at_the_opening || asked_back || while_playing || self.owed).then(|| self.next(seed, parameters))
+    }
+
+    /// What the next one asks for: nobody without the seed can foresee it.
+    fn next(&self, seed: &Seed, parameters: &Parameters) -> CaptureDue {
+        let (number, reason) = (self.requested + 1, self.next_reason);
+        let challenge_milli = match (self.undone, reason) {
+            (Some(_), _) => 1_000,
+            (None, CaptureReason::Start) => parameters.challenge_start_milli,
+            (None, CaptureReason::Recheck) => parameters.challenge_recheck_milli,
+            (None, _) => parameters.challenge_random_milli,
+        };
+        let challenged = seed.happens("challenge", number, challenge_milli);
+        let challenge = challenged.then(|| seed.movement(number, self.undone));
+        let frames = if challenged { parameters.challenge_frames } else { parameters.capture_frames };
+        CaptureDue { number, reason, frames, challenge }
     }
 }

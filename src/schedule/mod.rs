@@ -17,7 +17,7 @@ pub mod question;
 pub use captures::{CaptureDue, PendingCapture};
 pub use prompts::OpenPrompt;
 
-use crate::log::{CaptureReason, FaceOutcome, PromptOutcome};
+use crate::log::{CaptureRequested, FaceOutcome, Movement, PromptOutcome};
 use crate::policy::Schedule as Parameters;
 
 /// The secret that makes one session's schedule unforeseeable.
@@ -41,6 +41,18 @@ impl Seed {
     /// A moment between two limits, both included, in ms.
     fn between_ms(&self, label: &str, number: u64, min_ms: i64, max_ms: i64) -> i64 {
         self.generator(label, number).random_range(min_ms..=max_ms.max(min_ms))
+    }
+
+    /// Whether what happens `often_milli` times in a thousand happens this time.
+    fn happens(&self, label: &str, number: u64, often_milli: i64) -> bool {
+        self.generator(label, number).random_range(0..1_000) < often_milli
+    }
+
+    /// One movement of all, each as likely as the others, but not `other_than`.
+    fn movement(&self, number: u64, other_than: Option<Movement>) -> Movement {
+        let choices: Vec<Movement> =
+            Movement::ALL.iter().copied().filter(|movement| Some(*movement) != other_than).collect();
+        choices[self.generator("movement", number).random_range(0..choices.len())]
     }
 
     /// The one-time nonce of a capture.
@@ -161,9 +173,9 @@ impl Schedule {
         self.prompts.resolved(prompt, outcome, at, &self.seed, &self.parameters);
     }
 
-    /// The log holds a `capture.requested`.
-    pub fn capture_requested(&mut self, capture: &str, reason: CaptureReason, deadline_at: i64) {
-        self.captures.requested(capture, reason, deadline_at);
+    /// The log holds a `capture.requested`, entered at `at`.
+    pub fn capture_requested(&mut self, requested: &CaptureRequested<'_>, at: i64) {
+        self.captures.requested(requested, at, &self.seed, &self.parameters);
     }
 
     /// The log holds a `capture.submitted`, accepted at `at`. Returns whether it counts: it is for the pending
@@ -234,7 +246,7 @@ impl Schedule {
             return None;
         }
         let pause = self.pause(now);
-        if let Some(capture) = self.captures.due(now, pause) {
+        if let Some(capture) = self.captures.due(now, pause, &self.seed, &self.parameters) {
             return Some(Due::Capture(capture));
         }
         self.prompts.due(now, pause).map(Due::Prompt)

@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::log::CaptureReason;
 use crate::policy::Policy;
 
 const GAP_LIMIT_MS: i64 = 300_000;
@@ -10,6 +11,11 @@ const GAP_LIMIT_MS: i64 = 300_000;
 fn schedule(seed: u8, since_control_ms: i64, face_failures: i64) -> Schedule {
     let policy = Policy::default();
     Schedule::new(Seed::new(&[seed; 32]), policy.schedule, GAP_LIMIT_MS, since_control_ms, face_failures)
+}
+
+/// A plain capture.
+fn plain(capture: &'static str, reason: CaptureReason, deadline_at: i64) -> CaptureRequested<'static> {
+    CaptureRequested { capture: capture.into(), reason, deadline_at, frames: 3, challenge: None }
 }
 
 fn playing(watch_ms: i64, since_control_ms: i64) -> Now {
@@ -130,12 +136,12 @@ fn what_is_carried_is_asked_for_before_the_video() {
     let stands = Now { playing: false, ..playing(0, 0) };
     assert_eq!(failed.pause(&stands), Some(PauseReason::Capture));
     let Some(Due::Capture(due)) = failed.due(&stands) else { panic!("a face must be seen first") };
-    failed.capture_requested("c1", due.reason, 20_000);
+    failed.capture_requested(&plain("c1", due.reason, 20_000), 0);
     failed.checked("c1", Some(FaceOutcome::NoFace), 0);
     assert_eq!(failed.pause(&stands), Some(PauseReason::Capture));
     assert_eq!(failed.due(&stands), None);
     assert!(matches!(failed.due(&Now { ready: true, ..stands }), Some(Due::Capture(_))));
-    failed.capture_requested("c2", due.reason, 20_000);
+    failed.capture_requested(&plain("c2", due.reason, 20_000), 0);
     failed.checked("c2", Some(FaceOutcome::Error), 0);
     assert_eq!(failed.pause(&stands), None, "a check that the server could not make holds nobody up");
 }
@@ -145,10 +151,10 @@ fn a_failed_check_is_soon_repeated_a_good_one_is_not() {
     let mut schedule = schedule(3, 0, 0);
     schedule.connection_opened(0);
     let asked = |schedule: &Schedule, watch_ms| matches!(schedule.due(&playing(watch_ms, 0)), Some(Due::Capture(_)));
-    schedule.capture_requested("c1", CaptureReason::Start, 20_000);
+    schedule.capture_requested(&plain("c1", CaptureReason::Start, 20_000), 0);
     schedule.checked("c1", None, 10_000);
     assert!(!asked(&schedule, 19_999) && asked(&schedule, 40_000));
-    schedule.capture_requested("c2", CaptureReason::Recheck, 60_000);
+    schedule.capture_requested(&plain("c2", CaptureReason::Recheck, 60_000), 0);
     schedule.checked("c2", Some(FaceOutcome::Match), 40_000);
     assert!(!asked(&schedule, 40_000 + 239_999) && asked(&schedule, 40_000 + 720_000));
 }
@@ -157,7 +163,7 @@ fn a_failed_check_is_soon_repeated_a_good_one_is_not() {
 fn a_lost_connection_puts_deadlines_off_by_a_minute_at_most() {
     let mut schedule = schedule(1, 0, 0);
     schedule.connection_opened(0);
-    schedule.capture_requested("c1", CaptureReason::Start, 20_000);
+    schedule.capture_requested(&plain("c1", CaptureReason::Start, 20_000), 0);
     assert_eq!(schedule.capture_expires_at(), Some(20_000));
     schedule.connection_closed();
     assert_eq!(schedule.capture_expires_at(), Some(80_000));
@@ -175,7 +181,93 @@ fn a_lost_connection_puts_deadlines_off_by_a_minute_at_most() {
 fn a_commitment_after_the_deadline_does_not_count() {
     let mut schedule = schedule(1, 0, 0);
     schedule.connection_opened(0);
-    schedule.capture_requested("c1", CaptureReason::Start, 20_000);
+    schedule.capture_requested(&plain("c1", CaptureReason::Start, 20_000), 0);
     assert!(!schedule.committed("c1", "digest", 20_001));
     assert!(!schedule.committed("c2", "digest", 0));
+}
+
+/// A session's captures up to `count`, each answered with what `outcome` says of its challenge; what was asked for.
+fn challenges(
+    seed: u8,
+    edit: impl FnOnce(&mut Parameters),
+    count: u64,
+    outcome: impl Fn(u64) -> Option<FaceOutcome>,
+) -> Vec<CaptureDue> {
+    let mut parameters = Policy::default().schedule;
+    edit(&mut parameters);
+    let mut schedule = Schedule::new(Seed::new(&[seed; 32]), parameters, GAP_LIMIT_MS, 0, 0);
+    schedule.connection_opened(0);
+    let mut watch_ms = 0;
+    let answer = |number| {
+        watch_ms += 720_000;
+        let Some(Due::Capture(due)) = schedule.due(&playing(watch_ms, 0)) else { panic!("{number} is due") };
+        let CaptureDue { reason, frames, challenge, .. } = due;
+        let requested = CaptureRequested { capture: "c".into(), reason, deadline_at: 0, frames, challenge };
+        schedule.capture_requested(&requested, 0);
+        schedule.checked("c", outcome(number), watch_ms);
+        due
+    };
+    (1..=count).map(answer).collect()
+}
+
+#[test]
+fn a_movement_is_asked_for_as_often_as_the_pack_says_each_as_likely_as_the_others() {
+    let half = |parameters: &mut Parameters| {
+        parameters.challenge_start_milli = 1_000;
+        parameters.challenge_random_milli = 500;
+    };
+    let asked: Vec<_> = (0..100).flat_map(|seed| challenges(seed, half, 11, |_| Some(FaceOutcome::Match))).collect();
+    assert!(asked.iter().all(|due| due.frames == if due.challenge.is_some() { 10 } else { 3 }));
+    assert!(asked.iter().filter(|due| due.number == 1).all(|due| due.challenge.is_some()));
+    let later: Vec<_> = asked.iter().filter(|due| due.number > 1).collect();
+    let challenged = later.iter().filter(|due| due.challenge.is_some()).count();
+    assert!((440..=560).contains(&challenged), "{challenged} of {}", later.len());
+    for movement in Movement::ALL {
+        let often = asked.iter().filter(|due| due.challenge == Some(*movement)).count();
+        assert!((80..=160).contains(&often), "{movement}: {often} of {}", challenged + 100);
+    }
+    let never = |parameters: &mut Parameters| {
+        parameters.challenge_random_milli = 0;
+        parameters.challenge_recheck_milli = 0;
+    };
+    assert!(challenges(1, never, 20, |_| None).iter().all(|due| due.challenge.is_none()));
+}
+
+#[test]
+fn a_challenge_that_was_not_done_is_followed_by_another_until_one_is() {
+    let only_at_the_start = |parameters: &mut Parameters| {
+        parameters.challenge_start_milli = 1_000;
+        parameters.challenge_recheck_milli = 0;
+        parameters.challenge_random_milli = 0;
+    };
+    for seed in 0..20 {
+        let outcome = |number| match number {
+            1 => Some(FaceOutcome::Unusable),
+            2 => None,
+            3 => Some(FaceOutcome::Error),
+            _ => Some(FaceOutcome::Match),
+        };
+        let asked = challenges(seed, only_at_the_start, 5, outcome);
+        let movements: Vec<_> = asked.iter().map(|due| due.challenge).collect();
+        assert!(movements[..4].iter().all(Option::is_some), "{movements:?}");
+        assert!(movements[0] != movements[1] && movements[1] != movements[2], "{movements:?}");
+        assert_eq!(movements[4], None);
+    }
+}
+
+#[test]
+fn photos_take_no_longer_than_they_were_waited_for_and_not_much_less_than_was_asked() {
+    let (mut schedule, parameters) = (schedule(1, 0, 0), Policy::default().schedule);
+    schedule.connection_opened(0);
+    schedule.capture_requested(&plain("c1", CaptureReason::Start, 20_000), 1_000);
+    assert!(schedule.committed("c1", "digest", 6_000));
+    let pending = schedule.pending_capture().unwrap();
+    assert_eq!(pending.span_ms(&parameters), 300..=5_210);
+    assert!(pending.passive, "the default pack has the first capture looked at");
+    // Asked for by a release that took single photos.
+    let old = CaptureRequested { frames: 1, ..plain("c1", CaptureReason::Random, 20_000) };
+    schedule.capture_requested(&old, 1_000);
+    assert!(schedule.pending_capture().is_some_and(|pending| pending.frames == 1 && !pending.passive));
+    assert!(schedule.committed("c1", "digest", 1_000));
+    assert_eq!(schedule.pending_capture().unwrap().span_ms(&parameters), 0..=200);
 }

@@ -18,6 +18,10 @@ pub struct Faces {
     pub streak: i64,
     /// The outcomes of the last checks, oldest first.
     pub history: VecDeque<CheckOutcome>,
+    /// Passive scores that are not judged yet.
+    pub passive_scores: i64,
+    /// What they add up to, thousandths.
+    pub passive_sum_milli: i64,
     /// Whether the engine could not check, in this session.
     pub error_seen: bool,
     /// Whether a check of this session has failed.
@@ -31,6 +35,8 @@ impl Faces {
             unverified_ms: carried.unverified_ms,
             streak: carried.face_failures,
             history: carried.face_history.iter().copied().collect(),
+            passive_scores: carried.passive_scores,
+            passive_sum_milli: carried.passive_sum_milli,
             ..Self::default()
         };
         faces.forget_old(parameters);
@@ -49,6 +55,12 @@ impl Faces {
             self.failure_seen = true;
             self.streak += 1;
         }
+    }
+
+    /// Takes note of a passive score, in thousandths.
+    pub fn scored(&mut self, passive_milli: i64) {
+        self.passive_scores = self.passive_scores.saturating_add(1);
+        self.passive_sum_milli = self.passive_sum_milli.saturating_add(passive_milli.clamp(0, 1000));
     }
 
     /// Takes note of watching time.

@@ -258,6 +258,9 @@ impl Session {
             (Some(hour), FaceOutcome::Error) => state.rules.photo_missing.check_failed(hour),
             _ => {}
         }
+        if let Some(passive_milli) = check.passive_milli {
+            state.faces.scored(passive_milli);
+        }
         match check.outcome.counted() {
             Some(outcome) => self.face_counted(outcome, findings),
             None => state.faces.error_seen = true,
@@ -281,6 +284,7 @@ impl Session {
         rules::face_unresolved::closed(faces, &state.rules.face_liveness, parameters, findings);
         state.rules.photo_missing.closed(&state.watching, parameters, unchecked, findings);
         rules::revoked::closed(reason, findings);
+        rules::face_passive::closed(&mut state.faces, parameters, findings);
         if let Some(opened) = &state.opened {
             rules::online_quota::closed(creditable_ms, &opened.facts, parameters, findings);
         }
@@ -466,6 +470,8 @@ impl Session {
             conflict_ms: state.rules.multi_window.carried_conflict_ms(),
             face_failures: bounded(self.face_streak().saturating_add(pending)),
             face_history: state.faces.history.iter().copied().collect(),
+            passive_scores: bounded(state.faces.passive_scores),
+            passive_sum_milli: bounded(state.faces.passive_sum_milli),
             hour_watch_ms,
             hour_has_photo: hour_watch_ms > 0 && self.hour_has_photo(),
         }

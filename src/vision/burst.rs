@@ -10,6 +10,10 @@ const MAGIC: &[u8; 4] = b"IVB1";
 /// Most frames of one burst.
 pub const FRAMES_LIMIT: usize = 16;
 const FRAMES_LEAST: usize = 2;
+/// Bytes before the first frame.
+pub const HEAD_BYTES: usize = 5;
+/// Bytes of a frame before its photo.
+pub const FRAME_HEAD_BYTES: usize = 8;
 
 /// One photo of a burst.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -84,6 +84,10 @@ pub enum Reason {
     CutOff,
     /// Fewer photos than were asked for.
     TooFewFrames,
+    /// More photos than were asked for.
+    TooManyFrames,
+    /// The photos' times cannot be.
+    FrameTimes,
     /// The very bytes of an earlier photo of this learner: no camera takes the same picture twice.
     Repeated,
     /// An earlier photo, altered: of this learner, of the enrolment, or of another learner.
@@ -104,6 +108,8 @@ impl Reason {
             Self::UpsideDown => "upside_down",
             Self::CutOff => "cut_off",
             Self::TooFewFrames => "too_few_frames",
+            Self::TooManyFrames => "too_many_frames",
+            Self::FrameTimes => "frame_times",
             Self::Repeated => "repeated",
             Self::SamePicture => "same_picture",
             Self::OtherModel => "other_model",
@@ -121,6 +127,10 @@ impl fmt::Display for Reason {
             Self::UpsideDown => "the face is upside down: turn the camera",
             Self::CutOff => "part of the face is outside the photo",
             Self::TooFewFrames => "fewer photos came than were asked for",
+            Self::TooManyFrames => "more photos came than were asked for",
+            Self::FrameTimes => {
+                "the photos cannot have been taken at the times that they say, one after the other as asked for"
+            }
             Self::Repeated => "this is an earlier photo: take a new one",
             Self::SamePicture => "this is an earlier photo, altered: take a new one",
             Self::OtherModel => "the enrolment was made with another model and must be renewed",
@@ -140,6 +150,9 @@ pub struct Check {
     pub similarity: Option<f32>,
     /// The least similarity that counts as a match, at the size of these faces.
     pub threshold: f32,
+    /// What passive models took the photos for, on the average: from 0, a person, to 1, a print or a screen. None when none
+    /// looked.
+    pub passive: Option<f32>,
     /// The faces found, the largest first, at most 32; in a burst, those of the frame that decided.
     pub faces: Vec<FaceBox>,
     /// What tells its picture from others: of the first frame that shows one face.
@@ -211,6 +224,7 @@ impl Checker {
             reason: None,
             similarity: None,
             threshold: self.thresholds.at(enrolled.side_px),
+            passive: None,
             faces: Vec::new(),
             descriptor: None,
             photo: Digest::of(submission),
@@ -229,8 +243,7 @@ impl Checker {
     /// Each frame must match: the first that does not decides.
     fn fill_in(&mut self, submission: &[u8], question: &Question, check: &mut Check) -> Result<(), VisionError> {
         let frames = match burst::parse(submission) {
-            Ok(frames) if frames.len() < question.asked.frames_least => Err(Reason::TooFewFrames),
-            Ok(frames) => Ok(frames),
+            Ok(frames) => question.asked.refusal(&frames).map_or(Ok(frames), Err),
             Err(error) => Err(Reason::Photo(error)),
         };
         let frames = match frames {

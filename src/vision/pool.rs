@@ -193,6 +193,7 @@ fn failed_check(photo: &[u8], enrolled: &Template, models: ModelDigests) -> Chec
         reason: Some(Reason::Engine(WORKER_LOST.to_owned())),
         similarity: None,
         threshold: 1.0,
+        passive: None,
         faces: Vec::new(),
         descriptor: None,
         photo: Digest::of(photo),

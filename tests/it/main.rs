@@ -1,6 +1,7 @@
 //! Whole parts of the server from outside, in one binary: one module a subject, and nothing else here.
 mod backtest;
 mod backup;
+mod captures;
 mod cluster;
 mod crash;
 mod deploy;

@@ -14,8 +14,8 @@ use crate::harness::{Course, Stage, application, frame, models, replayed};
 const SPEED: u32 = 10;
 const QUESTION: &str = "检修线路之前首先应当做什么？";
 /// Prompts that come soon, and none that a program cannot read.
-const POLICY: &str =
-    "id = \"soon\"\n[schedule]\nprompt_sum_milli = 0\nprompt_min_ms = 20_000\nprompt_max_ms = 25_000\n";
+const POLICY: &str = "id = \"soon\"\n[schedule]\nprompt_sum_milli = 0\nprompt_min_ms = 20_000\nprompt_max_ms = 25_000\n\
+     challenge_start_milli = 0\nchallenge_recheck_milli = 0\nchallenge_random_milli = 0\n";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_written_from_the_document_alone_holds_a_session() {
@@ -48,6 +48,8 @@ async fn a_client_written_from_the_document_alone_holds_a_session() {
     let prompts: Vec<_> = seen["prompts"].as_object().unwrap().values().collect();
     assert!(!prompts.is_empty() && prompts.iter().all(|outcome| *outcome == "passed"), "{prompts:?}");
     assert_eq!(seen["captures"]["c1"], "match");
+    let asked = log.lines().find(|line| line.contains("capture.requested")).unwrap();
+    assert!(asked.contains("\"frames\":3}"), "{asked}");
     resumed(&seen, &log);
 }
 
@@ -74,7 +76,7 @@ async fn course(stage: &Stage) -> Course {
 
 fn photos() -> Vec<String> {
     let folder = models().join("people/webcam_man");
-    (5..15).map(|number| folder.join(format!("{number:03}.jpg")).display().to_string()).collect()
+    (5..73).step_by(9).map(|number| folder.join(format!("{number:03}.jpg")).display().to_string()).collect()
 }
 
 fn python(given: &Value) -> Value {

@@ -5,7 +5,7 @@ use invigil::policy::Policy;
 use serde_json::{Value, json};
 
 use crate::harness::wire::{Wire, at, play};
-use crate::harness::{Course, Opened, Stage, application, frame, replayed, text};
+use crate::harness::{Course, Opened, PLAIN, Stage, application, frame, plain, replayed, text};
 
 /// 40 % of 3 class hours of 40 minutes.
 const QUOTA_MS: i64 = 2_880_000;
@@ -15,7 +15,7 @@ const LEFT_MS: i64 = 60_000;
 /// A course whose quota is spent but for a minute, by what the learner did elsewhere.
 async fn nearly_spent(stage: &Stage) -> (Course, String) {
     let course = stage.course(&[390_000]).await;
-    let mut small = application(&[390_000], "default");
+    let mut small = application(&[390_000], PLAIN);
     (small["total_hours"], small["online_hours"], small["practice_hours"]) = (json!(3), json!(1), json!(2));
     small["subsidised"] = json!(false);
     let (project, lessons) = stage.operator.approved(&course.platform, small).await;
@@ -105,7 +105,7 @@ async fn who_has_spent_the_quota_is_stopped_and_not_let_in_again() {
     let log = course.platform.text(&format!("{path}/log")).await;
     assert!(log.ends_with("\"type\":\"session.closed\",\"data\":{\"reason\":\"quota\"}}\n"), "{log}");
     let stored = course.platform.text(&format!("{path}/verdict")).await;
-    assert_eq!(stored, replayed(&log, Policy::default()));
+    assert_eq!(stored, replayed(&log, plain()));
 
     let refused = course.platform.send(reqwest::Method::POST, "/sessions", Some(body)).await;
     assert_eq!(refused.status(), 409);

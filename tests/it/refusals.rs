@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::Message;
 
 use crate::harness::wire::{Wire, at, photo_frame, play};
-use crate::harness::{Course, Opened, Stage, frame};
+use crate::harness::{Course, Opened, PLAIN, Stage, frame};
 
 struct Ready {
     stage: Stage,
@@ -17,7 +17,7 @@ struct Ready {
 
 async fn ready() -> Ready {
     let stage = Stage::start().await;
-    let course = stage.course(&[390_000]).await;
+    let course = stage.operator.course(&[390_000], PLAIN).await;
     let learner = course.learner(frame("webcam_man", 1)).await;
     let opened = course.open(&course.lessons[0], &learner).await;
     Ready { stage, course, learner, opened, key: ClientKey::generate().unwrap() }

@@ -2,7 +2,7 @@
 
 Reads one JSON object on stdin:
   url, session, token   as the platform was given them
-  photos                paths of photos, one for each capture
+  photos                paths of photos, in the order in which they are taken: as many for a capture as it asks for
   answers               {text of a question: text of its right option}
   watch_ms              how long to watch
   speed                 how much faster than life the server's session clock runs (1 unless given)
@@ -30,6 +30,13 @@ ANSWER_AFTER_MS = 3_000
 
 def base64url(data: bytes) -> str:
     return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+
+
+def burst(frames: list) -> bytes:
+    """Photos with the times at which they were taken, as section 6 puts them together."""
+    zero = frames[0][0]
+    parts = [struct.pack(">II", ct - zero, len(photo)) + photo for ct, photo in frames]
+    return b"IVB1" + bytes([len(frames)]) + b"".join(parts)
 
 
 class Key:
@@ -80,6 +87,7 @@ class Session:
         self.seq = self.acknowledged = 0
         self.photos = list(given["photos"])
         self.on_the_way = {}  # capture: [nonce, photo, seq of the commitment, sent]
+        self.cameras = {}  # capture: the task that takes its photos, likewise
         self.answers = {}  # prompt: the task that answers it, whatever becomes of the connection
         self.dropped = False
         self.seen = {"connections": 0, "welcomes": [], "prompts": {}, "captures": {}, "notices": [], "errors": []}
@@ -179,7 +187,7 @@ class Session:
         await self.playback("pause", False)
         # Once the pause is on disk nothing more is asked; what was asked is answered first.
         await self.nothing_kept.wait()
-        await asyncio.gather(*self.answers.values())
+        await asyncio.gather(*self.answers.values(), *self.cameras.values())
         await socket.send(json.dumps({"type": "close", "reason": "left"}))
         return "closing"
 
@@ -229,12 +237,27 @@ class Session:
         if capture in self.on_the_way:
             self.on_the_way[capture][0], self.on_the_way[capture][3] = message["nonce"], False
             return await self.send_photos(socket)
-        with open(self.photos.pop(0), "rb") as file:
-            photo = file.read()
-        digest = hashlib.sha256(photo).hexdigest()
+        if capture not in self.cameras:
+            self.cameras[capture] = asyncio.create_task(self.take(message))
+
+    async def take(self, message: dict) -> None:
+        """Takes the photos one after the other, puts them together and commits to them."""
+        assert message["challenge"] is None, message
+        frames = []
+        for number in range(message["frames"]):
+            if number:
+                await self.sleep(message["frame_every_ms"])
+            with open(self.photos.pop(0), "rb") as file:
+                frames.append((self.ct(), file.read()))
+        submission = frames[0][1] if len(frames) == 1 else burst(frames)
+        assert len(submission) <= message["bytes_limit"], message
+        digest = hashlib.sha256(submission).hexdigest()
         # Noted before it is sent: the connection may be lost over it.
-        self.on_the_way[capture] = [message["nonce"], photo, self.seq + 1, False]
-        await self.send("capture.submitted", {"capture": capture, "sha256": digest})
+        self.on_the_way[message["capture"]] = [message["nonce"], submission, self.seq + 1, False]
+        try:
+            await self.send("capture.submitted", {"capture": message["capture"], "sha256": digest})
+        except ConnectionClosed:
+            pass  # it is kept, and sent on the next connection
 
     async def send_photos(self, socket) -> None:
         for capture, way in self.on_the_way.items():

@@ -218,12 +218,13 @@ impl<W: Write> Log<W> {
     fn photo(&mut self, at: i64, capture: &str) -> io::Result<()> {
         let sha256 = "057c6076194cd0707fd84628c8d79ac566156a41bd059c9e5a888b2fca4783db";
         let (reason, deadline_at) = (CaptureReason::Random, OPENED_AT + at + 20_000);
-        let requested = CaptureRequested { capture: capture.into(), reason, deadline_at };
+        let requested = CaptureRequested { capture: capture.into(), reason, deadline_at, frames: 3, challenge: None };
         self.server(at, EventType::CaptureRequested, &requested)?;
         self.client(at, "capture.submitted", &format!(r#"{{"capture":"{capture}","sha256":"{sha256}"}}"#))?;
         let photo = Some(sha256.into());
         let extra = serde_json::Map::new();
-        let checked = FaceChecked { capture: capture.into(), outcome: FaceOutcome::Match, photo, extra };
+        let checked =
+            FaceChecked { capture: capture.into(), outcome: FaceOutcome::Match, photo, passive_milli: None, extra };
         self.server(at, EventType::FaceChecked, &checked)
     }
 

@@ -187,7 +187,7 @@ pub fn everybody() -> Vec<Learner> {
         learner(
             "chain",
             "seven short sessions, no prompt answered",
-            "car_man",
+            "film_woman",
             |seat| Box::pin(absent::short_sessions(seat)),
             Deserves { sessions: Which::Last, ..Deserves::invalid(&["prompt_gap"]) },
         ),

@@ -656,7 +656,13 @@ fn a_match_in_the_log_is_told_with_device_and_address() {
     let mut signs = SessionSigns::default();
     signs.connected(Some("a1".into()), Some("d1".into()));
     for (n, outcome) in (1..).zip([FaceOutcome::Mismatch, FaceOutcome::Match, FaceOutcome::Spoof]) {
-        let checked = FaceChecked { capture: "c1".into(), outcome, photo: None, extra: serde_json::Map::new() };
+        let checked = FaceChecked {
+            capture: "c1".into(),
+            outcome,
+            photo: None,
+            passive_milli: None,
+            extra: serde_json::Map::new(),
+        };
         let event = Event { n, at: NINE, origin: Origin::Server, body: Body::FaceChecked(checked) };
         signs.observe(&event, &thresholds, &mut told);
     }

@@ -59,7 +59,7 @@ const COMES_BACK_MS: i64 = 300;
 pub const QUICK: &str = "quick";
 
 /// A pack by which prompts and photos come every few seconds, so that a short session meets some. Nothing in it is
-/// more lenient than the default.
+/// more lenient than the default, but that one photo is enough.
 pub fn quick_pack(folder: &Path, heartbeat_ms: i64) -> PathBuf {
     let path = folder.join("quick.toml");
     let text = format!(
@@ -71,6 +71,10 @@ pub fn quick_pack(folder: &Path, heartbeat_ms: i64) -> PathBuf {
         prompt_min_ms = 4_000
         prompt_max_ms = 9_000
         prompt_sum_milli = 0
+        capture_frames = 1
+        challenge_start_milli = 0
+        challenge_recheck_milli = 0
+        challenge_random_milli = 0
         capture_start_min_ms = 0
         capture_start_max_ms = 2_000
         capture_min_ms = 5_000
@@ -81,7 +85,7 @@ pub fn quick_pack(folder: &Path, heartbeat_ms: i64) -> PathBuf {
     path
 }
 
-/// A pack that every server of a test has: the default one without sums.
+/// A pack that every server of a test has: the default one without sums, and with single photos.
 pub const PLAIN: &str = "plain";
 
 /// Its file.
