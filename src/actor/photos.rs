@@ -89,7 +89,11 @@ impl Live {
             capture: checked.capture.as_str().into(),
             outcome,
             photo: checked.kept.map(Into::into),
-            passive_milli: checked.check.as_ref().and_then(|check| check.passive).map(in_thousandths),
+            passive_milli: checked
+                .check
+                .as_ref()
+                .and_then(|check| check.passive)
+                .map(|passive| in_thousandths(passive.attack)),
             extra: checked.check.as_ref().map(|check| for_the_record(check, checked.same_picture)).unwrap_or_default(),
         };
         self.services.telemetry.photo_checks.count(outcome.as_str());
@@ -121,6 +125,11 @@ fn for_the_record(check: &Check, same_picture: Option<SamePicture>) -> Map<Strin
         "reason": check.reason.as_ref().map(|reason| reason.as_str()),
         "same_picture": same_picture.map(|same| json!({ "of": same.of, "likeness": rounded(same.likeness) })),
         "faces": check.faces.len(),
+        "frames": check.frames,
+        "sharpness": check.quality.map(|quality| rounded(quality.sharpness)),
+        "brightness": check.quality.map(|quality| rounded(quality.brightness)),
+        "motion_per_mille": check.motion.as_ref().and_then(|motion| motion.most_per_mille).map(rounded),
+        "challenge_extent": check.challenge.as_ref().map(|challenge| rounded(challenge.extent)),
         "enrolled": check.enrolment_photo.to_string(),
         "models": {
             "detector": check.models.detector.to_string(),

@@ -1,6 +1,8 @@
 //! `invigil face`: one photo or two, looked at as the server would; for trying a camera, a model or a threshold. And whose
 //! enrolled face is like that of a photo.
 
+mod check;
+mod explain;
 mod search;
 
 use std::path::{Path, PathBuf};
@@ -33,6 +35,8 @@ enum Command {
     },
     /// Looks for the face of a photo among those enrolled, and says how many false hits to expect.
     Search(search::Search),
+    /// What each layer says of a photo, or of several taken one after the other, as JSON.
+    Check(check::FaceCheck),
     /// Prints the faces of A as JSON.
     Detect {
         /// The photo.
@@ -49,6 +53,7 @@ impl FaceArgs {
         let mut checker = Checker::new(&Models::load(&self.models)?)?;
         let answer = match self.command {
             Command::Compare { a, b } => compare(&mut checker, &read(&a)?, &read(&b)?)?,
+            Command::Check(check) => check.answer(&mut checker)?,
             Command::Detect { a } => detect(&mut checker, &read(&a)?)?,
             Command::Search(search) => return search.run(&mut checker),
         };
@@ -100,10 +105,12 @@ fn not_enrolled(checker: &mut Checker, a: &[u8], error: &EnrolError) -> anyhow::
 fn why_not(outcome: Outcome, reason: Option<&Reason>) -> Option<String> {
     let words = match outcome {
         Outcome::Match => return None,
-        Outcome::Mismatch => "the faces are less alike than the threshold".to_owned(),
+        Outcome::Mismatch if reason.is_none() => "the faces are less alike than the threshold".to_owned(),
         Outcome::NoFace => "no face was found in B".to_owned(),
         Outcome::MultipleFaces => "more than one face was found in B".to_owned(),
-        Outcome::Spoof | Outcome::Unusable | Outcome::Error => reason.map(Reason::to_string).unwrap_or_default(),
+        Outcome::Mismatch | Outcome::Spoof | Outcome::Unusable | Outcome::Error => {
+            reason.map(Reason::to_string).unwrap_or_default()
+        }
     };
     Some(words)
 }

@@ -62,6 +62,18 @@ fn verify_all(folder: &Path) -> anyhow::Result<ExitCode> {
             }
         }
     }
+    for (file, sha256) in Manifest::embedded().optional_files() {
+        match verify(folder, file, sha256) {
+            Ok(digest) => crate::cli::say(format_args!("ok     {digest}  {}", file.display()))?,
+            Err(error) if error.is_absence() => {
+                crate::cli::say(format_args!("absent {}, which is optional", file.display()))?;
+            }
+            Err(error) => {
+                wrong += 1;
+                crate::cli::say(format_args!("wrong  {error}"))?;
+            }
+        }
+    }
     if wrong > 0 {
         return Ok(ExitCode::FAILURE);
     }

@@ -14,7 +14,9 @@ use crate::clock::Entropy;
 use crate::cluster::redis::{Answer, MESSAGE_LIMIT_BYTES, PhotoJob};
 use crate::store::evidence::Evidence;
 use crate::vision::people::{People, path};
-use crate::vision::{Descriptor, Digest, FaceBox, ModelDigests, Outcome, PhotoError, Reason, VisionConfig};
+use crate::vision::{
+    Descriptor, Digest, FaceBox, Flaw, ModelDigests, NotDone, Outcome, PhotoError, Reason, VisionConfig,
+};
 
 const OF: Of<'static> = Of { node: "asker", question: 7 };
 
@@ -157,17 +159,15 @@ fn a_check(faces: usize) -> Check {
     let digest = |text: &str| Digest::of(text.as_bytes());
     let face =
         FaceBox { x: -0.1, y: 1e-30, width: 16_777_217.0, height: 1.0 / 3.0, score: 0.9, points: [[0.7, 0.3]; 5] };
+    let models = ModelDigests { detector: digest("a"), recogniser: digest("b"), runtime: digest("c") };
     Check {
         outcome: Outcome::MultipleFaces,
-        reason: None,
         similarity: Some(0.363),
         threshold: 0.45,
-        passive: Some(0.1),
         faces: vec![face; faces],
+        frames: 3,
         descriptor: Descriptor::from_bytes(&[7; Descriptor::BYTES]),
-        photo: digest("photo"),
-        enrolment_photo: digest("enrolment"),
-        models: ModelDigests { detector: digest("a"), recogniser: digest("b"), runtime: digest("c") },
+        ..Check::unanswered(digest("photo"), digest("enrolment"), models)
     }
 }
 
@@ -184,7 +184,16 @@ fn every_outcome_and_reason_comes_back_whole() {
         PhotoError::Broken("a bad\nmarker".into()),
         PhotoError::BadBurst("17 frames".into()),
     ];
-    let reasons = [Reason::TooSmall, Reason::Rolled, Reason::UpsideDown, Reason::CutOff, Reason::OtherModel];
+    let reasons = [
+        Reason::TooSmall,
+        Reason::Rolled,
+        Reason::UpsideDown,
+        Reason::CutOff,
+        Reason::OtherModel,
+        Reason::Quality(Flaw::Backlit),
+        Reason::Challenge(NotDone::NotBack),
+        Reason::PersonChanged,
+    ];
     let reasons: Vec<Reason> = (photo_errors.into_iter().map(Reason::Photo))
         .chain(reasons)
         .chain([Reason::Engine("the worker failed".into())])

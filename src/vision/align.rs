@@ -47,6 +47,18 @@ impl Similarity {
         Self { a, b, dx: centre[0] - (a - b) * middle, dy: centre[1] - (a + b) * middle }
     }
 
+    /// The same part of the photo in a picture of `1 / shrink` of the side.
+    pub fn shrunk(self, shrink: f32) -> Self {
+        // A pixel's middle stays where it was: it is half a pixel from the edge in either picture.
+        let [dx, dy] = self.apply([(shrink - 1.0) / 2.0; 2]);
+        Self { a: self.a * shrink, b: self.b * shrink, dx, dy }
+    }
+
+    /// How many of the photo's pixels one of the picture's is wide.
+    pub fn scale(&self) -> f32 {
+        self.a.hypot(self.b)
+    }
+
     /// Where a place of the levelled picture is in the photo.
     pub fn apply(&self, [x, y]: [f32; 2]) -> [f32; 2] {
         [self.a * x - self.b * y + self.dx, self.b * x + self.a * y + self.dy]

@@ -8,9 +8,13 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::detect::{Detector, View};
-use super::embed::{self, NUMBERS, Recogniser};
+use super::embed::{NUMBERS, Recogniser};
 use super::manifest::{Model, ModelDigests};
-use super::{Descriptor, Digest, FaceBox, Models, Photo, PhotoError, Question, Template, VisionError, burst, decode};
+use super::motion::Unnatural;
+use super::{
+    Challenge, Descriptor, Digest, EyeReader, FaceBox, Flaw, Mesher, Models, Motion, NotDone, Passive, PassiveReader,
+    Photo, PhotoError, Quality, Question, Template, VisionError, decode,
+};
 
 /// The longer side of what the detector sees, in pixels. Half of a webcam's 640: a quarter of the work, and a face of
 /// the least size that counts is still 16 px there, which the detector finds.
@@ -29,7 +33,7 @@ const LEVELLED_LOOKS: u32 = 2;
 /// Faces of a photo that are told of.
 const FACES_LIMIT: usize = 32;
 /// Least side of a face that is compared, in pixels.
-const FACE_SIDE_LEAST_PX: f32 = 32.0;
+pub(super) const FACE_SIDE_LEAST_PX: f32 = 32.0;
 /// Least side of a face that is enrolled: every later check leans on it.
 const ENROLLED_SIDE_LEAST_PX: f32 = 48.0;
 
@@ -82,12 +86,26 @@ pub enum Reason {
     UpsideDown,
     /// Part of the face is outside the photo.
     CutOff,
+    /// The face cannot be seen well enough to be told from another.
+    Quality(Flaw),
+    /// Too like the enrolled face to be another's, and not enough to be sure: half of it may be covered.
+    Doubtful,
     /// Fewer photos than were asked for.
     TooFewFrames,
     /// More photos than were asked for.
     TooManyFrames,
-    /// The photos' times cannot be.
+    /// The photos' times cannot be: of photos taken one after the other, as they were asked for.
     FrameTimes,
+    /// One photo again and again.
+    Frozen,
+    /// A photo that comes back after others.
+    Looped,
+    /// The face, or the room, is elsewhere at once.
+    Jumped,
+    /// The photos show more than one person, one after the other.
+    PersonChanged,
+    /// The movement that was asked for is not to be seen.
+    Challenge(NotDone),
     /// The very bytes of an earlier photo of this learner: no camera takes the same picture twice.
     Repeated,
     /// An earlier photo, altered: of this learner, of the enrolment, or of another learner.
@@ -107,13 +125,30 @@ impl Reason {
             Self::Rolled => "rolled",
             Self::UpsideDown => "upside_down",
             Self::CutOff => "cut_off",
+            Self::Quality(flaw) => flaw.as_str(),
+            Self::Doubtful => "doubtful",
             Self::TooFewFrames => "too_few_frames",
             Self::TooManyFrames => "too_many_frames",
             Self::FrameTimes => "frame_times",
+            Self::Frozen => "frozen",
+            Self::Looped => "looped",
+            Self::Jumped => "jumped",
+            Self::PersonChanged => "person_changed",
+            Self::Challenge(_) => "challenge_not_done",
             Self::Repeated => "repeated",
             Self::SamePicture => "same_picture",
             Self::OtherModel => "other_model",
             Self::Engine(_) => "engine",
+        }
+    }
+}
+
+impl From<Unnatural> for Reason {
+    fn from(unnatural: Unnatural) -> Self {
+        match unnatural {
+            Unnatural::Frozen => Self::Frozen,
+            Unnatural::Looped => Self::Looped,
+            Unnatural::Jumped => Self::Jumped,
         }
     }
 }
@@ -126,11 +161,18 @@ impl fmt::Display for Reason {
             Self::Rolled => "the face is tilted: hold your head and the camera level",
             Self::UpsideDown => "the face is upside down: turn the camera",
             Self::CutOff => "part of the face is outside the photo",
+            Self::Quality(flaw) => flaw.advice(),
+            Self::Doubtful => "the face cannot be made out for certain: uncover it, look straight into the camera",
             Self::TooFewFrames => "fewer photos came than were asked for",
             Self::TooManyFrames => "more photos came than were asked for",
             Self::FrameTimes => {
                 "the photos cannot have been taken at the times that they say, one after the other as asked for"
             }
+            Self::Frozen => "the photos are all the same: look into a camera that works",
+            Self::Looped => "the photos repeat: look into a camera that works",
+            Self::Jumped => "the picture jumped: hold still and try again",
+            Self::PersonChanged => "the photos show more than one person: only you may be there",
+            Self::Challenge(not_done) => not_done.advice(),
             Self::Repeated => "this is an earlier photo: take a new one",
             Self::SamePicture => "this is an earlier photo, altered: take a new one",
             Self::OtherModel => "the enrolment was made with another model and must be renewed",
@@ -144,25 +186,55 @@ impl fmt::Display for Reason {
 pub struct Check {
     /// What was found.
     pub outcome: Outcome,
-    /// Why, for `spoof`, `unusable` and `error`.
+    /// Why, for `spoof`, `unusable` and `error`, and for a `mismatch` within a burst.
     pub reason: Option<Reason>,
     /// Cosine of the two faces, −1 to 1; present when they were compared.
     pub similarity: Option<f32>,
     /// The least similarity that counts as a match, at the size of these faces.
     pub threshold: f32,
-    /// What passive models took the photos for, on the average: from 0, a person, to 1, a print or a screen. None when none
-    /// looked.
-    pub passive: Option<f32>,
     /// The faces found, the largest first, at most 32; in a burst, those of the frame that decided.
     pub faces: Vec<FaceBox>,
-    /// What tells its picture from others: of the first frame that shows one face.
+    /// What tells its picture from others: of the first photo, when it shows one face.
     pub descriptor: Option<Descriptor>,
+    /// Photos of the submission; 0 when it could not be taken apart.
+    pub frames: usize,
+    /// How well the face can be seen, in the photo that shows it best.
+    pub quality: Option<Quality>,
+    /// How the photos follow each other; none of a single one.
+    pub motion: Option<Motion>,
+    /// What came of the movement that was asked for; none when none was, or when it did not come to it.
+    pub challenge: Option<Challenge>,
+    /// What passive models say of the photo that shows the face best; it decides nothing. None when they were not asked,
+    /// or are not there.
+    pub passive: Option<Passive>,
     /// SHA-256 of the submission's bytes as sent.
     pub photo: Digest,
     /// SHA-256 of the enrolment photo's bytes.
     pub enrolment_photo: Digest,
     /// The models that looked.
     pub models: ModelDigests,
+}
+
+impl Check {
+    /// One that is to be filled in: until then it is an error.
+    pub fn unanswered(photo: Digest, enrolment_photo: Digest, models: ModelDigests) -> Self {
+        Self {
+            outcome: Outcome::Error,
+            reason: None,
+            similarity: None,
+            threshold: 1.0,
+            faces: Vec::new(),
+            descriptor: None,
+            frames: 0,
+            quality: None,
+            motion: None,
+            challenge: None,
+            passive: None,
+            photo,
+            enrolment_photo,
+            models,
+        }
+    }
 }
 
 /// Why a photo cannot be enrolled, in words the learner can act on.
@@ -187,7 +259,7 @@ pub enum EnrolError {
 }
 
 /// The face that counts, or why there is none.
-enum Seen {
+pub(super) enum Seen {
     One(FaceBox),
     Nobody,
     Several,
@@ -196,9 +268,12 @@ enum Seen {
 
 /// Looks at photos: one a thread.
 pub struct Checker {
-    detector: Detector,
+    pub(super) detector: Detector,
     recogniser: Recogniser,
-    thresholds: Thresholds,
+    pub(super) mesher: Mesher,
+    pub(super) eyes: EyeReader,
+    pub(super) passive: Option<PassiveReader>,
+    pub(super) thresholds: Thresholds,
     digests: ModelDigests,
 }
 
@@ -211,26 +286,24 @@ impl Checker {
         Ok(Self {
             detector: Detector::new(models)?,
             recogniser: Recogniser::new(models)?,
+            mesher: Mesher::new(models)?,
+            eyes: EyeReader::new(models)?,
+            passive: PassiveReader::new(models)?,
             thresholds: Thresholds::of(models.manifest().model("recogniser")),
             digests: models.digests(),
         })
     }
 
+    /// The models that look.
+    pub fn models(&self) -> ModelDigests {
+        self.digests
+    }
+
     /// Holds a submission against what was asked. Never fails: what goes wrong is an outcome.
     pub fn check(&mut self, submission: &[u8], question: &Question) -> Check {
         let enrolled = &question.enrolled;
-        let mut check = Check {
-            outcome: Outcome::Error,
-            reason: None,
-            similarity: None,
-            threshold: self.thresholds.at(enrolled.side_px),
-            passive: None,
-            faces: Vec::new(),
-            descriptor: None,
-            photo: Digest::of(submission),
-            enrolment_photo: enrolled.photo,
-            models: self.digests,
-        };
+        let mut check = Check::unanswered(Digest::of(submission), enrolled.photo, self.digests);
+        check.threshold = self.thresholds.at(enrolled.side_px);
         if enrolled.recogniser != self.digests.recogniser {
             check.reason = Some(Reason::OtherModel);
         } else if let Err(error) = self.fill_in(submission, question, &mut check) {
@@ -238,63 +311,6 @@ impl Checker {
             check.reason = Some(Reason::Engine(error.to_string()));
         }
         check
-    }
-
-    /// Each frame must match: the first that does not decides.
-    fn fill_in(&mut self, submission: &[u8], question: &Question, check: &mut Check) -> Result<(), VisionError> {
-        let frames = match burst::parse(submission) {
-            Ok(frames) => question.asked.refusal(&frames).map_or(Ok(frames), Err),
-            Err(error) => Err(Reason::Photo(error)),
-        };
-        let frames = match frames {
-            Ok(frames) => frames,
-            Err(reason) => {
-                (check.outcome, check.reason) = (Outcome::Unusable, Some(reason));
-                return Ok(());
-            }
-        };
-        for frame in frames {
-            self.check_frame(frame.photo, &question.enrolled, check)?;
-            if check.outcome != Outcome::Match {
-                break;
-            }
-        }
-        Ok(())
-    }
-
-    fn check_frame(&mut self, photo: &[u8], enrolled: &Template, check: &mut Check) -> Result<(), VisionError> {
-        let looked = self.look(photo, FACE_SIDE_LEAST_PX, &mut check.faces)?;
-        let (outcome, reason) = match looked {
-            Err(error) => (Outcome::Unusable, Some(Reason::Photo(error))),
-            Ok((_, Seen::Unusable(reason))) => (Outcome::Unusable, Some(reason)),
-            Ok((_, Seen::Nobody)) => (Outcome::NoFace, None),
-            Ok((_, Seen::Several)) => (Outcome::MultipleFaces, None),
-            Ok((photo, Seen::One(face))) => self.compare(&photo, &face, enrolled, check)?,
-        };
-        (check.outcome, check.reason) = (outcome, reason);
-        Ok(())
-    }
-
-    fn compare(
-        &mut self,
-        photo: &Photo,
-        face: &FaceBox,
-        enrolled: &Template,
-        check: &mut Check,
-    ) -> Result<(Outcome, Option<Reason>), VisionError> {
-        let similarity = embed::dot(&self.describe(photo, face)?, &enrolled.numbers);
-        check.similarity = Some(similarity);
-        if check.descriptor.is_none() {
-            check.descriptor = Descriptor::of(photo, face);
-        }
-        check.threshold = self.thresholds.at(face.side_px().min(enrolled.side_px));
-        if similarity >= check.threshold {
-            return Ok((Outcome::Match, None));
-        }
-        Ok(match self.turned(photo, Some(face))? {
-            Some(reason) => (Outcome::Unusable, Some(reason)),
-            None => (Outcome::Mismatch, None),
-        })
     }
 
     /// Makes a template of the one face in a photo.
@@ -349,7 +365,7 @@ impl Checker {
     }
 
     /// The faces of a photo; the points of the largest are those of a closer look.
-    fn find(&mut self, photo: &Photo) -> Result<Vec<FaceBox>, VisionError> {
+    pub(super) fn find(&mut self, photo: &Photo) -> Result<Vec<FaceBox>, VisionError> {
         let mut faces = self.detector.detect(photo, View::whole(photo, DETECTOR_SIDE_PX))?;
         if faces.is_empty() {
             faces = self.detector.detect(photo, View::bordered(photo, DETECTOR_SIDE_PX))?;
@@ -381,7 +397,7 @@ impl Checker {
     /// Why the face is better seen once the photo is turned by a quarter, a half or three quarters; `None` when it is
     /// not. `upright` is the face found without turning, if any: the detector finds faces on their side or on their
     /// head too, with wrong points, but is surer of them when they are level.
-    fn turned(&mut self, photo: &Photo, upright: Option<&FaceBox>) -> Result<Option<Reason>, VisionError> {
+    pub(super) fn turned(&mut self, photo: &Photo, upright: Option<&FaceBox>) -> Result<Option<Reason>, VisionError> {
         let mut surest = upright.map_or(0.0, |face| face.score);
         let mut reason = None;
         let mut turned = photo.clone();
@@ -402,14 +418,14 @@ impl Checker {
         Ok(reason)
     }
 
-    fn describe(&mut self, photo: &Photo, face: &FaceBox) -> Result<[f32; NUMBERS], VisionError> {
+    pub(super) fn describe(&mut self, photo: &Photo, face: &FaceBox) -> Result<[f32; NUMBERS], VisionError> {
         let described = self.recogniser.embed(photo, face)?;
         described.ok_or_else(|| VisionError::Model("the five points of a face lie in one place".to_owned()))
     }
 }
 
 /// The face that counts among `faces`, the largest of which comes first.
-fn chosen(photo: &Photo, faces: &[FaceBox], side_least_px: f32) -> Seen {
+pub(super) fn chosen(photo: &Photo, faces: &[FaceBox], side_least_px: f32) -> Seen {
     let Some((main, others)) = faces.split_first() else {
         return Seen::Nobody;
     };
@@ -446,7 +462,7 @@ fn upright_roll_degrees(angle_degrees: f32) -> f32 {
 ///
 /// At the upstream threshold large faces are confused once in a thousand times or less; tiny ones need more for the
 /// same. Between the two measured sizes it is a straight line (models/MODEL_CARD.md).
-struct Thresholds {
+pub(super) struct Thresholds {
     full: f32,
     full_side_px: f32,
     small: f32,
@@ -463,7 +479,7 @@ impl Thresholds {
         }
     }
 
-    fn at(&self, side_px: f32) -> f32 {
+    pub(super) fn at(&self, side_px: f32) -> f32 {
         let share = (self.full_side_px - side_px) / (self.full_side_px - self.small_side_px);
         self.full + (self.small - self.full) * share.clamp(0.0, 1.0)
     }

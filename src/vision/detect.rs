@@ -18,6 +18,11 @@ const CLOSER_SIDE_PX: usize = 256;
 /// head; in a face of 90 px they stay nearly level at a tilt of 30°.
 const CLOSER_MARGIN: f32 = 1.5;
 
+/// A face is followed in a square of this side, in pixels …
+const FOLLOWED_SIDE_PX: usize = 192;
+/// … around its last place: it may move by half of its own size.
+const FOLLOWED_MARGIN: f32 = 2.0;
+
 /// A face in a photo; all lengths in pixels of the upright photo, from its top left corner.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct FaceBox {
@@ -114,7 +119,7 @@ impl Detector {
     pub fn new(models: &Models) -> Result<Self, VisionError> {
         let model = models.manifest().model("detector");
         Ok(Self {
-            session: models.detector()?,
+            session: models.session("detector")?,
             planes: Vec::new(),
             sums: Vec::new(),
             score_least: model.threshold("score"),
@@ -143,6 +148,25 @@ impl Detector {
         let middle = [CLOSER_SIDE_PX as f32 / 2.0; 2];
         let same = seen.iter().find(|seen| seen.contains(middle));
         Ok(same.map(|seen| FaceBox { points: seen.points.map(|point| transform.apply(point)), ..*face }))
+    }
+
+    /// Where `face` of the photo before is in this one: a look at its place and a little around it. `None` when no face's
+    /// box holds the middle of that place any more.
+    pub fn follow(&mut self, photo: &Photo, face: &FaceBox) -> Result<Option<FaceBox>, VisionError> {
+        let across_px = FOLLOWED_MARGIN * face.side_px();
+        let transform = Similarity::square(face.centre(), across_px, face.roll_degrees(), FOLLOWED_SIDE_PX);
+        let [blue, green, red] = align::three(&mut self.planes, FOLLOWED_SIDE_PX * FOLLOWED_SIDE_PX);
+        align::resample(photo, transform, FOLLOWED_SIDE_PX, [red, green, blue]);
+        let seen = self.run(FOLLOWED_SIDE_PX, FOLLOWED_SIDE_PX)?;
+        let middle = [FOLLOWED_SIDE_PX as f32 / 2.0; 2];
+        let scale = transform.scale();
+        let same = seen.iter().find(|seen| seen.contains(middle));
+        Ok(same.map(|seen| {
+            let [x, y] = transform.apply(seen.centre());
+            let (width, height) = (seen.width * scale, seen.height * scale);
+            let points = seen.points.map(|point| transform.apply(point));
+            FaceBox { x: x - width / 2.0, y: y - height / 2.0, width, height, score: seen.score, points }
+        }))
     }
 
     /// The faces in the planes, the surest first, in the planes' own pixels.

@@ -18,7 +18,7 @@ pub struct Recogniser {
 impl Recogniser {
     /// Opens the recogniser.
     pub fn new(models: &Models) -> Result<Self, VisionError> {
-        Ok(Self { session: models.recogniser()?, planes: Vec::new() })
+        Ok(Self { session: models.session("recogniser")?, planes: Vec::new() })
     }
 
     /// The numbers of `face`; `None` when its five points lie in one place.

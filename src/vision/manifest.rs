@@ -39,16 +39,138 @@ pub struct File {
 pub struct Model {
     /// Short name, such as `sface`.
     pub name: String,
-    /// `detector` or `recogniser`.
+    /// `detector`, `recogniser`, `mesh`, `eyes` or `passive`; only of the last may there be several.
     pub role: String,
+    /// Whether the engine runs without it.
+    #[serde(default)]
+    pub optional: bool,
     /// Path inside the cache.
     pub file: PathBuf,
     /// SHA-256 of the prepared file, hexadecimal.
     pub sha256: String,
     /// SPDX identifier.
     pub licence: String,
+    /// What it is shown.
+    pub input: Input,
+    /// How its score is read; for a passive model.
+    pub output: Option<Output>,
     /// What its output is held against, by name; models/MODEL_CARD.md explains each.
     pub thresholds: std::collections::BTreeMap<String, f32>,
+}
+
+/// What a model is shown: `(value − mean) · scale` of each pixel's red, green and blue, which are 0 to 255.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Input {
+    /// The input's name in the file.
+    pub name: String,
+    /// The order of its axes.
+    pub layout: Layout,
+    /// The order of the colours.
+    pub channels: Channels,
+    /// One number, or one for red, green and blue each.
+    pub scale: PerColour,
+    /// The same.
+    pub mean: PerColour,
+    /// Side of the square that it is shown, in pixels; none where any size will do.
+    pub side: Option<usize>,
+    /// How much is shown, as a multiple of the face's or the eye's own size; none where the whole photo is.
+    pub crop: Option<f32>,
+}
+
+/// The order of an input's axes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+pub enum Layout {
+    /// One plane a colour.
+    #[serde(rename = "NCHW")]
+    Planes,
+    /// Three numbers a pixel.
+    #[serde(rename = "NHWC")]
+    Pixels,
+}
+
+/// The order of an input's colours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+pub enum Channels {
+    /// Red first.
+    #[serde(rename = "RGB")]
+    RedFirst,
+    /// Blue first.
+    #[serde(rename = "BGR")]
+    BlueFirst,
+}
+
+/// A number for all three colours, or one each: red, green, blue.
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
+#[serde(untagged)]
+pub enum PerColour {
+    /// The same for all.
+    All(f32),
+    /// Red, green, blue.
+    Each([f32; 3]),
+}
+
+impl PerColour {
+    /// Red's, green's and blue's.
+    pub fn numbers(self) -> [f32; 3] {
+        match self {
+            Self::All(number) => [number; 3],
+            Self::Each(numbers) => numbers,
+        }
+    }
+}
+
+/// How a passive model's score is read from what it puts out.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Output {
+    /// By which formula.
+    #[serde(flatten)]
+    pub formula: Formula,
+    /// What a high score speaks for.
+    pub high_means: HighMeans,
+}
+
+/// A formula for a score.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(tag = "formula", rename_all = "snake_case")]
+pub enum Formula {
+    /// One number of an output as it is.
+    Value {
+        /// The output.
+        name: String,
+        /// Which of its numbers, from 0.
+        index: usize,
+    },
+    /// One number of an output, after all of them were made to add up to one: e to the power of each, over the sum.
+    Softmax {
+        /// The output.
+        name: String,
+        /// Which of its numbers, from 0.
+        index: usize,
+    },
+    /// One number of an output, pressed between 0 and 1: 1 ÷ (1 + e⁻ˣ).
+    Sigmoid {
+        /// The output.
+        name: String,
+        /// Which of its numbers, from 0.
+        index: usize,
+    },
+    /// Leaves of a tree: the sum of their sizes, each times whether it was reached.
+    Leaves {
+        /// The output with the leaves' values.
+        values: String,
+        /// The output that says which were reached.
+        reached: String,
+    },
+}
+
+/// What a high score speaks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HighMeans {
+    /// A picture, a screen, a mask.
+    Attack,
+    /// A person.
+    Live,
 }
 
 /// What a check was made with: enough to make it again years later.
@@ -85,6 +207,13 @@ pub enum VerifyError {
     },
 }
 
+impl VerifyError {
+    /// Whether there is simply no such file.
+    pub fn is_absence(&self) -> bool {
+        matches!(self, Self::Missing { source, .. } if source.kind() == std::io::ErrorKind::NotFound)
+    }
+}
+
 impl Manifest {
     /// The manifest this binary was built with.
     ///
@@ -99,14 +228,29 @@ impl Manifest {
     /// # Panics
     /// When there is none: a role is a word of this crate's source, not of a user's.
     pub fn model(&self, role: &str) -> &Model {
-        self.model.iter().find(|model| model.role == role).expect("the manifest has a model for each role")
+        &self.model[self.position(role)]
     }
 
-    /// Every file the engine runs with, as (path inside the cache, SHA-256).
+    /// Where the model with `role` is in the list.
+    ///
+    /// # Panics
+    /// As [`Manifest::model`].
+    pub fn position(&self, role: &str) -> usize {
+        self.model.iter().position(|model| model.role == role).expect("the manifest has a model for each role")
+    }
+
+    /// Every file the engine cannot do without, as (path inside the cache, SHA-256).
     pub fn files(&self) -> impl Iterator<Item = (&Path, &str)> {
-        let models = self.model.iter().map(|model| (model.file.as_path(), model.sha256.as_str()));
+        let needed = self.model.iter().filter(|model| !model.optional);
+        let models = needed.map(|model| (model.file.as_path(), model.sha256.as_str()));
         let others = self.notice.iter().chain([&self.runtime]).map(|file| (file.file.as_path(), file.sha256.as_str()));
         models.chain(others)
+    }
+
+    /// The files of models that it can do without, likewise.
+    pub fn optional_files(&self) -> impl Iterator<Item = (&Path, &str)> {
+        let optional = self.model.iter().filter(|model| model.optional);
+        optional.map(|model| (model.file.as_path(), model.sha256.as_str()))
     }
 }
 

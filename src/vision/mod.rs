@@ -8,8 +8,9 @@
 //! of a face (no liveness yet), keeps no photo, and never logs one.
 
 mod align;
-pub mod altered;
+pub mod alter;
 pub mod burst;
+mod challenge;
 mod check;
 mod container;
 mod decode;
@@ -17,23 +18,42 @@ mod descriptor;
 mod detect;
 mod digest;
 mod embed;
+mod eyes;
+mod grey;
+#[cfg(test)]
+mod layers_tests;
+mod lens;
 mod manifest;
+mod mesh;
+mod motion;
+mod passive;
 pub mod people;
 mod pool;
+mod pose;
+mod quality;
 mod question;
 mod runtime;
 pub mod search;
+mod submission;
 mod template;
 #[cfg(test)]
 mod tests;
 
+pub use challenge::{Challenge, NotDone, Observed, judge as judge_challenge};
 pub use check::{Check, Checker, DETECTOR_SIDE_PX, EnrolError, Outcome, Reason};
 pub use decode::{PHOTO_LIMIT_BYTES, PHOTO_LIMIT_PIXELS, Photo, PhotoError, decode};
 pub use descriptor::{Descriptor, SAME_PICTURE};
 pub use detect::FaceBox;
 pub use digest::Digest;
+pub use eyes::{Eye, EyeReader, Eyes};
 pub use manifest::{DEFAULT_FOLDER, Manifest, ModelDigests, VerifyError, verify};
+pub use mesh::{Mesh, Mesher, POINTS as MESH_POINTS};
+pub use motion::{Motion, Unnatural};
+pub use passive::{Passive, PassiveReader};
 pub use pool::{Busy, VisionConfig, VisionMeters, VisionPool};
+pub use pose::Pose;
+pub use quality::{Flaw, Quality};
 pub use question::{Asked, Question};
 pub use runtime::{Models, VisionError};
+pub use submission::{Portrait, Sighting};
 pub use template::{Template, TemplateError};

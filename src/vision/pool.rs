@@ -188,18 +188,8 @@ impl Drop for VisionPool {
 const WORKER_LOST: &str = "the worker failed";
 
 fn failed_check(photo: &[u8], enrolled: &Template, models: ModelDigests) -> Check {
-    Check {
-        outcome: Outcome::Error,
-        reason: Some(Reason::Engine(WORKER_LOST.to_owned())),
-        similarity: None,
-        threshold: 1.0,
-        passive: None,
-        faces: Vec::new(),
-        descriptor: None,
-        photo: Digest::of(photo),
-        enrolment_photo: enrolled.photo(),
-        models,
-    }
+    let reason = Some(Reason::Engine(WORKER_LOST.to_owned()));
+    Check { reason, ..Check::unanswered(Digest::of(photo), enrolled.photo(), models) }
 }
 
 struct Worker {

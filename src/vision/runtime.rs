@@ -11,7 +11,8 @@ use ort::logging::LogLevel;
 use ort::session::Session;
 use ort::session::builder::GraphOptimizationLevel;
 
-use super::manifest::{self, Manifest, ModelDigests, VerifyError};
+use super::Digest;
+use super::manifest::{self, Manifest, Model, ModelDigests, VerifyError};
 
 /// The engine cannot look at photos.
 #[derive(Debug, thiserror::Error)]
@@ -50,8 +51,8 @@ impl From<ort::Error> for VisionError {
 /// The models' bytes, verified, and the runtime they run in.
 pub struct Models {
     environment: Environment,
-    detector: Vec<u8>,
-    recogniser: Vec<u8>,
+    /// in the manifest's order; none for an optional one that is not there
+    models: Vec<Option<Vec<u8>>>,
     digests: ModelDigests,
     manifest: Manifest,
 }
@@ -63,17 +64,14 @@ impl Models {
     /// When a file is missing, has other bytes than the manifest says, or does not load.
     pub fn load(folder: &Path) -> Result<Self, VisionError> {
         let manifest = Manifest::embedded();
-        let read = |role| {
-            let model = manifest.model(role);
-            manifest::verified(folder, &model.file, &model.sha256)
-        };
-        let (detector, detector_digest) = read("detector")?;
-        let (recogniser, recogniser_digest) = read("recogniser")?;
-        let (_, runtime_digest) = manifest::verified(folder, &manifest.runtime.file, &manifest.runtime.sha256)?;
-        let digests =
-            ModelDigests { detector: detector_digest, recogniser: recogniser_digest, runtime: runtime_digest };
+        let found: Vec<_> = manifest.model.iter().map(|model| read(folder, model)).collect::<Result<_, _>>()?;
+        let (_, runtime) = manifest::verified(folder, &manifest.runtime.file, &manifest.runtime.sha256)?;
+        let digest = |role| found[manifest.position(role)].as_ref().map(|(_, digest)| *digest);
+        let digests = digest("detector").zip(digest("recogniser")).expect("neither is optional");
+        let digests = ModelDigests { detector: digests.0, recogniser: digests.1, runtime };
+        let models = found.into_iter().map(|found| found.map(|(bytes, _)| bytes)).collect();
         let environment = environment(&folder.join(&manifest.runtime.file))?;
-        Ok(Self { environment, detector, recogniser, digests, manifest })
+        Ok(Self { environment, models, digests, manifest })
     }
 
     /// What the models and the runtime are, by digest.
@@ -85,12 +83,29 @@ impl Models {
         &self.manifest
     }
 
-    pub(super) fn detector(&self) -> Result<Session, VisionError> {
-        session(&self.environment, &self.detector)
+    /// Opens the model with `role`.
+    pub(super) fn session(&self, role: &str) -> Result<Session, VisionError> {
+        self.session_at(self.manifest.position(role))
     }
 
-    pub(super) fn recogniser(&self) -> Result<Session, VisionError> {
-        session(&self.environment, &self.recogniser)
+    /// Opens all models with `role` that are there, each with its description.
+    pub(super) fn sessions(&self, role: &str) -> Result<Vec<(&Model, Session)>, VisionError> {
+        let listed = self.manifest.model.iter().enumerate().filter(|(_, model)| model.role == role);
+        let there = listed.filter(|(position, _)| self.models[*position].is_some());
+        there.map(|(position, model)| Ok((model, self.session_at(position)?))).collect()
+    }
+
+    fn session_at(&self, position: usize) -> Result<Session, VisionError> {
+        let missing = || VisionError::Model(format!("{} is not there", self.manifest.model[position].name));
+        session(&self.environment, self.models[position].as_ref().ok_or_else(missing)?)
+    }
+}
+
+/// A model's bytes and digest; none for an optional one that is not there.
+fn read(folder: &Path, model: &Model) -> Result<Option<(Vec<u8>, Digest)>, VerifyError> {
+    match manifest::verified(folder, &model.file, &model.sha256) {
+        Err(error) if model.optional && error.is_absence() => Ok(None),
+        found => found.map(Some),
     }
 }
 

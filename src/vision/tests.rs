@@ -10,25 +10,25 @@ use image::{DynamicImage, ImageFormat, RgbImage};
 use super::people::People;
 use super::*;
 
-fn folder() -> &'static Path {
+pub(super) fn folder() -> &'static Path {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/models/cache"))
 }
 
-fn read(path: &Path) -> Vec<u8> {
+pub(super) fn read(path: &Path) -> Vec<u8> {
     std::fs::read(path).unwrap_or_else(|error| panic!("{}: {error}; run `make models`", path.display()))
 }
 
-fn enrolment(name: &str) -> Vec<u8> {
+pub(super) fn enrolment(name: &str) -> Vec<u8> {
     read(&People::embedded().person(name).unwrap().enrol_path(folder()))
 }
 
-fn frames(name: &str) -> Vec<Vec<u8>> {
+pub(super) fn frames(name: &str) -> Vec<Vec<u8>> {
     let paths = People::embedded().person(name).unwrap().frame_paths(folder());
     paths.iter().map(|path| read(path)).collect()
 }
 
 /// Opening the models takes longer than any check, so each test thread opens them once.
-fn with_checker<T>(work: impl FnOnce(&mut Checker) -> T) -> T {
+pub(super) fn with_checker<T>(work: impl FnOnce(&mut Checker) -> T) -> T {
     thread_local!(static CHECKER: RefCell<Option<Checker>> = const { RefCell::new(None) });
     CHECKER.with_borrow_mut(|checker| {
         work(checker.get_or_insert_with(|| {
@@ -39,9 +39,13 @@ fn with_checker<T>(work: impl FnOnce(&mut Checker) -> T) -> T {
 }
 
 fn check(photo: &[u8], enrolled: &str) -> Check {
+    check_against(photo, enrolled, Asked::PHOTO)
+}
+
+pub(super) fn check_against(submission: &[u8], enrolled: &str, asked: Asked) -> Check {
     with_checker(|checker| {
-        let template = checker.enrol(&enrolment(enrolled)).unwrap();
-        checker.check(photo, &template.into())
+        let enrolled = checker.enrol(&enrolment(enrolled)).unwrap();
+        checker.check(submission, &Question { enrolled, asked })
     })
 }
 
@@ -52,7 +56,7 @@ fn words(photo: &[u8], enrolled: &str) -> String {
     format!("{}{reason}", check.outcome.as_str())
 }
 
-fn picture(photo: &[u8]) -> RgbImage {
+pub(super) fn picture(photo: &[u8]) -> RgbImage {
     image::load_from_memory(photo).unwrap().into_rgb8()
 }
 
@@ -62,12 +66,12 @@ fn encoded(picture: RgbImage, format: ImageFormat) -> Vec<u8> {
     bytes.into_inner()
 }
 
-fn jpeg(picture: RgbImage) -> Vec<u8> {
+pub(super) fn jpeg(picture: RgbImage) -> Vec<u8> {
     encoded(picture, ImageFormat::Jpeg)
 }
 
 /// `picture` in the middle of a grey square, turned by `degrees`.
-fn tilted(picture: &RgbImage, degrees: f32) -> RgbImage {
+pub(super) fn tilted(picture: &RgbImage, degrees: f32) -> RgbImage {
     let side = (picture.width() as f32).hypot(picture.height() as f32) as u32;
     let (sine, cosine) = degrees.to_radians().sin_cos();
     let middle = side as f32 / 2.0;
@@ -327,7 +331,7 @@ fn a_picture_that_was_altered_is_the_same_picture() {
     for (name, number) in [("webcam_man", 40), ("film_woman", 60), ("obama", 2)] {
         let (photo, template) = (picture(&read(&people::path(folder(), name, number))), template(name));
         let first = descriptor(&photo, &template).unwrap();
-        for (how, altered) in altered::alterations(&photo, 7) {
+        for (how, altered) in alter::disguises(&photo, 7) {
             let second = descriptor(&altered, &template).unwrap_or_else(|| panic!("{name} {number} {how}: no face"));
             let likeness = first.likeness(&second);
             assert!(likeness >= SAME_PICTURE, "{name} {number} {how}: {likeness}");

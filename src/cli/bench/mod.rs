@@ -1,14 +1,18 @@
 //! `invigil bench`: what this machine can do, measured, one file a benchmark.
 
+pub mod attacks;
 pub mod echo;
 mod engines;
+pub mod faces;
 pub mod ingest;
 pub mod journal;
+pub mod layers;
 pub mod photos;
 pub mod redis;
 pub mod replay;
 pub mod risk;
 pub mod search;
+mod sets;
 
 use std::process::ExitCode;
 
@@ -40,6 +44,12 @@ enum What {
     Echo(echo::EchoArgs),
     /// Whole photo checks a second, beside OpenCV's from Python
     Photos(photos::PhotosBenchArgs),
+    /// A set of live photos and attacks, scored in the terms of ISO/IEC 30107-3
+    Attacks(attacks::AttacksBench),
+    /// A set with one folder a person: false matches, false non-matches, their curve
+    Faces(faces::FacesBench),
+    /// How far the test people's photos, and what cheats make of them, are from the limits of the layers of a check
+    Layers(layers::LayersBench),
     /// How often the risk detectors suspect honest learners, and what they cost
     Risk(risk::RiskBench),
     /// Searches of enrolled faces a second, beside merely reading the same memory
@@ -59,6 +69,9 @@ impl Bench {
             What::Journal(journal) => super::reported(journal.run()),
             What::Echo(echo) => super::reported(echo.run()),
             What::Photos(photos) => super::reported(photos.run()),
+            What::Attacks(attacks) => super::reported(attacks.run()),
+            What::Faces(faces) => super::reported(faces.run()),
+            What::Layers(layers) => super::reported(layers.run()),
             What::Risk(risk) => super::reported(risk.run()),
             What::Search(search) => super::reported(search.run()),
         }

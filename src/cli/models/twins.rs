@@ -7,9 +7,8 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use image::RgbImage;
-use image::codecs::jpeg::JpegEncoder;
 
-use crate::vision::altered::alterations;
+use crate::vision::alter::{self, disguises};
 use crate::vision::people::{self, People};
 use crate::vision::{Checker, Descriptor, Models, SAME_PICTURE, Template};
 
@@ -32,7 +31,7 @@ pub(super) fn run(folder: &Path, svg: Option<PathBuf>) -> anyhow::Result<ExitCod
         for number in frames.iter().step_by(frames.len().div_ceil(ALTERED_EACH)) {
             let photo = read(folder, &person.name, *number)?;
             let Some(first) = descriptor(&mut checker, &photo, &template)? else { continue };
-            for (how, altered_photo) in alterations(&photo, u64::from(*number)) {
+            for (how, altered_photo) in disguises(&photo, u64::from(*number)) {
                 let second = descriptor(&mut checker, &altered_photo, &template)?;
                 let likeness = second.map_or(f32::NAN, |second| first.likeness(&second));
                 altered.entry(how.to_owned()).or_default().push(likeness);
@@ -90,9 +89,7 @@ fn read(folder: &Path, person: &str, number: u32) -> anyhow::Result<RgbImage> {
 }
 
 fn descriptor(checker: &mut Checker, photo: &RgbImage, template: &Template) -> anyhow::Result<Option<Descriptor>> {
-    let mut bytes = std::io::Cursor::new(Vec::new());
-    JpegEncoder::new_with_quality(&mut bytes, 95).encode_image(photo)?;
-    Ok(checker.check(bytes.get_ref(), &template.clone().into()).descriptor)
+    Ok(checker.check(&alter::jpeg(photo, 95), &template.clone().into()).descriptor)
 }
 
 /// One line for each kind, a stroke for each pair.
