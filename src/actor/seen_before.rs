@@ -14,7 +14,7 @@ use crate::auth::keys::DataKey;
 use crate::risk::Who;
 use crate::store::descriptors::PhotoName;
 use crate::store::{SessionKey, StoreError};
-use crate::vision::{Check, Descriptor, Outcome, Reason, SAME_PICTURE};
+use crate::vision::{Check, Descriptor, Outcome, Reason};
 
 /// Photos of all platforms that are kept in memory; each takes 4 kB.
 const RECENT_LIMIT: usize = 1_024;
@@ -85,9 +85,12 @@ pub(super) async fn unless_seen_before(
         if services.store.is_repeated_photo(session, capture).await? {
             return Ok((spoof(check, Reason::Repeated), None));
         }
-        let Some(descriptor) = check.descriptor.clone() else { return Ok((Some(check), None)) };
+        let limit_milli = who.policy.schedule.same_picture_milli;
+        let Some(descriptor) = check.descriptor.clone().filter(|_| limit_milli < 1_000) else {
+            return Ok((Some(check), None));
+        };
         let name = PhotoName::capture(session, capture);
-        match same_picture(services, who, key, &name, &descriptor).await? {
+        match same_picture(services, who, key, &name, &descriptor, limit_milli).await? {
             Some(same) => Ok((spoof(check, Reason::SamePicture), Some(same))),
             None => {
                 let sealed = key.seal(&services.entropy, &name.context(&who.learner), &descriptor.to_bytes());
@@ -110,6 +113,7 @@ async fn same_picture(
     key: &DataKey,
     name: &PhotoName,
     descriptor: &Descriptor,
+    limit_milli: i64,
 ) -> Result<Option<SamePicture>, StoreError> {
     let kept = services.store.descriptors(&who.learner).await?;
     let own = kept.into_iter().filter(|(photo, _)| photo != name).filter_map(|(photo, sealed)| {
@@ -127,7 +131,9 @@ async fn same_picture(
     // Up to a millisecond for each that looks alike: too long between the events of other sessions.
     let compared = tokio::task::spawn_blocking(move || {
         let likenesses = earlier.into_iter().map(|(of, that)| SamePicture { of, likeness: this.likeness(&that) });
-        likenesses.max_by(|a, b| a.likeness.total_cmp(&b.likeness)).filter(|most| most.likeness >= SAME_PICTURE)
+        likenesses
+            .max_by(|a, b| a.likeness.total_cmp(&b.likeness))
+            .filter(|most| most.likeness * 1_000.0 >= limit_milli as f32)
     });
     compared.await.map_err(|error| StoreError::Unfit(error.to_string()))
 }

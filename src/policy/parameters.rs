@@ -146,6 +146,8 @@ table! {
         passive_start_milli: SHARE,
         /// How often they look at one after one that failed, in thousandths.
         passive_recheck_milli: SHARE,
+        /// How alike two photos may be before they count as one that was altered, in thousandths; 1 000: not at all.
+        same_picture_milli: 900..=1_000,
         /// How long the bytes of a photo may follow their commitment, ms.
         photo_follow_ms: SOME_MS,
         /// Earliest photo after a failed check, ms.

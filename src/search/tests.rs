@@ -111,7 +111,7 @@ async fn whoever_enrols_with_the_face_of_another_is_found_and_strangers_are_not(
     let allowed = evidence["thresholds"]["false_hits_day"].as_f64().unwrap();
     assert!(number("expected_false_hits_day") <= allowed && number("expected_false_hits") < 0.01, "{evidence}");
     // A third is more than twins.
-    ground.learner("l901", made_up::like(17, 0.7, 5_001)).await;
+    ground.learner("l901", made_up::like(17, 0.9, 5_001)).await;
     ground.search().await;
     let [finding] = ground.findings().await.try_into().unwrap();
     assert_eq!((finding.severity.as_str(), finding.learners.len()), ("high", 3));

@@ -31,7 +31,7 @@ const STEP: f32 = 1.0 / 32.0;
 const OUTSIDE: i8 = i8::MIN;
 /// Two descriptors are compared where both show something: at least this share of the square.
 const COMMON_LEAST: f32 = 0.35;
-/// From this likeness on two photos are one picture.
+/// From this likeness on two photos are one picture, unless the pack says otherwise.
 pub const SAME_PICTURE: f32 = 0.97;
 /// Less alike than this after the coarse steps, two photos are not looked at more closely.
 const HOPELESS: f32 = 0.75;

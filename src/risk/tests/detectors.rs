@@ -538,7 +538,8 @@ fn every_number_that_a_text_names_is_in_the_evidence() {
     }
     watched.found().iter().for_each(&mut explained);
     let missing: Vec<&Code> = Code::ALL.iter().filter(|code| !seen.contains(code)).collect();
-    assert_eq!(missing, [&Code::RateLow; 0]);
+    // These two are not detectors': a search of faces finds them, and its tests hold it to the same.
+    assert_eq!(missing, [&Code::FaceLearners, &Code::FacesOfLearner]);
 }
 
 #[test]
