@@ -1,22 +1,55 @@
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-setup models models-clean bench bench-opencv lint lint-deploy format
+.PHONY: help demo test test-setup sdk sdk-modules e2e e2e-setup e2e-run screenshots-sdk models models-clean bench bench-opencv lint lint-deploy format
 
 CARGO ?= cargo
 PYTHON ?= python3
 export PYTHONDONTWRITEBYTECODE = 1
 
 help: ## show this
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-demo: models ## run a server and learners, honest and not, and watch the verdicts arrive
+demo: models ## run a server and learners, honest and not, watch the verdicts arrive; and a page to try it on your own face
+	@if command -v npm > /dev/null; then $(MAKE) --no-print-directory sdk-modules && npm --prefix web-client run build; fi
 	$(CARGO) run --locked -- demo
 
-test: models test-setup ## run all tests
+test: models test-setup e2e-setup sdk ## run all tests
 	@if $(CARGO) nextest --version > /dev/null 2>&1; then \
 		$(CARGO) nextest run --locked; \
 	else \
 		echo "cargo-nextest is not installed; using cargo test"; $(CARGO) test --locked; \
 	fi
+	@$(MAKE) --no-print-directory e2e-run
+
+# Only when package-lock.json is another than the one that was installed last. Versions and digests are those of the lock
+# file; `npm ci` would also ask for packages of other platforms, of which a mirror may lack some.
+sdk-modules: web-client/node_modules/.package-lock.json
+
+web-client/node_modules/.package-lock.json: web-client/package-lock.json
+	npm --prefix web-client install --no-save
+	@touch $@
+
+sdk: sdk-modules ## build, check and test the web SDK; refuses files that have grown too big
+	node web-client/scripts/types.mjs --check
+	npm --prefix web-client run check
+	npm --prefix web-client run build
+	npm --prefix web-client test
+
+e2e-setup: # a browser, films, Node
+	scripts/e2e-setup.sh
+
+e2e: models test-setup e2e-setup sdk-modules ## hold sessions in a real browser, honest and not
+	npm --prefix web-client run build
+	@$(MAKE) --no-print-directory e2e-run
+
+# E2E="NAME…" runs some of web-client/e2e/scenarios; `-- --test-name-pattern=…` some of their tests.
+e2e-run: e2e-setup
+	$(CARGO) build --locked
+	npm --prefix web-client --workspace e2e run test -- $(E2E)
+
+screenshots-sdk: models e2e-setup sdk-modules ## pictures of what learners see, in both languages, in target/screenshots-sdk
+	npm --prefix web-client run build
+	$(CARGO) build --locked
+	npm --prefix web-client --workspace e2e run screenshots
 
 test-setup: ## install what the tests need besides Rust
 	scripts/test-setup.sh

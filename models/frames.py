@@ -14,6 +14,8 @@ WIDEST_PX = 640
 # libx264's neighbours call this "quality 3 of 2 to 31": about what cameras and browsers use (85 of 100).
 JPEG_SCALE = "3"
 SEAL = "frames.json"
+# As long as the lesson in src/demo/classroom.rs.
+LESSON_S = 180
 
 
 def edition(manifest):
@@ -42,6 +44,20 @@ def cut_all(cutter, sources, target):
         folder.mkdir(parents=True, exist_ok=True)
         first = 1 + sum(1 for _ in folder.iterdir())
         subprocess.run([cutter, *arguments(source, entry, folder, first)], check=True)
+
+
+def draw_lesson(cutter, target):
+    """Three minutes of moving test patterns with a clock in them, and a tone."""
+    subprocess.run(
+        [
+            cutter, "-nostdin", "-loglevel", "error",
+            "-f", "lavfi", "-i", f"testsrc2=size=640x360:rate=15:duration={LESSON_S}",
+            "-f", "lavfi", "-i", f"sine=frequency=330:duration={LESSON_S}",
+            "-c:v", "libx264", "-preset", "veryfast", "-pix_fmt", "yuv420p", "-g", "30", "-c:a", "aac",
+            "-movflags", "+faststart", str(target),
+        ],
+        check=True,
+    )  # fmt: skip
 
 
 def listing(folder):

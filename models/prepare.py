@@ -32,6 +32,9 @@ WHEEL_TAGS = ["--only-binary=:all:", "--python-version=3.11", "--implementation=
 WHEEL_TAGS += [f"--platform=manylinux_2_{minor}_x86_64" for minor in (28, 27, 24, 17)]
 WHEEL_TAGS += ["--platform=manylinux2014_x86_64", "--platform=any"]
 
+# What the demo's course page teaches: test patterns, which nobody needs to know by digest.
+LESSON = "lesson.mp4"
+
 
 class Refused(Exception):
     """Something fetched or made is not what the manifest says."""
@@ -164,6 +167,15 @@ def prepare_people(manifest, packages, work):
     print("prepared people/", flush=True)
 
 
+def prepare_lesson(manifest, packages, work):
+    cutter = packages.take(manifest["cutter"])
+    cutter.chmod(0o700)
+    made = work / LESSON
+    frames.draw_lesson(cutter, made)
+    os.replace(made, CACHE / LESSON)
+    print(f"prepared {LESSON}", flush=True)
+
+
 def main():
     parser = argparse.ArgumentParser(description="Fetches and prepares the models.")
     parser.add_argument("--engine", action="store_true", help="only what the engine runs with: no people, no originals")
@@ -183,7 +195,8 @@ def complete(manifest, engine_only):
     files += [] if engine_only else manifest["benchmark"]
     missing = [entry for entry in files if not prepared(entry)]
     people_missing = not engine_only and not frames.whole(CACHE / "people", frames.edition(manifest))
-    if not missing and not people_missing:
+    lesson_missing = not engine_only and not (CACHE / LESSON).is_file()
+    if not missing and not people_missing and not lesson_missing:
         return
     python = environment(CACHE / ".venv", HERE / "requirements.txt")
     # Inside the cache, so that the renames stay within one file system; a run that was cut short leaves only this.
@@ -201,6 +214,8 @@ def complete(manifest, engine_only):
                 print(f"left out {entry['file']}: {why}", flush=True)
         if people_missing:
             prepare_people(manifest, packages, work)
+        if lesson_missing:
+            prepare_lesson(manifest, packages, work)
 
 
 if __name__ == "__main__":

@@ -20,7 +20,8 @@ matching() { git grep -nIE --untracked "$1" -- "${@:2}" || true; }
 big=$(listed | while IFS= read -r file; do
   if [ "$(stat -c %s "$file")" -gt "$FILE_BYTES_LIMIT" ]; then printf '%s\n' "$file"; fi
 done)
-long=$(listed '*.rs' '*.py' '*.ts' '*.svelte' '*.css' '*.sh' | while IFS= read -r file; do
+# What a program has written is read by programs.
+long=$(listed '*.rs' '*.py' '*.ts' '*.svelte' '*.css' '*.sh' ':!*.generated.*' | while IFS= read -r file; do
   if [ "$(wc -l < "$file")" -gt "$FILE_LINES_LIMIT" ]; then printf '%s\n' "$file"; fi
 done)
 # Written so that this file does not match itself. Lock files are the package managers' own.

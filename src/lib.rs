@@ -60,6 +60,8 @@ pub mod rules;
 pub mod schedule;
 /// Searching enrolled faces: one face under many names.
 pub mod search;
+/// The web SDK's files, for course pages.
+pub mod sdk;
 /// The fold of a session log.
 pub mod session;
 /// Journal, records and encrypted photos.

@@ -213,9 +213,9 @@ mod tests {
         let answer = supervisor.post("/face-searches", asked).await.expect(200);
         let (first, last) = (learners[3].as_str().min(&learners[7]), learners[3].as_str().max(&learners[7]));
         assert_eq!((hits(&answer), &answer["compared"]), (vec![learners[7].as_str()], &json!(9)));
-        assert!(
-            answer["expected_false_hits_day"].as_f64().unwrap() <= answer["allowed_false_hits_day"].as_f64().unwrap()
-        );
+        // The threshold is where the two are the same, but for rounding.
+        let number = |name: &str| answer[name].as_f64().unwrap();
+        assert!(number("expected_false_hits_day") <= number("allowed_false_hits_day") * 1.000_001, "{answer}");
         assert!(answer["threshold"].as_f64().unwrap() > 0.363, "{answer}");
         let findings = api.get("/findings?kind=shared_face").await.expect(200);
         let finding = &findings["items"][0];

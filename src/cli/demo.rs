@@ -9,7 +9,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::clock::{Clock, Entropy};
 use crate::config::{Config, Overrides};
-use crate::demo::{Demo, DemoOptions, Nodes, Report, SERVING, SESSIONS, table, view};
+use crate::demo::{Classroom, Demo, DemoOptions, Nodes, Report, SERVING, SESSIONS, table, view};
 use crate::lifecycle::{Server, ServerConfig};
 use crate::vision::DEFAULT_FOLDER;
 
@@ -34,6 +34,9 @@ pub struct DemoArgs {
     /// End when the last verdict is there, with 1 if one is not deserved, instead of waiting for Ctrl-C
     #[arg(long)]
     once: bool,
+    /// Only the course page on which a person with a webcam tries it, without the other learners
+    #[arg(long, conflicts_with_all = ["nodes", "once", "json", "speed"])]
+    classroom: bool,
     /// Print the report as JSON on stdout, instead of a table
     #[arg(long)]
     json: bool,
@@ -58,6 +61,13 @@ impl DemoArgs {
 
     async fn hold(self) -> anyhow::Result<ExitCode> {
         let mut stopped = std::pin::pin!(stop_signal());
+        if self.classroom {
+            let classroom = Classroom::open(&self.models).await?;
+            eprintln!("try it on your own face, with a webcam: {}; Ctrl-C ends it", classroom.address());
+            stopped.await?;
+            classroom.close().await;
+            return Ok(ExitCode::SUCCESS);
+        }
         let speed = self.speed.unwrap_or(if self.nodes > 1 { SPEED_OF_NODES } else { SPEED });
         let who =
             if self.nodes > 1 { format!("{} nodes, PostgreSQL, Redis", self.nodes) } else { "a server".to_owned() };
@@ -67,7 +77,13 @@ impl DemoArgs {
             demo = Demo::set_up(&options) => demo?,
             stop = &mut stopped => return stop.map(|()| ExitCode::FAILURE),
         };
-        eprintln!("serving at {}, sessions at {speed} times the speed; Ctrl-C ends it\n", demo.address());
+        eprintln!("serving at {}, sessions at {speed} times the speed; Ctrl-C ends it", demo.address());
+        // Whoever wants to try it wants it to stay.
+        let classroom = if self.once { None } else { Some(Classroom::open(&self.models).await?) };
+        if let Some(classroom) = &classroom {
+            eprintln!("try it on your own face, with a webcam: {}", classroom.address());
+        }
+        eprintln!();
         let nodes = demo.nodes().cloned();
         let report = tokio::select! {
             report = demo.perform() => report,
@@ -82,6 +98,9 @@ impl DemoArgs {
         if !self.once {
             eprintln!("\nstill serving at {}; Ctrl-C ends it", demo.address());
             stopped.await?;
+        }
+        if let Some(classroom) = classroom {
+            classroom.close().await;
         }
         demo.stop().await;
         Ok(if report.as_deserved { ExitCode::SUCCESS } else { ExitCode::FAILURE })

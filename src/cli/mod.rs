@@ -15,6 +15,7 @@ pub mod migrate;
 pub mod models;
 pub mod openapi;
 pub mod policy;
+pub mod protocol;
 pub mod replay;
 pub mod serve;
 
@@ -68,6 +69,8 @@ enum Command {
     Ledger(ledger::LedgerArgs),
     /// Print the REST API's OpenAPI document
     Openapi(openapi::OpenApi),
+    /// Print the JSON Schema of the streaming protocol's messages
+    Protocol(protocol::Protocol),
     /// Measure how fast this machine is at it
     Bench(bench::Bench),
 }
@@ -90,6 +93,7 @@ impl Cli {
             Command::Doctor(doctor) => reported(doctor.run()),
             Command::Ledger(ledger) => reported(ledger.run()),
             Command::Openapi(openapi) => reported(openapi.run()),
+            Command::Protocol(protocol) => reported(protocol.run()),
             Command::Bench(bench) => bench.run(),
         }
     }

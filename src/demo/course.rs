@@ -53,6 +53,11 @@ const QUESTIONS: &[Question] = &[
 
 /// A lesson as the API takes it.
 pub fn lesson(title: &str) -> Value {
+    lesson_of(title, LESSON_MS)
+}
+
+/// One of another length, ms.
+pub fn lesson_of(title: &str, duration_ms: i64) -> Value {
     let questions = QUESTIONS.iter().enumerate().map(|(index, question)| {
         let right = index % 4;
         let mut options = question.wrong.to_vec();
@@ -61,7 +66,7 @@ pub fn lesson(title: &str) -> Value {
     });
     json!({
         "title": title,
-        "duration_ms": LESSON_MS,
+        "duration_ms": duration_ms,
         "kind": "theory",
         "questions": questions.collect::<Vec<_>>(),
     })

@@ -4,6 +4,7 @@
 //! real protocol with real photos. Sessions run faster by an injected clock; nothing else is faked. How it looks on a
 //! terminal is in [`view`] and [`table`]; the command line is `cli::demo`.
 
+mod classroom;
 mod course;
 mod desk;
 mod identity;
@@ -19,6 +20,7 @@ pub mod table;
 pub mod view;
 mod world;
 
+pub use self::classroom::Classroom;
 pub use self::nodes::{Happening, NodeSeen, Nodes, SERVING, SESSIONS};
 pub use self::progress::{Progress, Seen};
 pub use self::report::{Broken, LearnerReport, Report, SessionReport};

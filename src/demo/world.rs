@@ -54,7 +54,7 @@ pub enum WorldError {
 
 /// A caller of the REST API.
 #[derive(Clone)]
-struct Api {
+pub(super) struct Api {
     http: Http,
     /// up to and including `/api/v1`
     base: String,
@@ -132,10 +132,7 @@ impl World {
         policy: &str,
         receiver: &Receiver,
     ) -> Result<Self, WorldError> {
-        // Fails when the process has chosen a provider already, which is as well.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let base = format!("{}/api/v1", address.trim_end_matches('/'));
-        let operator = Api { http: Http::new(), base, key: operator_key.to_owned() };
+        let operator = Api::of(address, operator_key);
         let mut platforms = Vec::with_capacity(2);
         for (index, name) in ["青田在线", "北河云课堂"].into_iter().enumerate() {
             let platform = operator.platform(name).await?;
@@ -144,6 +141,7 @@ impl World {
         }
         let [here, elsewhere] = <[Api; 2]>::try_from(platforms).unwrap_or_else(|_| unreachable!("two names"));
         let titles = ["第一课 安全用电", "第二课 电工仪表"];
+        let titles = titles.map(course::lesson);
         let first = &titles[..1];
         let (main, main_lessons) = operator.course(&here, policy, "电工（五级）", HOURS, true, &titles).await?;
         // Nobody may have two subsidised trainings at once: who learns at both platforms pays for this one.
@@ -227,7 +225,16 @@ impl World {
 }
 
 impl Api {
-    async fn platform(&self, name: &str) -> Result<Self, WorldError> {
+    /// The operator of the server at `address`.
+    pub(super) fn of(address: &str, operator_key: &str) -> Self {
+        // Fails when the process has chosen a provider already, which is as well.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let base = format!("{}/api/v1", address.trim_end_matches('/'));
+        Self { http: Http::new(), base, key: operator_key.to_owned() }
+    }
+
+    /// A new platform.
+    pub(super) async fn platform(&self, name: &str) -> Result<Self, WorldError> {
         let platform = self.send(Method::POST, "/platforms", json!({"name": name})).await?;
         let path = format!("/platforms/{}/keys", text(&platform, "/platforms", "id")?);
         let key = self.send(Method::POST, &path, json!({"label": "demo"})).await?;
@@ -244,16 +251,15 @@ impl Api {
     }
 
     /// A course of `platform`, approved with all its lessons by this operator: its id, and those of its lessons.
-    async fn course(
+    pub(super) async fn course(
         &self,
         platform: &Self,
         policy: &str,
         name: &str,
         total_hours: i64,
         subsidised: bool,
-        titles: &[&str],
+        lessons: &[Value],
     ) -> Result<(String, Vec<String>), WorldError> {
-        let lessons: Vec<Value> = titles.iter().map(|title| course::lesson(title)).collect();
         let project = json!({
             "name": name, "total_hours": total_hours, "delivery": "blended", "policy": policy, "lessons": lessons,
             "region": "411300", "occupation": name, "level": 5, "certificate": "skill_level", "subsidised": subsidised,
@@ -265,24 +271,26 @@ impl Api {
         let id = text(&project, "/projects", "id")?.to_owned();
         let approval = json!({"approved": true, "document": "开班批复〔2026〕1号"});
         self.send(Method::PUT, &format!("/projects/{id}/approval"), approval).await?;
-        let mut lessons = Vec::with_capacity(titles.len());
+        let mut approved = Vec::with_capacity(lessons.len());
         for lesson in project["lessons"].as_array().into_iter().flatten() {
             let lesson = text(lesson, "/projects", "id")?.to_owned();
             let approval =
                 json!({"approved": true, "number": "豫技审〔2026〕1号", "date": APPROVED_ON, "office": "省技能办"});
             self.send(Method::PUT, &format!("/lessons/{lesson}/approval"), approval).await?;
-            lessons.push(lesson);
+            approved.push(lesson);
         }
-        Ok((id, lessons))
+        Ok((id, approved))
     }
 
-    async fn photo(&self, learner: &str, portrait: &[u8]) -> Result<(), WorldError> {
+    /// Sets the photo that a learner is known by.
+    pub(super) async fn photo(&self, learner: &str, portrait: &[u8]) -> Result<(), WorldError> {
         let path = format!("/learners/{learner}/photo");
         let request = self.request(Method::PUT, &path).header("content-type", "image/jpeg").body(portrait.to_vec());
         self.run(&path, request).await.map(drop)
     }
 
-    async fn send(&self, method: Method, path: &str, body: Value) -> Result<Value, WorldError> {
+    /// Asks for JSON, with a body unless it is null.
+    pub(super) async fn send(&self, method: Method, path: &str, body: Value) -> Result<Value, WorldError> {
         let request = self.request(method, path);
         let request = if body.is_null() { request } else { request.json(&body) };
         let answer = self.run(path, request).await?;
@@ -319,6 +327,6 @@ async fn exchange(what: &str, request: RequestBuilder) -> Result<String, WorldEr
     Err(WorldError::Refused { what: what.to_owned(), status: status.as_u16(), body })
 }
 
-fn text<'a>(answer: &'a Value, what: &str, field: &'static str) -> Result<&'a str, WorldError> {
+pub(super) fn text<'a>(answer: &'a Value, what: &str, field: &'static str) -> Result<&'a str, WorldError> {
     answer[field].as_str().ok_or_else(|| WorldError::Answer { what: what.to_owned(), field })
 }

@@ -19,6 +19,7 @@ pub mod bucket;
 mod connection;
 mod handshake;
 pub mod rates;
+pub mod schema;
 pub mod wire;
 
 use crate::actor::{Registry, Services};

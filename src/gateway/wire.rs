@@ -9,6 +9,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
+use utoipa::ToSchema;
 
 use crate::log::Movement;
 pub use crate::schedule::PauseReason;
@@ -64,7 +65,7 @@ pub struct ClientEvent<'a> {
 }
 
 /// A message that is no event: it steers the connection and leaves no line in the log by itself.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum Control {
     /// The first message of a connection.
@@ -86,7 +87,7 @@ pub enum Control {
 }
 
 /// Who a client says it is.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Hello {
     /// the session's id
     pub session: String,
@@ -106,7 +107,7 @@ pub struct Hello {
 }
 
 /// Why a client ends its session.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum LeaveReason {
     /// The lesson is through.
@@ -116,7 +117,7 @@ pub enum LeaveReason {
 }
 
 /// The header of a binary message.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct PhotoHeader {
     /// the capture that this photo answers
     pub capture: String,
@@ -282,7 +283,7 @@ impl PhotoHeader {
 // --- server to client ------------------------------------------------------------------------------------------------
 
 /// A text message from the server.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum ServerMessage {
     /// The first message of a connection.
@@ -314,8 +315,10 @@ pub enum ServerMessage {
     /// This server is about to leave.
     GoAway {
         /// why
+        #[schema(value_type = String)]
         reason: Word,
         /// where to go; none: the same address
+        #[schema(required)]
         url: Option<String>,
         /// after how long, ms
         reconnect_in_ms: i64,
@@ -331,6 +334,7 @@ pub enum ServerMessage {
         /// which
         prompt: String,
         /// `passed`, `failed` or `expired`
+        #[schema(value_type = String)]
         outcome: Word,
     },
     /// A photo is wanted, now.
@@ -347,8 +351,10 @@ pub enum ServerMessage {
         /// which
         capture: String,
         /// as in docs/rules.md, section 6
+        #[schema(value_type = String)]
         outcome: Word,
         /// what the learner may mend
+        #[schema(value_type = Option<String>, required)]
         advice: Option<Word>,
     },
     /// Stop the player.
@@ -361,8 +367,10 @@ pub enum ServerMessage {
     /// The log now holds a violation, or is about to.
     Warning {
         /// of this rule
+        #[schema(value_type = String)]
         rule: Word,
         /// as in docs/rules.md, section 9
+        #[schema(value_type = Option<String>, required)]
         cause: Option<Word>,
         /// how long another session of this learner has been playing, ms
         #[serde(skip_serializing_if = "Option::is_none")]
@@ -371,6 +379,7 @@ pub enum ServerMessage {
     /// For the integrator's eyes.
     Notice {
         /// what about
+        #[schema(value_type = String)]
         code: Word,
         /// in words
         detail: String,
@@ -383,7 +392,7 @@ pub enum ServerMessage {
 }
 
 /// The end of the handshake: where the session stands.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Welcome {
     /// the session's id
     pub session: String,
@@ -398,20 +407,23 @@ pub struct Welcome {
     /// time between heartbeats
     pub heartbeat_ms: i64,
     /// why the player must stand still, when it must
+    #[schema(required)]
     pub pause: Option<PauseReason>,
 }
 
 /// The end of the session.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct Closed {
     /// `completed`, `left`, `timeout`, `superseded` or `revoked`
+    #[schema(value_type = String)]
     pub reason: Word,
     /// the verdict, byte for byte
+    #[schema(value_type = Object)]
     pub verdict: Box<RawValue>,
 }
 
 /// A question to the learner.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Prompt {
     /// its id
     pub prompt: String,
@@ -430,13 +442,14 @@ pub struct Prompt {
 }
 
 /// A photo is wanted.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Capture {
     /// its id
     pub capture: String,
     /// base64url of 16 random bytes
     pub nonce: String,
     /// `start`, `random`, `recheck`, `challenge` or `supervisor`
+    #[schema(value_type = String)]
     pub reason: Word,
     /// how many photos are wanted
     #[serde(default = "one")]
@@ -457,6 +470,7 @@ pub struct Capture {
     pub pixels_limit: u64,
     /// digest that was committed to and acknowledged already: only the bytes are still wanted
     #[serde(default)]
+    #[schema(required)]
     pub committed: Option<String>,
 }
 
@@ -465,17 +479,20 @@ fn one() -> i64 {
 }
 
 /// Something cannot be accepted.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ErrorMessage {
     /// what
     pub code: ErrorCode,
     /// what was wrong, as `data.pos_ms`
+    #[schema(required)]
     pub field: Option<String>,
     /// in words
     pub detail: String,
     /// when to try again
+    #[schema(required)]
     pub retry_after_ms: Option<i64>,
     /// of which capture
+    #[schema(required)]
     pub capture: Option<String>,
 }
 
@@ -524,7 +541,7 @@ fn to_text(message: &impl Serialize) -> String {
 // --- errors and closes -----------------------------------------------------------------------------------------------
 
 /// The codes of docs/protocol.md, section 9.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 #[expect(missing_docs, reason = "docs/protocol.md says what each means; here they only get a type")]
 pub enum ErrorCode {

@@ -47,6 +47,7 @@ use crate::policy::{Policies, Policy};
 use crate::report::Reporting;
 use crate::retention::{self, Retention};
 use crate::search::{Means, Searcher};
+use crate::sdk;
 use crate::store::evidence::{Evidence, EvidenceError};
 use crate::store::postgres::{Hold, Sharing};
 use crate::store::{Store, Writing};
@@ -213,6 +214,7 @@ impl Server {
             .layer(middleware::from_fn_with_state(stop_seen.clone(), refuse_while_stopping))
             .layer(middleware::from_fn_with_state(telemetry.clone(), measure))
             .merge(stream)
+            .merge(sdk::router())
             .merge(health::router(health.clone()))
             .layer(middleware::from_fn_with_state(setup.config.trusted_proxies.clone().into(), note_address));
         let exporter = Exporter::new(

@@ -6,6 +6,7 @@
 use std::borrow::Cow;
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::record::read_record;
 use super::words::{CaptureReason, CloseReason, FaceOutcome, Movement, PlaybackEvent, PromptOutcome};
@@ -120,7 +121,7 @@ pub struct SessionClosed {
 read_record!(SessionClosed, "data", { reason });
 
 /// `heartbeat`
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, ToSchema)]
 pub struct Heartbeat {
     /// Whether the player plays.
     pub playing: bool,
@@ -132,7 +133,7 @@ pub struct Heartbeat {
 read_record!(Heartbeat, "data", { playing, pos_ms, rate });
 
 /// `playback`
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, ToSchema)]
 pub struct Playback {
     /// What the player did.
     pub event: PlaybackEvent,
@@ -189,7 +190,7 @@ impl<'de> super::record::Field<'de> for Playback {
 }
 
 /// `page`
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, ToSchema)]
 pub struct Page {
     /// Whether the page can be seen.
     pub visible: bool,
@@ -205,7 +206,7 @@ pub struct Page {
 read_record!(Page, "data", { visible, focused, playing, pos_ms, rate });
 
 /// `windows`
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Windows {
     /// Player windows or tabs of this learner in this browser.
     pub count: i64,
@@ -213,7 +214,7 @@ pub struct Windows {
 read_record!(Windows, "data", { count });
 
 /// `capture.submitted`: a commitment before the deadline; the bytes may follow.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct CaptureSubmitted<'a> {
     /// The capture that it answers.
     pub capture: Cow<'a, str>,
@@ -223,7 +224,7 @@ pub struct CaptureSubmitted<'a> {
 read_record!(CaptureSubmitted<'de>, "data", { capture, sha256 });
 
 /// `prompt.answered`
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct PromptAnswered<'a> {
     /// The prompt that it answers.
     pub prompt: Cow<'a, str>,
@@ -233,7 +234,7 @@ pub struct PromptAnswered<'a> {
 read_record!(PromptAnswered<'de>, "data", { prompt, answer });
 
 /// `tamper`: the page noticed that somebody meddles with it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Tamper<'a> {
     /// With what, e.g. `playback_rate_overridden`.
     pub what: Cow<'a, str>,
@@ -241,7 +242,7 @@ pub struct Tamper<'a> {
 read_record!(Tamper<'de>, "data", { what });
 
 /// `gap`: events that the client could not keep. For the record only.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Gap {
     /// How many.
     pub lost: i64,
@@ -253,7 +254,7 @@ pub struct Gap {
 read_record!(Gap, "data", { lost, from_ct, to_ct });
 
 /// `consent`. For the record only.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Consent<'a> {
     /// SHA-256 hex of the text that the learner agreed to.
     pub text_sha256: Cow<'a, str>,

@@ -11,7 +11,7 @@ use super::Seed;
 pub const OPTIONS: usize = 4;
 
 /// How a prompt is answered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum PromptKind {
     /// with the text of one of the options

@@ -1,0 +1,134 @@
+// What cameras show and what is taught: films made of the portraits and frames that `make models` prepared.
+import { access, mkdir, readdir, rename, symlink } from 'node:fs/promises';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { run } from './process.mjs';
+
+const people = fileURLToPath(new URL('../../../models/cache/people', import.meta.url));
+/** Frames a second of camera films: enough for a burst, and cheap to decode. */
+const CAMERA_FPS = 10;
+
+/** The enrolment photo of somebody; it is in none of their films. */
+export const ENROLLED = { person: 'film_woman', frame: 80 };
+export const portrait = ({ person, frame }) => join(people, person, `${String(frame).padStart(3, '0')}.jpg`);
+
+// A camera is 4:3, and its sensor is never quite still.
+const SENSOR = 'scale=640:480:force_original_aspect_ratio=increase,crop=640:480,noise=alls=5:allf=t+u,format=yuv420p';
+
+/**
+ * Who sits where. `seconds` is how long it takes until the film begins again: longer than a scenario, because nobody
+ * looks the same twice.
+ */
+const CAMERAS = {
+  learner: { person: 'film_woman', from: 81, to: 157, per_s: 1.2 },
+  stand_in: { person: 'webcam_man', from: 2, to: 73, per_s: 1.2 },
+  empty_chair: { person: 'empty_chair', from: 1, to: 39, per_s: 1 },
+  still_photo: { person: 'film_woman', from: 90, to: 90, per_s: 1, still: true },
+};
+
+/** Makes films once in a folder; several scenarios, of several processes, may ask for the same one. */
+export class Films {
+  #made = new Map();
+
+  constructor(folder) {
+    this.folder = folder;
+  }
+
+  /** A file for `--use-file-for-fake-video-capture`. */
+  camera(name) {
+    return this.#once(`${name}.y4m`, (file) =>
+      name === 'covered' ? this.#covered(file) : this.#filmed(CAMERAS[name], file),
+    );
+  }
+
+  /** A file with the content of `name` under another name: Chromium calls a camera by its file. */
+  async cameraCalled(label, name) {
+    const file = await this.camera(name);
+    const called = join(this.folder, `${label}.y4m`);
+    await symlink(file, called).catch((error) => {
+      if (error.code !== 'EEXIST') throw error;
+    });
+    return called;
+  }
+
+  /** A lesson: test patterns with a clock in them, and a tone. */
+  lesson(seconds) {
+    return this.#once(`lesson-${seconds}.mp4`, (file) =>
+      ffmpeg(
+        [
+          '-f',
+          'lavfi',
+          '-i',
+          `testsrc2=size=480x270:rate=15:duration=${seconds}`,
+          '-f',
+          'lavfi',
+          '-i',
+          `sine=frequency=330:duration=${seconds}`,
+        ],
+        // A key frame every second, so that a jump lands where it was meant to.
+        [
+          '-c:v',
+          'libx264',
+          '-preset',
+          'veryfast',
+          '-pix_fmt',
+          'yuv420p',
+          '-g',
+          '15',
+          '-c:a',
+          'aac',
+          '-movflags',
+          '+faststart',
+        ],
+        file,
+      ),
+    );
+  }
+
+  async #filmed({ person, from, to, per_s, still }, file) {
+    const folder = join(this.folder, `${file.split('/').pop()}.${process.pid}.frames`);
+    await mkdir(folder, { recursive: true });
+    const known = new Set(await readdir(join(people, person)));
+    let count = 0;
+    for (let frame = from; frame <= to; frame += 1) {
+      const name = `${String(frame).padStart(3, '0')}.jpg`;
+      if (!known.has(name)) continue;
+      count += 1;
+      await symlink(join(people, person, name), join(folder, `${String(count).padStart(3, '0')}.jpg`)).catch(() => {});
+    }
+    const source = ['-framerate', String(per_s), '-i', join(folder, '%03d.jpg')];
+    // A photo before the lens is the same frame for ever: not even the sensor lives.
+    const filter = still
+      ? 'scale=640:480:force_original_aspect_ratio=increase,crop=640:480,format=yuv420p'
+      : `framerate=fps=${CAMERA_FPS},${SENSOR}`;
+    await ffmpeg(source, ['-vf', filter, '-r', String(still ? 5 : CAMERA_FPS), '-pix_fmt', 'yuv420p'], file);
+  }
+
+  #covered(file) {
+    return ffmpeg(
+      ['-f', 'lavfi', '-i', `color=c=0x060606:size=640x480:rate=${CAMERA_FPS}:duration=20`],
+      ['-vf', SENSOR],
+      file,
+    );
+  }
+
+  #once(name, make) {
+    let made = this.#made.get(name);
+    if (made === undefined) {
+      const file = join(this.folder, name);
+      made = access(file)
+        .catch(() => make(file))
+        .then(() => file);
+      this.#made.set(name, made);
+    }
+    return made;
+  }
+}
+
+/** Whole or not at all: it comes into being by a rename. */
+async function ffmpeg(input, output, file) {
+  const [, extension] = /\.(\w+)$/.exec(file);
+  const draft = file.replace(/\.\w+$/, `.${process.pid}.${extension}`);
+  await run('ffmpeg', ['-nostdin', '-loglevel', 'error', '-y', ...input, ...output, draft]);
+  await rename(draft, file);
+}

@@ -1,0 +1,1157 @@
+// Written by web-client/scripts/types.mjs from docs/openapi.json. Change that, not this.
+
+/** A key, as far as it can be shown after its making. */
+export interface ApiKeyRecord {
+  /** ms since the Unix epoch */
+  created_at: number;
+  /** identifier, to revoke it by */
+  id: string;
+  /** what its owner calls it */
+  label: string;
+  /** ms since the Unix epoch; null while it is valid */
+  revoked_at?: number | null;
+  /** what it is good for */
+  role: KeyRole;
+}
+
+export interface Assessment {
+  /** the day on which the project's learners were assessed (考核结束), YYYY-MM-DD; null takes it back */
+  assessed_on?: string | null;
+}
+
+/** A batch that nobody has answered in full. */
+export interface BatchSummary {
+  /** attempts made so far */
+  attempts: number;
+  /** why the last attempt failed */
+  last_error?: string | null;
+  /** when it is tried next, ms since the Unix epoch */
+  next_attempt_at: number;
+  /** by which the receiver knows it again */
+  number: string;
+}
+
+/** A rule that forbids something. */
+export interface BrokenRule {
+  /** the clause that the rule follows from */
+  clause: string;
+  /** what it is about this time */
+  detail: string;
+  /** the rule, as docs/rules.md names it */
+  rule: string;
+}
+
+/** The rules that forbid a request, if it is rules. */
+export interface BrokenRules {
+  /** the clause that the rule follows from */
+  clause?: string | null;
+  /** all of them, where several are checked together; the first is `rule` */
+  refusals?: BrokenRule[];
+  /** the rule that forbids it, as docs/rules.md names it */
+  rule?: string | null;
+}
+
+/** The certificate at the end of a project. */
+export type Certificate = "qualification" | "skill_level" | "special_ability" | "completion";
+
+export interface Closing {
+  /** why it ends */
+  reason: RequestedReason;
+}
+
+export interface ContentApproval {
+  /** false takes an approval back, and needs nothing else */
+  approved: boolean;
+  /** its day, YYYY-MM-DD */
+  date?: string | null;
+  /** number of the approval, at most 200 characters */
+  number?: string | null;
+  /** the office that gave it, at most 200 characters */
+  office?: string | null;
+}
+
+/** A state that a finding had. */
+export interface Decision {
+  /** ms since the Unix epoch */
+  at: number;
+  /** identifier of the API key that decided; `engine`: new evidence opened it again */
+  decided_by: string;
+  /** why */
+  note?: string | null;
+  /** the state */
+  state: string;
+}
+
+/** How a project is held. */
+export type Delivery = "blended" | "online_only";
+
+/** A learner's part in a project. */
+export interface Enrolment {
+  /** the class (班) within the project; empty: its only one */
+  class: string;
+  /** ms since the Unix epoch; after a withdrawal, of the newest enrolment */
+  created_at: number;
+  /** identifier */
+  id: string;
+  /** the learner's random identifier */
+  learner: string;
+  /** online time credited in this project before it came to invigil, ms */
+  prior_online_ms: number;
+  /** the project */
+  project: string;
+  /** how often the learner was enrolled: 1, and one more for each time after a withdrawal */
+  version: number;
+  withdrawn?: EnrolmentWithdrawal | null;
+}
+
+/** How an enrolment came to its end. */
+export interface EnrolmentWithdrawal {
+  /** ms since the Unix epoch */
+  at: number;
+  /** who withdrew it */
+  decided_as: KeyRole;
+  /** the office's document */
+  document?: string | null;
+  /** why */
+  reason: string;
+}
+
+/** What is wrong with one field of a request. */
+export interface FieldProblem {
+  /** the field, as in `lessons[2].title` */
+  field: string;
+  /** what is wrong with it */
+  problem: string;
+}
+
+/** Something that a supervisor should look at. It invalidates nothing by itself. */
+export interface Finding {
+  /** what it rests on */
+  clause: FindingClause;
+  /** how often it was found */
+  count: number;
+  /** numbers, `thresholds`, and the `policy` that they are of, as of the newest time */
+  evidence: Record<string, unknown>;
+  /** what it says */
+  explanation: FindingExplanation;
+  /** when it was found first, ms since the Unix epoch, on the sessions' clock */
+  first_at: number;
+  /** identifier */
+  id: string;
+  /** what it is about */
+  kind: string;
+  /** when it was found last */
+  last_at: number;
+  /** learners concerned, at most 200 */
+  learners: string[];
+  /** platforms concerned */
+  platforms: string[];
+  /** sessions concerned, at most 200, the newest last */
+  sessions: string[];
+  /** `low`, `medium` or `high` */
+  severity: string;
+  /** `open`, `acknowledged`, `dismissed` or `confirmed` */
+  state: string;
+  /** about whom: with the code, what makes two findings the same */
+  subject: string;
+}
+
+/** What the warnings rest on. */
+export interface FindingClause {
+  /** document and item */
+  source: string;
+  /** its words */
+  text: string;
+}
+
+/** What a finding says: made from its code and its evidence. */
+export interface FindingExplanation {
+  /** what was found, as a word */
+  code: string;
+  /** in English */
+  en: string;
+  /** in Chinese */
+  zh: string;
+}
+
+export type FindingWithHistory = Finding & {
+  /** what was decided about it, oldest first */
+  history: Decision[];
+};
+
+export type FirstStatus = "active" | "unregistered";
+
+export type IssuedApiKey = ApiKeyRecord & {
+  /** the key: it is shown this once */
+  key: string;
+};
+
+export interface IssuedWebhook {
+  /** checks signatures (Standard Webhooks, `whsec_…`): it is shown this once */
+  secret: string;
+  /** the address */
+  url: string;
+}
+
+/** What whoever shows an API key may do. */
+export type KeyRole = "operator" | "supervisor" | "auditor" | "platform";
+
+/** A learner, as one platform sees them. */
+export interface Learner {
+  /** when this platform first named the person, ms since the Unix epoch */
+  created_at: number;
+  /** this platform's own reference to the person */
+  external_reference?: string | null;
+  /** the random identifier, the same at every platform */
+  id: string;
+  /** version of the enrolment photo in force; 0 when there is none yet */
+  photo_version: number;
+}
+
+/** A session in the ledger. */
+export interface LedgerEntry {
+  /** the learner's class within the project; empty: its only one */
+  class: string;
+  /** ms since the Unix epoch */
+  closed_at: number;
+  /** whether enough of the lesson has been watched, earlier sessions included */
+  completed: boolean;
+  /** what was newly watched in the time that it takes, ms */
+  creditable_ms: number;
+  /** the same in class hours, cut to two decimals */
+  credited_hours: number;
+  /** what counts, ms; under review: what would count */
+  credited_ms: number;
+  /** when this version was made, ms since the Unix epoch */
+  decided_at: number;
+  /** the platform's own reference to the learner */
+  external_reference?: string | null;
+  /** the learner's random identifier */
+  learner: string;
+  /** the lesson */
+  lesson: string;
+  /** its place in the project: 1, 2, 3 … */
+  lesson_position: number;
+  /** what it is called */
+  lesson_title: string;
+  /** SHA-256 of the sealed log */
+  log_digest: string;
+  makeup?: LedgerMakeup | null;
+  /** ms since the Unix epoch */
+  opened_at: number;
+  /** the photos that were taken */
+  photos: LedgerPhoto[];
+  /** the platform */
+  platform: string;
+  /** what it is called */
+  platform_name: string;
+  /** the pack that the verdict was made by */
+  policy: string;
+  /** the project */
+  project: string;
+  /** what it is called */
+  project_name: string;
+  /** the project's region (GB/T 2260); empty when it was not said */
+  region: string;
+  /** who decided this version; null: the engine */
+  reviewer?: string | null;
+  /** the rules that were broken, each once */
+  rules: string[];
+  /** the session */
+  session: string;
+  /** `valid`, `review` or `invalid` */
+  status: string;
+  /** version of the verdict: the latest */
+  version: number;
+  /** how many violations there are */
+  violations_total: number;
+  /** watching time, ms */
+  watch_ms: number;
+  /** what was newly watched, ms of the lesson */
+  watched_ms: number;
+  /** when the learner's enrolment in the project was withdrawn, ms since the Unix epoch; null: it stands */
+  withdrawn_at?: number | null;
+}
+
+/** The approval of a make-up lesson. */
+export interface LedgerMakeup {
+  /** identifier */
+  id: string;
+  /** the office that gave it */
+  office: string;
+  /** the approval's reference */
+  reference: string;
+}
+
+/** A photo that was taken in the session. */
+export interface LedgerPhoto {
+  /** the capture that asked for it */
+  capture: string;
+  /** SHA-256 of the photo */
+  digest: string;
+}
+
+/** Sums over some sessions of the ledger. */
+export interface LedgerTotals {
+  /** attendance (培训到课率): attended of due, cut to four decimals; null when nothing is due */
+  attendance?: number | null;
+  /** what was newly watched in the time that it takes, ms */
+  creditable_ms: number;
+  /** the same in class hours: the sum of what the verdicts say */
+  credited_hours: number;
+  /** what counts: that of valid sessions, ms */
+  credited_ms: number;
+  /** those that do not count */
+  invalid: number;
+  /** the learner, project, platform, region (`-`: not said), day (2026-03-01) or month (2026-03); empty: all together */
+  key: string;
+  /** those of them that a valid session has completed, make-ups included */
+  lessons_attended?: number | null;
+  /**
+   * theory lessons of the projects, once for each learner whose enrolment stands; null by day and month, on which no
+   * lesson is due
+   */
+  lessons_due?: number | null;
+  /** what the project or platform is called */
+  name?: string | null;
+  /** the same in class hours */
+  pending_hours: number;
+  /** what would count, were all sessions under review found valid, ms */
+  pending_ms: number;
+  /** those that a person must decide */
+  review: number;
+  /** closed sessions */
+  sessions: number;
+  /** those that count */
+  valid: number;
+  /** what was newly watched, ms of the lessons */
+  watched_ms: number;
+  /** the same in class hours */
+  withdrawn_hours: number;
+  /** of what counts, that of learners whose enrolment in the project was withdrawn, ms */
+  withdrawn_ms: number;
+}
+
+/** A lesson. Its questions are not shown: only how many there are. */
+export interface Lesson {
+  /** day of the approval, YYYY-MM-DD */
+  approval_date?: string | null;
+  /** number of the approval */
+  approval_number?: string | null;
+  /** the office that gave it */
+  approval_office?: string | null;
+  /** whether the office approved its content */
+  content_approved: boolean;
+  /** length of its video, ms */
+  duration_ms: number;
+  /** identifier */
+  id: string;
+  /** what it is */
+  kind: LessonKind;
+  /** 1, 2, 3 …: the order in which lessons are taken */
+  position: number;
+  /** how many questions there are for prompts */
+  questions: number;
+  /** what it is called */
+  title: string;
+}
+
+/** What a lesson is. */
+export type LessonKind = "theory" | "practice";
+
+/** A part of a list, oldest first. */
+export interface Listing_ApiKeyRecord {
+  /** the items */
+  items: {
+    /** ms since the Unix epoch */
+    created_at: number;
+    /** identifier, to revoke it by */
+    id: string;
+    /** what its owner calls it */
+    label: string;
+    /** ms since the Unix epoch; null while it is valid */
+    revoked_at?: number | null;
+    /** what it is good for */
+    role: KeyRole;
+  }[];
+  /** give this as `after` for what follows; null when nothing does */
+  next?: string | null;
+}
+
+/** A part of a list, oldest first. */
+export interface Listing_Enrolment {
+  /** the items */
+  items: {
+    /** the class (班) within the project; empty: its only one */
+    class: string;
+    /** ms since the Unix epoch; after a withdrawal, of the newest enrolment */
+    created_at: number;
+    /** identifier */
+    id: string;
+    /** the learner's random identifier */
+    learner: string;
+    /** online time credited in this project before it came to invigil, ms */
+    prior_online_ms: number;
+    /** the project */
+    project: string;
+    /** how often the learner was enrolled: 1, and one more for each time after a withdrawal */
+    version: number;
+    withdrawn?: EnrolmentWithdrawal | null;
+  }[];
+  /** give this as `after` for what follows; null when nothing does */
+  next?: string | null;
+}
+
+/** A part of a list, oldest first. */
+export interface Listing_Finding {
+  /** the items */
+  items: {
+    /** what it rests on */
+    clause: FindingClause;
+    /** how often it was found */
+    count: number;
+    /** numbers, `thresholds`, and the `policy` that they are of, as of the newest time */
+    evidence: Record<string, unknown>;
+    /** what it says */
+    explanation: FindingExplanation;
+    /** when it was found first, ms since the Unix epoch, on the sessions' clock */
+    first_at: number;
+    /** identifier */
+    id: string;
+    /** what it is about */
+    kind: string;
+    /** when it was found last */
+    last_at: number;
+    /** learners concerned, at most 200 */
+    learners: string[];
+    /** platforms concerned */
+    platforms: string[];
+    /** sessions concerned, at most 200, the newest last */
+    sessions: string[];
+    /** `low`, `medium` or `high` */
+    severity: string;
+    /** `open`, `acknowledged`, `dismissed` or `confirmed` */
+    state: string;
+    /** about whom: with the code, what makes two findings the same */
+    subject: string;
+  }[];
+  /** give this as `after` for what follows; null when nothing does */
+  next?: string | null;
+}
+
+/** A part of a list, oldest first. */
+export interface Listing_LedgerEntry {
+  /** the items */
+  items: {
+    /** the learner's class within the project; empty: its only one */
+    class: string;
+    /** ms since the Unix epoch */
+    closed_at: number;
+    /** whether enough of the lesson has been watched, earlier sessions included */
+    completed: boolean;
+    /** what was newly watched in the time that it takes, ms */
+    creditable_ms: number;
+    /** the same in class hours, cut to two decimals */
+    credited_hours: number;
+    /** what counts, ms; under review: what would count */
+    credited_ms: number;
+    /** when this version was made, ms since the Unix epoch */
+    decided_at: number;
+    /** the platform's own reference to the learner */
+    external_reference?: string | null;
+    /** the learner's random identifier */
+    learner: string;
+    /** the lesson */
+    lesson: string;
+    /** its place in the project: 1, 2, 3 … */
+    lesson_position: number;
+    /** what it is called */
+    lesson_title: string;
+    /** SHA-256 of the sealed log */
+    log_digest: string;
+    makeup?: LedgerMakeup | null;
+    /** ms since the Unix epoch */
+    opened_at: number;
+    /** the photos that were taken */
+    photos: LedgerPhoto[];
+    /** the platform */
+    platform: string;
+    /** what it is called */
+    platform_name: string;
+    /** the pack that the verdict was made by */
+    policy: string;
+    /** the project */
+    project: string;
+    /** what it is called */
+    project_name: string;
+    /** the project's region (GB/T 2260); empty when it was not said */
+    region: string;
+    /** who decided this version; null: the engine */
+    reviewer?: string | null;
+    /** the rules that were broken, each once */
+    rules: string[];
+    /** the session */
+    session: string;
+    /** `valid`, `review` or `invalid` */
+    status: string;
+    /** version of the verdict: the latest */
+    version: number;
+    /** how many violations there are */
+    violations_total: number;
+    /** watching time, ms */
+    watch_ms: number;
+    /** what was newly watched, ms of the lesson */
+    watched_ms: number;
+    /** when the learner's enrolment in the project was withdrawn, ms since the Unix epoch; null: it stands */
+    withdrawn_at?: number | null;
+  }[];
+  /** give this as `after` for what follows; null when nothing does */
+  next?: string | null;
+}
+
+/** A part of a list, oldest first. */
+export interface Listing_LedgerTotals {
+  /** the items */
+  items: {
+    /** attendance (培训到课率): attended of due, cut to four decimals; null when nothing is due */
+    attendance?: number | null;
+    /** what was newly watched in the time that it takes, ms */
+    creditable_ms: number;
+    /** the same in class hours: the sum of what the verdicts say */
+    credited_hours: number;
+    /** what counts: that of valid sessions, ms */
+    credited_ms: number;
+    /** those that do not count */
+    invalid: number;
+    /** the learner, project, platform, region (`-`: not said), day (2026-03-01) or month (2026-03); empty: all together */
+    key: string;
+    /** those of them that a valid session has completed, make-ups included */
+    lessons_attended?: number | null;
+    /**
+     * theory lessons of the projects, once for each learner whose enrolment stands; null by day and month, on which no
+     * lesson is due
+     */
+    lessons_due?: number | null;
+    /** what the project or platform is called */
+    name?: string | null;
+    /** the same in class hours */
+    pending_hours: number;
+    /** what would count, were all sessions under review found valid, ms */
+    pending_ms: number;
+    /** those that a person must decide */
+    review: number;
+    /** closed sessions */
+    sessions: number;
+    /** those that count */
+    valid: number;
+    /** what was newly watched, ms of the lessons */
+    watched_ms: number;
+    /** the same in class hours */
+    withdrawn_hours: number;
+    /** of what counts, that of learners whose enrolment in the project was withdrawn, ms */
+    withdrawn_ms: number;
+  }[];
+  /** give this as `after` for what follows; null when nothing does */
+  next?: string | null;
+}
+
+/** A part of a list, oldest first. */
+export interface Listing_Makeup {
+  /** the items */
+  items: {
+    /** ms since the Unix epoch */
+    created_at: number;
+    /** identifier of the API key that entered it */
+    created_by: string;
+    /** the learner's enrolment in the project */
+    enrolment: string;
+    /** identifier */
+    id: string;
+    /** the lesson that is made up */
+    lesson: string;
+    /** the office that gave it */
+    office: string;
+    /** why the lesson was missed */
+    reason: string;
+    /** the approval's reference */
+    reference: string;
+  }[];
+  /** give this as `after` for what follows; null when nothing does */
+  next?: string | null;
+}
+
+/** A part of a list, oldest first. */
+export interface Listing_PersonAccess {
+  /** the items */
+  items: {
+    /** ms since the Unix epoch */
+    at: number;
+    /** how much was shown */
+    form: PersonForm;
+    /** identifier */
+    id: string;
+    /** its role */
+    role: KeyRole;
+    /** identifier of the API key that they were shown to */
+    shown_to: string;
+  }[];
+  /** give this as `after` for what follows; null when nothing does */
+  next?: string | null;
+}
+
+/** A part of a list, oldest first. */
+export interface Listing_Platform {
+  /** the items */
+  items: {
+    /** the day of the violation, YYYY-MM-DD; null when the last decision was no ban */
+    banned_from?: string | null;
+    /** the day on which the ban ends by itself, YYYY-MM-DD; null when it was none */
+    banned_until?: string | null;
+    /** ms since the Unix epoch */
+    created_at: number;
+    /** identifier */
+    id: string;
+    /** what it is called */
+    name: string;
+    /** the status in force: a ban ends by itself */
+    status: PlatformStatus;
+    /** the document of that decision */
+    status_document?: string | null;
+    /** why it was decided last */
+    status_reason?: string | null;
+    /** why deliveries stopped; null while they have not. Setting the webhook again starts them again */
+    webhook_disabled?: string | null;
+    /** where its webhooks go; null when it has none */
+    webhook_url?: string | null;
+  }[];
+  /** give this as `after` for what follows; null when nothing does */
+  next?: string | null;
+}
+
+/** A part of a list, oldest first. */
+export interface Listing_PlatformDecision {
+  /** the items */
+  items: {
+    /** of a ban: the day of the violation, YYYY-MM-DD */
+    banned_from?: string | null;
+    /** of a ban: the day on which it ends by itself, YYYY-MM-DD */
+    banned_until?: string | null;
+    /** ms since the Unix epoch */
+    decided_at: number;
+    /** identifier of the API key that decided; empty: not known */
+    decided_by: string;
+    /** the document that says so */
+    document?: string | null;
+    /** identifier */
+    id: string;
+    /** why */
+    reason?: string | null;
+    /** the status from then on */
+    status: PlatformStatus;
+  }[];
+  /** give this as `after` for what follows; null when nothing does */
+  next?: string | null;
+}
+
+/** A part of a list, oldest first. */
+export interface Listing_ProjectSummary {
+  /** the items */
+  items: (Plan & {
+    /** the document of the last decision, whether it gave the approval or took it back */
+    approval_document?: string | null;
+    /** whether the office approved it */
+    approved: boolean;
+    /** when, ms since the Unix epoch */
+    approved_at?: number | null;
+    /** identifier of the API key that decided last */
+    approved_by?: string | null;
+    /** the day on which its learners were assessed, YYYY-MM-DD; null: not yet */
+    assessed_on?: string | null;
+    /** ms since the Unix epoch */
+    created_at: number;
+    /** how it is held */
+    delivery: Delivery;
+    /** identifier */
+    id: string;
+    /** what it is called */
+    name: string;
+    /** the platform that holds it */
+    platform: string;
+    /** identifier of the policy pack that judges its sessions */
+    policy: string;
+    /** class hours of the whole project, online and offline */
+    total_hours: number;
+  })[];
+  /** give this as `after` for what follows; null when nothing does */
+  next?: string | null;
+}
+
+/** A part of a list, oldest first. */
+export interface Listing_Session {
+  /** the items */
+  items: {
+    /** ms since the Unix epoch; null while it is open */
+    closed_at?: number | null;
+    /** identifier */
+    id: string;
+    /** the learner */
+    learner: string;
+    /** the lesson */
+    lesson: string;
+    /** ms since the Unix epoch */
+    opened_at: number;
+    /** the platform that opened it */
+    platform: string;
+    /** the project */
+    project: string;
+    /** whether it is still open */
+    state: SessionState;
+    /** `valid`, `invalid` or `review`; null while it is open */
+    verdict_status?: string | null;
+  }[];
+  /** give this as `after` for what follows; null when nothing does */
+  next?: string | null;
+}
+
+/** An approval to make a lesson up. */
+export interface Makeup {
+  /** ms since the Unix epoch */
+  created_at: number;
+  /** identifier of the API key that entered it */
+  created_by: string;
+  /** the learner's enrolment in the project */
+  enrolment: string;
+  /** identifier */
+  id: string;
+  /** the lesson that is made up */
+  lesson: string;
+  /** the office that gave it */
+  office: string;
+  /** why the lesson was missed */
+  reason: string;
+  /** the approval's reference */
+  reference: string;
+}
+
+export interface NamedPerson {
+  /** the platform's own reference to the person, at most 200 characters; replaces an earlier one */
+  external_reference?: string | null;
+  /** the citizen identification number (GB 11643): it is kept sealed, and shown to supervisors alone */
+  id_number: string;
+  /**
+   * the person's name, at most 200 characters: kept and shown likewise. Who has been given a name cannot be given
+   * another by a platform
+   */
+  name?: string | null;
+}
+
+export interface NewApiKey {
+  /** what its owner calls it, at most 200 characters */
+  label: string;
+}
+
+export interface NewEnrolment {
+  /** the class (班) within the project, at most 50 characters; its only one unless given */
+  class?: string | null;
+  /** the learner's id */
+  learner: string;
+  /** online time credited in this project before it came here, ms; 0 unless given */
+  prior_online_ms?: number | null;
+}
+
+export interface NewLesson {
+  /** length of its video, ms: a second to a day */
+  duration_ms: number;
+  /** what it is */
+  kind: LessonKind;
+  /** at most 100 questions for prompts */
+  questions?: NewQuestion[];
+  /** what it is called, at most 200 characters */
+  title: string;
+}
+
+export interface NewMakeup {
+  /** the learner's enrolment in the project */
+  enrolment: string;
+  /** the lesson that is made up */
+  lesson: string;
+  /** the office that gave it, at most 200 characters */
+  office: string;
+  /** why the lesson was missed, at most 1000 characters */
+  reason: string;
+  /** the approval's reference, at most 200 characters */
+  reference: string;
+}
+
+export interface NewOfficeKey {
+  /** whose it is, at most 200 characters: decisions are on record by the key */
+  label: string;
+  /** what it is good for */
+  role: OfficeRole;
+}
+
+export interface NewPlatform {
+  /** what it is called, at most 200 characters */
+  name: string;
+  status?: FirstStatus | null;
+}
+
+export interface NewProject {
+  /** benches (工位) of each class */
+  benches?: number | null;
+  certificate?: Certificate | null;
+  /** length of a class hour, ms */
+  class_hour_ms?: number | null;
+  /** learners of each class; as many as the policy pack allows unless given */
+  class_size?: number | null;
+  /** how it is held */
+  delivery: Delivery;
+  /** 1 to 500 lessons, in the order in which they are taken */
+  lessons: NewLesson[];
+  /** level, 1 (senior technician) to 5 (beginner); 0, and unless given: none */
+  level?: number | null;
+  /** what it is called, at most 200 characters */
+  name: string;
+  /** occupation (职业/工种), at most 200 characters: its code, or its name as the catalogue has it */
+  occupation?: string | null;
+  /** class hours of `total_hours` that are held online */
+  online_hours?: number | null;
+  /** the policy pack that judges its sessions; the installation's default unless given */
+  policy?: string | null;
+  /** class hours of `total_hours` that are practice */
+  practice_hours?: number | null;
+  /** GB/T 2260 code of its county, city or province: 6 digits */
+  region?: string | null;
+  /** whether it is paid for by the state; true unless given */
+  subsidised?: boolean | null;
+  /** teachers of each class */
+  teachers?: number | null;
+  /** class hours of the whole project, online and offline: 1 to 10000 */
+  total_hours: number;
+}
+
+export interface NewQuestion {
+  /** four different answers, at most 200 characters each */
+  options: string[];
+  /** which of them is right, 0 to 3; it is never shown again */
+  right: number;
+  /** the question, at most 500 characters */
+  text: string;
+}
+
+export interface NewSession {
+  /** the learner, who is enrolled in the project and has an enrolment photo */
+  learner: string;
+  /** the lesson */
+  lesson: string;
+  /** the make-up (补课) under which it is held: one of this learner, project and lesson */
+  makeup?: string | null;
+  /** the project; may be left out, because a lesson belongs to one */
+  project?: string | null;
+}
+
+export interface NewState {
+  /** why, at most 1 000 characters */
+  note?: string | null;
+  /** `open`, `acknowledged`, `dismissed` or `confirmed` */
+  state: string;
+}
+
+export interface NewWebhook {
+  /** where verdicts are delivered: an https address */
+  url: string;
+}
+
+export type OfficeRole = "supervisor" | "auditor";
+
+export type OpenedStream = StreamAccess & {
+  /** how far into the lesson the learner may jump at once, ms of media */
+  furthest_before_ms: number;
+  /** online time that can still be credited in this project, ms; null when nothing limits it */
+  online_left_ms?: number | null;
+  /** the session */
+  session: string;
+};
+
+export interface Origins {
+  /** scheme and host of the platform's pages, as browsers send them: `https://learn.example`, at most 20 */
+  origins: string[];
+}
+
+/** That a person's name and number were shown. */
+export interface PersonAccess {
+  /** ms since the Unix epoch */
+  at: number;
+  /** how much was shown */
+  form: PersonForm;
+  /** identifier */
+  id: string;
+  /** its role */
+  role: KeyRole;
+  /** identifier of the API key that they were shown to */
+  shown_to: string;
+}
+
+export interface PersonCorrection {
+  /** the right name, at most 200 characters */
+  name: string;
+}
+
+/** How much of a person is shown. */
+export type PersonForm = "full" | "masked";
+
+export interface PhotoInForce {
+  /** the learner */
+  id: string;
+  /** version of the photo now in force */
+  photo_version: number;
+}
+
+/** What a project's application says; null: it does not say. */
+export interface Plan {
+  /** benches (工位) of each class */
+  benches?: number | null;
+  /** the certificate at its end */
+  certificate: Certificate;
+  /** length of a class hour, ms */
+  class_hour_ms?: number | null;
+  /** learners of each class; null: as many as the policy pack allows */
+  class_size?: number | null;
+  /** level, 1 (senior technician) to 5 (beginner); 0: none */
+  level: number;
+  /** occupation (职业/工种) */
+  occupation?: string | null;
+  /** class hours that are held online */
+  online_hours?: number | null;
+  /** class hours of practice */
+  practice_hours?: number | null;
+  /** GB/T 2260 code of its county, city or province */
+  region?: string | null;
+  /** whether it is paid for by the state */
+  subsidised: boolean;
+  /** teachers of each class */
+  teachers?: number | null;
+}
+
+/** A training platform. */
+export interface Platform {
+  /** the day of the violation, YYYY-MM-DD; null when the last decision was no ban */
+  banned_from?: string | null;
+  /** the day on which the ban ends by itself, YYYY-MM-DD; null when it was none */
+  banned_until?: string | null;
+  /** ms since the Unix epoch */
+  created_at: number;
+  /** identifier */
+  id: string;
+  /** what it is called */
+  name: string;
+  /** the status in force: a ban ends by itself */
+  status: PlatformStatus;
+  /** the document of that decision */
+  status_document?: string | null;
+  /** why it was decided last */
+  status_reason?: string | null;
+  /** why deliveries stopped; null while they have not. Setting the webhook again starts them again */
+  webhook_disabled?: string | null;
+  /** where its webhooks go; null when it has none */
+  webhook_url?: string | null;
+}
+
+/** What was decided about a platform's status. */
+export interface PlatformDecision {
+  /** of a ban: the day of the violation, YYYY-MM-DD */
+  banned_from?: string | null;
+  /** of a ban: the day on which it ends by itself, YYYY-MM-DD */
+  banned_until?: string | null;
+  /** ms since the Unix epoch */
+  decided_at: number;
+  /** identifier of the API key that decided; empty: not known */
+  decided_by: string;
+  /** the document that says so */
+  document?: string | null;
+  /** identifier */
+  id: string;
+  /** why */
+  reason?: string | null;
+  /** the status from then on */
+  status: PlatformStatus;
+}
+
+export interface PlatformName {
+  /** what it is called, at most 200 characters */
+  name: string;
+}
+
+/** Whether a platform may hold subsidised training. */
+export type PlatformStatus = "active" | "suspended" | "unregistered" | "banned";
+
+/** Why a request was refused. Nothing was changed, unless the detail says so. */
+export type Problem = BrokenRules & {
+  /** what it is about this time */
+  detail: string;
+  /** the fields that are wrong */
+  errors?: FieldProblem[];
+  /** when to try again, ms from now */
+  retry_after_ms?: number | null;
+  /** the status of the answer */
+  status: number;
+  /** the same, in words */
+  title: string;
+  /** which problem it is: `urn:invigil:problem:` and a name that does not change */
+  type: string;
+};
+
+export type Project = ProjectSummary & {
+  /** in the order in which they are taken */
+  lessons: Lesson[];
+};
+
+export interface ProjectApproval {
+  /** false takes an approval back */
+  approved: boolean;
+  /** the document that says so, at most 200 characters; an approval needs one */
+  document?: string | null;
+}
+
+/** A project without its lessons. */
+export type ProjectSummary = Plan & {
+  /** the document of the last decision, whether it gave the approval or took it back */
+  approval_document?: string | null;
+  /** whether the office approved it */
+  approved: boolean;
+  /** when, ms since the Unix epoch */
+  approved_at?: number | null;
+  /** identifier of the API key that decided last */
+  approved_by?: string | null;
+  /** the day on which its learners were assessed, YYYY-MM-DD; null: not yet */
+  assessed_on?: string | null;
+  /** ms since the Unix epoch */
+  created_at: number;
+  /** how it is held */
+  delivery: Delivery;
+  /** identifier */
+  id: string;
+  /** what it is called */
+  name: string;
+  /** the platform that holds it */
+  platform: string;
+  /** identifier of the policy pack that judges its sessions */
+  policy: string;
+  /** class hours of the whole project, online and offline */
+  total_hours: number;
+};
+
+/** Something that was or is to be reported. */
+export interface ReportItem {
+  /** number of the batch that it is in, or was in last */
+  batch?: string | null;
+  /** when it happened, ms since the Unix epoch */
+  created_at: number;
+  /** when it was acknowledged or refused, ms since the Unix epoch */
+  finished_at?: number | null;
+  /** identifier: 1, 2, 3 …, in the order of happening */
+  id: number;
+  /** what it is */
+  kind: ReportKind;
+  /** why it was refused */
+  reason?: string | null;
+  /** where it stands */
+  state: ReportState;
+  /** the enrolment, the withdrawal, or the session */
+  subject: string;
+  /** version of the enrolment or verdict; 1 for a withdrawal */
+  version: number;
+}
+
+/** What is reported. */
+export type ReportKind = "enrolment" | "withdrawal" | "verdict";
+
+/** Where an item stands. */
+export type ReportState = "pending" | "acknowledged" | "refused";
+
+/** The state of the reports. */
+export interface ReportSummary {
+  /** items that the receiver has */
+  acknowledged: number;
+  batch?: BatchSummary | null;
+  /** items that wait */
+  pending: number;
+  /** items that were refused */
+  refused: number;
+  /** since when things are queued, ms since the Unix epoch; null while reporting is off */
+  since?: number | null;
+}
+
+export interface Reports {
+  /** items, oldest first */
+  items: ReportItem[];
+  /** give this as `after` for what follows; null when nothing does */
+  next?: number | null;
+  /** how the reports stand */
+  summary: ReportSummary;
+}
+
+export type RequestedReason = "left" | "revoked";
+
+export interface Session {
+  /** ms since the Unix epoch; null while it is open */
+  closed_at?: number | null;
+  /** identifier */
+  id: string;
+  /** the learner */
+  learner: string;
+  /** the lesson */
+  lesson: string;
+  /** ms since the Unix epoch */
+  opened_at: number;
+  /** the platform that opened it */
+  platform: string;
+  /** the project */
+  project: string;
+  /** whether it is still open */
+  state: SessionState;
+  /** `valid`, `invalid` or `review`; null while it is open */
+  verdict_status?: string | null;
+}
+
+export type SessionState = "open" | "closed";
+
+export interface ShownPerson {
+  /** how much is shown: all to the operator and to supervisors */
+  form: PersonForm;
+  /** the ID number */
+  id_number: string;
+  /** the learner */
+  learner: string;
+  /** the name; null when no platform has given it */
+  name?: string | null;
+}
+
+export interface StatusDecision {
+  /** number or name of the document that says so, at most 200 characters; a ban needs one */
+  document?: string | null;
+  /** why, at most 1000 characters */
+  reason: string;
+  /** the status from now on: later sessions are judged by it */
+  status: PlatformStatus;
+  /** of a ban, and of nothing else: the day of the violation, YYYY-MM-DD. The ban counts from there, and ends by itself */
+  violation_on?: string | null;
+}
+
+export interface StreamAccess {
+  /** the WebSocket subprotocol */
+  subprotocol: string;
+  /** for the learner's page, and only for this session; it is shown this once */
+  token: string;
+  /** ms since the Unix epoch; the stream renews it while it is connected */
+  token_expires_at: number;
+  /** where the learner's page streams */
+  url: string;
+}
+
+export interface Withdrawing {
+  /** the office's document, at most 200 characters */
+  document?: string | null;
+  /** why, at most 1000 characters */
+  reason: string;
+}
