@@ -58,10 +58,10 @@ pub mod risk;
 pub mod rules;
 /// When the next prompt or capture is due.
 pub mod schedule;
-/// Searching enrolled faces: one face under many names.
-pub mod search;
 /// The web SDK's files, for course pages.
 pub mod sdk;
+/// Searching enrolled faces: one face under many names.
+pub mod search;
 /// The fold of a session log.
 pub mod session;
 /// Journal, records and encrypted photos.

@@ -83,7 +83,10 @@ impl Sitting {
 
     /// The server goes, and another one takes up what it left.
     async fn restart(&mut self) {
-        self.stage.restart_with(|folder, config| config.policies.push(folder.join(PACK_FILE))).await;
+        let Self { stage, wire, .. } = self;
+        // It goes once its pages have heard that it does.
+        let restarted = stage.restart_with(|folder, config| config.policies.push(folder.join(PACK_FILE)));
+        tokio::join!(restarted, wire.close_code());
         self.course.platform = self.stage.operator.with_key(&self.course.platform.key);
         let seq = self.wire.seq;
         self.pass(1_000);

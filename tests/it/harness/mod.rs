@@ -73,6 +73,8 @@ pub fn quick_pack(folder: &Path, heartbeat_ms: i64) -> PathBuf {
         prompt_sum_milli = 0
         capture_frames = 1
         same_picture_milli = 1_000
+        passive_start_milli = 0
+        passive_recheck_milli = 0
         challenge_start_milli = 0
         challenge_recheck_milli = 0
         challenge_random_milli = 0

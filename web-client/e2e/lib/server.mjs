@@ -34,6 +34,8 @@ const PACK = {
     challenge_recheck_milli: 0,
     challenge_random_milli: 0,
     same_picture_milli: 1_000,
+    passive_start_milli: 0,
+    passive_recheck_milli: 0,
   },
 };
 

@@ -85,6 +85,18 @@ export interface Decision {
 /** How a project is held. */
 export type Delivery = "blended" | "online_only";
 
+/** An enrolled face, by what names it. */
+export interface EnrolledFace {
+  /** the learner's random identifier */
+  learner: string;
+  /** SHA-256 hex of the enrolment photo */
+  photo: string;
+  /** the platform that gave it */
+  platform: string;
+  /** version of the enrolment photo */
+  version: number;
+}
+
 /** A learner's part in a project. */
 export interface Enrolment {
   /** the class (班) within the project; empty: its only one */
@@ -114,6 +126,73 @@ export interface EnrolmentWithdrawal {
   document?: string | null;
   /** why */
   reason: string;
+}
+
+/** A face of the set that is like one that was looked for. */
+export interface FaceHit {
+  /** the face that is like it */
+  face: EnrolledFace;
+  of?: EnrolledFace | null;
+  /** cosine of the two faces, −1 to 1 */
+  similarity: number;
+}
+
+/** What a search came to. */
+export type FaceSearch = FaceSearchResult & {
+  /** identifier of the search, as it is on record */
+  id: string;
+  /** the set */
+  scope: string;
+};
+
+/** A search that was made. */
+export interface FaceSearchRecord {
+  /** identifier of the API key that asked; null: the engine */
+  asked_by?: string | null;
+  /** ms since the Unix epoch */
+  at: number;
+  /** comparisons */
+  compared: number;
+  /** false hits that were to be expected, thousandths of a millionth */
+  expected_nano: number;
+  /** hits */
+  hits: number;
+  /** identifier */
+  id: string;
+  /** `class`, `platform`, `device`, `address` or `chosen` */
+  kind: string;
+  /** whose face; null: a photo that was given, or every face of the set */
+  learner?: string | null;
+  /** the set, as it was asked for */
+  scope: string;
+  /** the least similarity that was a hit, thousandths */
+  threshold_milli: number;
+}
+
+/** What came of a search, with what was to be expected of it. */
+export interface FaceSearchResult {
+  /** false hits a day that are allowed for this kind of search */
+  allowed_false_hits_day: number;
+  /** comparisons */
+  compared: number;
+  /** false hits to be expected of this search */
+  expected_false_hits: number;
+  /** false hits a day to be expected of as many searches like this one */
+  expected_false_hits_day: number;
+  /** the share of strangers who are as alike */
+  false_match_rate: number;
+  /** the share of the pairs of one person that are found at this threshold, of ordinary photos */
+  found_share: number;
+  /** the hits, the nearest first */
+  hits: FaceHit[];
+  /** faces of the set that another model has described: they must be enrolled again to be compared */
+  other_model: number;
+  /** searches a day that the threshold is made for */
+  searches_day: number;
+  /** the least similarity that is a hit, of photos of full size; smaller ones need more */
+  threshold: number;
+  /** faces of the set that could not be opened */
+  unreadable: number;
 }
 
 /** What is wrong with one field of a request. */
@@ -397,6 +476,35 @@ export interface Listing_Enrolment {
     /** how often the learner was enrolled: 1, and one more for each time after a withdrawal */
     version: number;
     withdrawn?: EnrolmentWithdrawal | null;
+  }[];
+  /** give this as `after` for what follows; null when nothing does */
+  next?: string | null;
+}
+
+/** A part of a list, oldest first. */
+export interface Listing_FaceSearchRecord {
+  /** the items */
+  items: {
+    /** identifier of the API key that asked; null: the engine */
+    asked_by?: string | null;
+    /** ms since the Unix epoch */
+    at: number;
+    /** comparisons */
+    compared: number;
+    /** false hits that were to be expected, thousandths of a millionth */
+    expected_nano: number;
+    /** hits */
+    hits: number;
+    /** identifier */
+    id: string;
+    /** `class`, `platform`, `device`, `address` or `chosen` */
+    kind: string;
+    /** whose face; null: a photo that was given, or every face of the set */
+    learner?: string | null;
+    /** the set, as it was asked for */
+    scope: string;
+    /** the least similarity that was a hit, thousandths */
+    threshold_milli: number;
   }[];
   /** give this as `after` for what follows; null when nothing does */
   next?: string | null;
@@ -757,6 +865,21 @@ export interface NewEnrolment {
   learner: string;
   /** online time credited in this project before it came here, ms; 0 unless given */
   prior_online_ms?: number | null;
+}
+
+export interface NewFaceSearch {
+  /**
+   * whose enrolled face is looked for; with neither this nor `photo` all faces of the set are compared with each other,
+   * at most 2 000
+   */
+  learner?: string | null;
+  /** a photo of the face that is looked for: JPEG, PNG or WebP in base64 */
+  photo?: string | null;
+  /**
+   * the set: `class:PROJECT`, `class:PROJECT/NAME`, `platform:ID`, `device:DIGEST`, `address:DIGEST` or
+   * `learners:ID,ID,…` (at most 1 000)
+   */
+  scope: string;
 }
 
 export interface NewLesson {

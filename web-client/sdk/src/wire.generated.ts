@@ -2,21 +2,26 @@
 
 /** A photo is wanted. */
 export interface Capture {
-  /** longest photo */
+  /** longest submission */
   bytes_limit: number;
   /** its id */
   capture: string;
-  /** time left to commit to the photo's digest */
+  challenge?: Movement | null;
+  /** time left to commit to their digest */
   commit_within_ms: number;
   /** digest that was committed to and acknowledged already: only the bytes are still wanted */
   committed: string | null;
+  /** time between two of them */
+  frame_every_ms?: number;
+  /** how many photos are wanted */
+  frames?: number;
   /** base64url of 16 random bytes */
   nonce: string;
   /** largest photo */
   pixels_limit: number;
   /** `start`, `random`, `recheck`, `challenge` or `supervisor` */
   reason: string;
-  /** time to send it once the commitment is acknowledged */
+  /** time to send them once the commitment is acknowledged */
   send_within_ms: number;
 }
 
@@ -187,6 +192,8 @@ export interface Hello {
 
 /** Why a client ends its session. */
 export type LeaveReason = "completed" | "left";
+
+export type Movement = "turn_left" | "turn_right" | "look_up" | "look_down" | "blink_twice";
 
 /** `page` */
 export interface Page {
