@@ -30,6 +30,8 @@ const PACK = {
     recheck_max_ms: 4_000,
     // The films are half a minute of photos: they show no movement that is asked for, and begin anew.
     capture_frames: 1,
+    challenge_frames: 8,
+    challenge_frame_every_ms: 100,
     challenge_start_milli: 0,
     challenge_recheck_milli: 0,
     challenge_random_milli: 0,
