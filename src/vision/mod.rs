@@ -4,8 +4,8 @@
 //! the faces, level the one that counts, describe it by 128 numbers, compare. Whatever goes wrong is an outcome of its
 //! own; nothing that fails passes for a match.
 //!
-//! It does not judge: how many failed checks are too many is a rule's business. It does not tell a face from a picture
-//! of a face (no liveness yet), keeps no photo, and never logs one.
+//! It does not judge: how many failed checks are too many is a rule's business. It tells a picture of a face
+//! by how a burst moves and by earlier photos; not a film of one. It keeps no photo, and never logs one.
 
 mod align;
 pub mod alter;

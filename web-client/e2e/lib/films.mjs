@@ -20,8 +20,8 @@ const SENSOR = 'scale=640:480:force_original_aspect_ratio=increase,crop=640:480,
  * looks the same twice.
  */
 const CAMERAS = {
-  learner: { person: 'film_woman', from: 81, to: 157, per_s: 1.2 },
-  stand_in: { person: 'webcam_man', from: 2, to: 73, per_s: 1.2 },
+  learner: { person: 'film_woman', from: 81, to: 157, per_s: 8 },
+  stand_in: { person: 'webcam_man', from: 2, to: 73, per_s: 30 },
   empty_chair: { person: 'empty_chair', from: 1, to: 39, per_s: 1 },
   still_photo: { person: 'film_woman', from: 90, to: 90, per_s: 1, still: true },
 };
@@ -89,10 +89,11 @@ export class Films {
     const folder = join(this.folder, `${file.split('/').pop()}.${process.pid}.frames`);
     await mkdir(folder, { recursive: true });
     const known = new Set(await readdir(join(people, person)));
+    const numbers = Array.from({ length: to - from + 1 }, (_, index) => from + index);
+    const names = numbers.map((number) => `${String(number).padStart(3, '0')}.jpg`).filter((name) => known.has(name));
+    // There and back again, so that nothing jumps where the film begins anew.
     let count = 0;
-    for (let frame = from; frame <= to; frame += 1) {
-      const name = `${String(frame).padStart(3, '0')}.jpg`;
-      if (!known.has(name)) continue;
+    for (const name of [...names, ...names.slice(1, -1).reverse()]) {
       count += 1;
       await symlink(join(people, person, name), join(folder, `${String(count).padStart(3, '0')}.jpg`)).catch(() => {});
     }
@@ -100,7 +101,7 @@ export class Films {
     // A photo before the lens is the same frame for ever: not even the sensor lives.
     const filter = still
       ? 'scale=640:480:force_original_aspect_ratio=increase,crop=640:480,format=yuv420p'
-      : `framerate=fps=${CAMERA_FPS},${SENSOR}`;
+      : `fps=${CAMERA_FPS},${SENSOR}`;
     await ffmpeg(source, ['-vf', filter, '-r', String(still ? 5 : CAMERA_FPS), '-pix_fmt', 'yuv420p'], file);
   }
 
