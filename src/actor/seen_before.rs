@@ -27,7 +27,7 @@ pub struct RecentPhotos(Mutex<VecDeque<Recent>>);
 struct Recent {
     platform: Arc<str>,
     learner: Arc<str>,
-    descriptor: Descriptor,
+    descriptor: Arc<Descriptor>,
 }
 
 /// Which earlier photo it is.
@@ -51,13 +51,13 @@ pub(super) struct SamePicture {
 }
 
 impl RecentPhotos {
-    fn of_others(&self, who: &Who) -> Vec<Descriptor> {
+    fn of_others(&self, who: &Who) -> Vec<Arc<Descriptor>> {
         let recent = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let others = recent.iter().filter(|photo| photo.platform == who.platform && photo.learner != who.learner);
         others.map(|photo| photo.descriptor.clone()).collect()
     }
 
-    fn add(&self, who: &Who, descriptor: Descriptor) {
+    fn add(&self, who: &Who, descriptor: Arc<Descriptor>) {
         let mut recent = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if recent.len() >= RECENT_LIMIT {
             recent.pop_front();
@@ -95,7 +95,7 @@ pub(super) async fn unless_seen_before(
             None => {
                 let sealed = key.seal(&services.entropy, &name.context(&who.learner), &descriptor.to_bytes());
                 services.store.keep_descriptor(&who.learner, &name, sealed, services.clock.now_ms()).await?;
-                services.recent_photos.add(who, descriptor);
+                services.recent_photos.add(who, Arc::new(descriptor));
                 Ok((Some(check), None))
             }
         }
@@ -123,10 +123,10 @@ async fn same_picture(
         if descriptor.is_none() {
             tracing::error!(?photo, "what an earlier photo is known by cannot be read");
         }
-        Some((earlier, descriptor?))
+        Some((earlier, Arc::new(descriptor?)))
     });
     let others = services.recent_photos.of_others(who).into_iter().map(|other| (Earlier::OtherLearner, other));
-    let earlier: Vec<(Earlier, Descriptor)> = own.chain(others).collect();
+    let earlier: Vec<(Earlier, Arc<Descriptor>)> = own.chain(others).collect();
     let this = descriptor.clone();
     // Up to a millisecond for each that looks alike: too long between the events of other sessions.
     let compared = tokio::task::spawn_blocking(move || {

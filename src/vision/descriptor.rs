@@ -33,6 +33,9 @@ const OUTSIDE: i8 = i8::MIN;
 const COMMON_LEAST: f32 = 0.35;
 /// From this likeness on two photos are one picture, unless the pack says otherwise.
 pub const SAME_PICTURE: f32 = 0.97;
+/// Less alike than this where the points of the face have them lie, two photos are not moved about: of altered ones the least was
+/// 0.29 (a mirrored one), of two people's the most 0.27, and half of those are below 0.1.
+const PLAINLY_OTHER: f32 = 0.25;
 /// Less alike than this after the coarse steps, two photos are not looked at more closely.
 const HOPELESS: f32 = 0.75;
 
@@ -86,6 +89,9 @@ impl Descriptor {
     fn fits(&self, other: &Self) -> f32 {
         let mut laid = Laid { right: 0.0, down: 0.0, scale: 1.0, turn: 0.0 };
         let mut best = self.overlaid(other, laid, 2);
+        if best < PLAINLY_OTHER {
+            return best;
+        }
         for (step, every) in [(1.0, 2), (0.5, 2), (0.25, 1)] {
             if every == 1 {
                 if best < HOPELESS {

@@ -16,6 +16,8 @@ use crate::vision::{Checker, Descriptor, Models, SAME_PICTURE, Template};
 const FILMS: [(&str, u32); 3] = [("webcam_man", 30), ("film_woman", 8), ("car_man", 15)];
 /// Photos of each person that are altered.
 const ALTERED_EACH: usize = 6;
+/// Strokes of a line of the plot.
+const STROKES_LIMIT: usize = 200;
 /// Least time between two frames that are two photos, s.
 const APART_S: u32 = 2;
 
@@ -92,7 +94,7 @@ fn descriptor(checker: &mut Checker, photo: &RgbImage, template: &Template) -> a
     Ok(checker.check(&alter::jpeg(photo, 95), &template.clone().into()).descriptor)
 }
 
-/// One line for each kind, a stroke for each pair.
+/// One line for each kind, a stroke for each pair, or for some of very many.
 fn plot(altered: &Likenesses, anew: &Likenesses) -> String {
     const LEFT: f32 = 260.0;
     const WIDTH: f32 = 640.0;
@@ -109,7 +111,7 @@ fn plot(altered: &Likenesses, anew: &Likenesses) -> String {
     for (row, (colour, (name, likenesses))) in kinds.enumerate() {
         let y = LINE * (row as f32 + 1.5);
         let _ = writeln!(svg, "<text x=\"{}\" y=\"{}\" text-anchor=\"end\">{name}</text>", LEFT - 10.0, y + 4.0);
-        for likeness in likenesses {
+        for likeness in likenesses.iter().step_by(likenesses.len().div_ceil(STROKES_LIMIT).max(1)) {
             let x = x(*likeness);
             let (top, bottom) = (y - 7.0, y + 7.0);
             let _ = writeln!(svg, "<path d=\"M{x:.1} {top}V{bottom}\" stroke=\"{colour}\" stroke-opacity=\"0.35\"/>");
