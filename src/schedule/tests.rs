@@ -263,7 +263,9 @@ fn photos_take_no_longer_than_they_were_waited_for_and_not_much_less_than_was_as
     assert!(schedule.committed("c1", "digest", 6_000));
     let pending = schedule.pending_capture().unwrap();
     assert_eq!(pending.span_ms(&parameters), 300..=5_210);
-    assert!(pending.passive, "the default pack has the first capture looked at");
+    assert!(!pending.passive, "the default pack does not have everybody's first capture looked at");
+    schedule.capture_requested(&plain("c2", CaptureReason::Recheck, 20_000), 1_000);
+    assert!(schedule.pending_capture().is_some_and(|pending| pending.passive), "but those after one that failed");
     // Asked for by a release that took single photos.
     let old = CaptureRequested { frames: 1, ..plain("c1", CaptureReason::Random, 20_000) };
     schedule.capture_requested(&old, 1_000);
