@@ -6,10 +6,7 @@ cd "$(dirname "$0")/.."
 VENV=tests/cache/venv
 REQUIREMENTS=tests/python/requirements.txt
 
-missing=()
-need() { # PACKAGE COMMAND…: the package is missing if the command fails
-  "${@:2}" > /dev/null 2>&1 || missing+=("$1")
-}
+source scripts/packages.sh
 need strace command -v strace
 need systemd systemd-analyze --version
 need haproxy command -v haproxy
@@ -17,15 +14,7 @@ need python3 command -v python3
 need python3-venv python3 -c 'import ensurepip'
 need postgresql sh -c 'ls /usr/lib/postgresql/*/bin/postgres || command -v postgres'
 need redis-server command -v redis-server
-
-if [ "${#missing[@]}" -gt 0 ]; then
-  if [ "$(id -u)" != 0 ] || ! command -v apt-get > /dev/null; then
-    echo "The tests need these Debian packages, or what your system calls them: ${missing[*]}" >&2
-    exit 1
-  fi
-  apt-get update -q
-  DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends "${missing[@]}"
-fi
+install_missing "The tests"
 
 # Complete only if it was made from these very requirements.
 if ! cmp -s "$REQUIREMENTS" "$VENV/requirements.txt"; then
