@@ -15,6 +15,8 @@ pub struct Watcher {
     ct: i64,
     pos_ms: i64,
     photos: Box<dyn FnMut() -> Vec<u8> + Send>,
+    /// how many of the messages that came were answered, or need no answer
+    answered: usize,
 }
 
 impl Watcher {
@@ -23,7 +25,8 @@ impl Watcher {
         // One camera for all sessions of a test: it never gives the same photo twice.
         static NEXT: AtomicU32 = AtomicU32::new(2);
         let photos = Box::new(|| frame("webcam_man", NEXT.fetch_add(1, Ordering::Relaxed)));
-        Self { wire, ct: 0, pos_ms: 0, photos }
+        let answered = wire.seen.len();
+        Self { wire, ct: 0, pos_ms: 0, photos, answered }
     }
 
     pub async fn play(&mut self) {
@@ -33,30 +36,44 @@ impl Watcher {
     async fn step(&mut self, stage: &Stage, by_ms: i64) {
         stage.advance_ms(by_ms);
         (self.ct, self.pos_ms) = (self.ct + by_ms, self.pos_ms + by_ms);
-        let before = self.wire.seen.len();
         self.wire.kept(self.ct, "heartbeat", at(self.pos_ms)).await;
-        // What an event brings about is sent with or right behind its acknowledgement; a ping proves that all came.
-        let asked: Vec<Value> = self.wire.seen[before..].to_vec();
-        for message in asked {
+        self.answer_all().await;
+    }
+
+    /// Answers whatever was asked and has come, also what came while something else was waited for.
+    async fn answer_all(&mut self) {
+        while let Some(message) = self.wire.seen.get(self.answered).cloned() {
+            self.answered += 1;
             self.answer(&message).await;
         }
     }
 
     async fn answer(&mut self, message: &Value) {
         match message["type"].as_str().unwrap() {
-            "prompt" => {
+            "prompt" if !self.is_closed("prompt", message) => {
                 let data = json!({"prompt": message["prompt"], "answer": right_answer(message)});
                 self.wire.event(self.ct, "prompt.answered", data).await;
-                self.wire.expect("prompt.closed").await;
+                self.until_closed("prompt", message).await;
             }
-            "capture" => {
+            "capture" if !self.is_closed("capture", message) => {
                 let photo = (self.photos)();
                 self.wire.commit(self.ct, message, &photo).await;
                 self.wire.photo(message, &photo).await;
-                self.wire.expect("capture.closed").await;
+                self.until_closed("capture", message).await;
             }
             "ping" => self.wire.send(json!({"type": "pong", "id": message["id"], "ct": self.ct})).await,
             _ => {}
+        }
+    }
+
+    /// Whether the prompt or capture that `message` asked for is over.
+    fn is_closed(&self, what: &str, message: &Value) -> bool {
+        self.wire.seen_of(&format!("{what}.closed")).iter().any(|closed| closed[what] == message[what])
+    }
+
+    async fn until_closed(&mut self, what: &str, message: &Value) {
+        while !self.is_closed(what, message) {
+            self.wire.expect(&format!("{what}.closed")).await;
         }
     }
 
@@ -82,12 +99,15 @@ impl Watcher {
         let (ct, pos_ms) = (self.ct, self.pos_ms);
         let ended = json!({"event": "ended", "playing": false, "pos_ms": pos_ms, "rate": 1.0});
         self.wire.kept(ct, "playback", ended).await;
+        self.answer_all().await;
         self.wire.send(json!({"type": "close", "reason": reason})).await;
         loop {
-            match self.wire.hear().await {
-                Heard::Message(message) if message["type"] == "closed" => return message,
-                Heard::Message(message) => self.answer(&message).await,
-                end => panic!("{end:?}"),
+            self.answer_all().await;
+            if let Some(closed) = self.wire.seen_of("closed").first() {
+                return (*closed).clone();
+            }
+            if let end @ (Heard::Close(_) | Heard::Gone) = self.wire.hear().await {
+                panic!("{end:?}");
             }
         }
     }
