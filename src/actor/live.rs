@@ -9,7 +9,7 @@ use std::sync::Arc;
 use axum::body::Bytes;
 use tokio::sync::{mpsc, oneshot};
 
-use super::mailbox::{ConnectionId, Message, Outlet};
+use super::mailbox::{ConnectionId, Mail, Outlet};
 use super::playing::Playing;
 use super::registry::Registry;
 use super::services::Services;
@@ -87,7 +87,7 @@ pub(super) struct Live {
     pub(super) services: Arc<Services>,
     pub(super) registry: Registry,
     /// for the tasks that this session starts
-    pub(super) myself: mpsc::WeakSender<Message>,
+    pub(super) myself: mpsc::WeakSender<Mail>,
     pub(super) id: String,
     pub(super) key: SessionKey,
     pub(super) epoch: i64,
@@ -142,7 +142,7 @@ impl Live {
     pub(super) fn recover(
         services: Arc<Services>,
         registry: Registry,
-        myself: mpsc::WeakSender<Message>,
+        myself: mpsc::WeakSender<Mail>,
         start: Start,
         log: &[u8],
     ) -> Result<Self, LineError> {

@@ -188,6 +188,9 @@ pub struct IncomingPhoto {
     pub bytes: Bytes,
 }
 
+/// A message on its way. Boxed, since a channel keeps room for 32 from the start, and most sessions never get one.
+pub(super) type Mail = Box<Message>;
+
 /// A message to a live session from anybody but its client. What the client says comes in a [`Turn`].
 #[derive(Debug)]
 pub(super) enum Message {
@@ -229,7 +232,7 @@ pub(super) enum Released {
 /// A live session, as seen by everyone else.
 #[derive(Clone, Debug)]
 pub struct Handle {
-    pub(super) mailbox: mpsc::Sender<Message>,
+    pub(super) mailbox: mpsc::Sender<Mail>,
     pub(super) seat: Arc<Seat>,
     /// what the session may still send, over all its connections
     pub(super) events: Arc<Mutex<Bucket>>,

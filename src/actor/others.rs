@@ -145,7 +145,7 @@ impl Registry {
             Command::Close { session, reason } => self.end_for_another(session, reason, &received.from).await,
             Command::Wake { session } => {
                 if let Some(handle) = self.find(session) {
-                    let _ = handle.mailbox.send(Message::Overlaps).await;
+                    let _ = handle.mailbox.send(Message::Overlaps.into()).await;
                 }
                 Answer::Done
             }
@@ -169,7 +169,7 @@ impl Registry {
         let was_here = handle.is_some();
         if let Some(handle) = handle {
             let (released, rests) = oneshot::channel();
-            let _ = handle.mailbox.send(Message::Release { arrived_at, released }).await;
+            let _ = handle.mailbox.send(Message::Release { arrived_at, released }.into()).await;
             // An error means that it has ended by itself, or that the journal refused: it is not here any more either way.
             if rests.await == Ok(Released::Newer) {
                 return Answer::Newer;
@@ -278,7 +278,7 @@ impl Registry {
         loop {
             for session in member.node.lost().await {
                 if let Some(handle) = self.find(&session) {
-                    let _ = handle.mailbox.send(Message::Part(Parting::Taken)).await;
+                    let _ = handle.mailbox.send(Message::Part(Parting::Taken).into()).await;
                 }
             }
         }

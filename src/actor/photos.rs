@@ -39,9 +39,9 @@ impl Live {
         let question = Question { enrolled: template, asked };
         self.in_check = Some(capture.clone());
         tokio::spawn(async move {
-            let tell = async |message| {
+            let tell = async |message: Message| {
                 if let Some(mailbox) = myself.upgrade() {
-                    let _ = mailbox.send(message).await;
+                    let _ = mailbox.send(message.into()).await;
                 }
             };
             let kept = match photo {

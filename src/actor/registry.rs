@@ -14,7 +14,7 @@ use tokio::sync::{RwLock, Semaphore, mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use super::live::{Face, Live, Start};
-use super::mailbox::{Handle, MAILBOX_LIMIT, Message, Parting};
+use super::mailbox::{Handle, MAILBOX_LIMIT, Mail, Message, Parting};
 use super::others::Taking;
 use super::run::{Left, Seat};
 use super::services::Services;
@@ -296,7 +296,7 @@ impl Registry {
     }
 
     /// Reads what a session needs and folds its log.
-    async fn start(&self, key: SessionKey, myself: mpsc::WeakSender<Message>) -> Result<Live, StartError> {
+    async fn start(&self, key: SessionKey, myself: mpsc::WeakSender<Mail>) -> Result<Live, StartError> {
         let services = self.0.services.clone();
         let record = services.store.session_to_own(key).await?;
         let acquired = services.store.acquire(key).await?;
@@ -348,7 +348,7 @@ impl Registry {
     pub(super) fn wake(&self, session: &str) {
         match self.find(session) {
             // Not from within the caller's task: the other's mailbox may be full, and wait for the caller's.
-            Some(handle) => drop(tokio::spawn(async move { handle.mailbox.send(Message::Overlaps).await })),
+            Some(handle) => drop(tokio::spawn(async move { handle.mailbox.send(Message::Overlaps.into()).await })),
             None => self.wake_elsewhere(session),
         }
     }
@@ -368,7 +368,7 @@ impl Registry {
         *self.0.stage.write().await = Stage::Stopping;
         let entries: Vec<Entry> = self.lock().drain().map(|(_, entry)| entry).collect();
         for entry in &entries {
-            let _ = entry.handle.mailbox.send(Message::Part(Parting::Stop)).await;
+            let _ = entry.handle.mailbox.send(Message::Part(Parting::Stop).into()).await;
         }
         for entry in entries {
             let _ = entry.task.await;
@@ -439,7 +439,7 @@ impl Registry {
     ) -> Result<(), StartError> {
         let (closed, answer) = oneshot::channel();
         let message = Message::Close { reason, closed: Some(closed) };
-        handle.mailbox.send(message).await.map_err(|_| StartError::NotOpen)?;
+        handle.mailbox.send(message.into()).await.map_err(|_| StartError::NotOpen)?;
         if answer.await.is_ok() {
             return Ok(());
         }

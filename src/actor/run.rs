@@ -11,7 +11,7 @@ use tokio::sync::mpsc::Receiver;
 use tokio::sync::{Mutex, Notify, OwnedMutexGuard};
 
 use super::live::{Live, Lost};
-use super::mailbox::{ConnectionId, Gone, Message, Parting, Released};
+use super::mailbox::{ConnectionId, Gone, Mail, Message, Parting, Released};
 use crate::clock::{Clock, Stopwatch};
 use crate::gateway::wire::ClientEvent;
 use crate::store::AppendError;
@@ -182,9 +182,10 @@ impl Seat {
     }
 
     /// Keeps the session until it is closed, told to leave, or lost.
-    pub(super) async fn keep(self: Arc<Self>, clock: Clock, mut mailbox: Receiver<Message>) -> Left {
+    pub(super) async fn keep(self: Arc<Self>, clock: Clock, mut mailbox: Receiver<Mail>) -> Left {
         let mut first = None;
-        while let Some(wake_at) = self.own_turn(first.take(), &mut mailbox).await {
+        // Boxed: a turn is rare here, and would take room in every session that waits.
+        while let Some(wake_at) = Box::pin(self.own_turn(first.take(), &mut mailbox)).await {
             tokio::select! {
                 // What has arrived comes before what time brings: it may be the answer that was in time.
                 biased;
@@ -204,11 +205,11 @@ impl Seat {
     }
 
     /// Takes the mail and what time has brought. When to come again; `None`: never.
-    async fn own_turn(self: &Arc<Self>, first: Option<Message>, mailbox: &mut Receiver<Message>) -> Option<i64> {
+    async fn own_turn(self: &Arc<Self>, first: Option<Mail>, mailbox: &mut Receiver<Mail>) -> Option<i64> {
         let mut turn = Turn::take(self.clone()).await.ok()?;
         let mail = first.into_iter().chain(std::iter::from_fn(|| mailbox.try_recv().ok())).take(MESSAGES_LIMIT);
         for message in mail {
-            if let Some(parting) = turn.live().take(message) {
+            if let Some(parting) = turn.live().take(*message) {
                 turn.part(parting).await;
                 return None;
             }

@@ -211,7 +211,7 @@ impl Connection {
             wake.no_later_than(self.next_wake_at());
             tokio::select! {
                 frame = socket.next() => {
-                    if self.take_frames(socket, frame?).await?.is_break() {
+                    if Box::pin(self.take_frames(socket, frame?)).await?.is_break() {
                         return Ok(());
                     }
                 }

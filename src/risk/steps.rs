@@ -4,6 +4,7 @@
 //! each learner only the first start of a day counts: two who begin together go on together by themselves.
 
 use std::collections::VecDeque;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
 
 use serde_json::json;
@@ -29,8 +30,12 @@ pub(super) struct Steps {
     learners: Recent<Arc<str>, Learner>,
     /// the latest starts of a platform, for pairs, and of an address or platform, for pace
     places: Recent<Arc<str>, VecDeque<Start>>,
-    pairs: Recent<(Arc<str>, Arc<str>), Days>,
+    pairs: Recent<Pair, Days>,
 }
+
+/// Two learners, whichever comes first, as 64 bits of a hash of both: of all that is remembered, pairs are the most by far. That
+/// any two of half a million would be taken for each other has a chance of one in a hundred million.
+type Pair = u64;
 
 #[derive(Debug, Default)]
 struct Learner {
@@ -49,19 +54,21 @@ struct Start {
 /// Up to 32 days, the newest in the lowest bit.
 #[derive(Clone, Copy, Debug, Default)]
 struct Days {
-    newest: i64,
+    newest: i32,
     bits: u32,
 }
 
 impl Days {
     /// Whether the day is new.
     fn note(&mut self, day: i64) -> bool {
+        let day = whole(day);
         let shift = day.saturating_sub(self.newest);
         if shift > 0 {
             self.bits = u32::try_from(shift).ok().and_then(|shift| self.bits.checked_shl(shift)).unwrap_or(0);
             self.newest = day;
         }
-        let bit = u32::try_from(self.newest - day).ok().and_then(|age| 1_u32.checked_shl(age)).unwrap_or(0);
+        let bit =
+            u32::try_from(self.newest.saturating_sub(day)).ok().and_then(|age| 1_u32.checked_shl(age)).unwrap_or(0);
         let is_new = self.bits & bit == 0 && bit != 0;
         self.bits |= bit;
         is_new
@@ -69,9 +76,14 @@ impl Days {
 
     /// As seen on `day`, its lowest bit; or on the newest day, when that is later.
     fn as_of(self, day: i64) -> u32 {
-        let shift = u32::try_from(day.saturating_sub(self.newest).max(0)).unwrap_or(u32::MAX);
+        let shift = u32::try_from(whole(day).saturating_sub(self.newest).max(0)).unwrap_or(u32::MAX);
         self.bits.checked_shl(shift).unwrap_or(0)
     }
+}
+
+/// A day, counted since 1970, in half the room; one of millions of years hence is the last that there is.
+fn whole(day: i64) -> i32 {
+    i32::try_from(day).unwrap_or(if day < 0 { i32::MIN } else { i32::MAX })
 }
 
 impl Steps {
@@ -121,7 +133,7 @@ impl Steps {
             |other: &&Start| start.at.abs_diff(other.at) <= window_ms.unsigned_abs() && other.learner != start.learner;
         let others: Vec<Start> = self.place(place, start).iter().rev().skip(1).take_while(near).cloned().collect();
         for other in &others {
-            self.pairs.entry(&pair(start, other), Days::default).note(day);
+            self.pairs.entry(&pair(&start.learner, &other.learner), Days::default).note(day);
         }
         others
     }
@@ -137,12 +149,7 @@ impl Steps {
 
     fn together(&mut self, observation: &Observation, other: &Start, day: i64) -> Option<Finding> {
         let (who, risk) = (&observation.who, &observation.who.policy.risk);
-        let pair = if who.learner < other.learner {
-            (who.learner.clone(), other.learner.clone())
-        } else {
-            (other.learner.clone(), who.learner.clone())
-        };
-        let together = self.pairs.get(&pair)?.as_of(day);
+        let together = self.pairs.get(&pair(&who.learner, &other.learner))?.as_of(day);
         let days = i64::from(together.count_ones());
         let days_of = |learner| self.learners.get(learner).map_or(0, |learner| learner.days.as_of(day));
         // Only the days since they first started together: before that they had nothing to do with each other.
@@ -198,7 +205,8 @@ impl Steps {
     }
 }
 
-fn pair(one: &Start, other: &Start) -> (Arc<str>, Arc<str>) {
-    let (one, other) = (one.learner.clone(), other.learner.clone());
-    if one < other { (one, other) } else { (other, one) }
+fn pair(one: &str, other: &str) -> Pair {
+    let mut hasher = DefaultHasher::new();
+    if one < other { (one, other) } else { (other, one) }.hash(&mut hasher);
+    hasher.finish()
 }
