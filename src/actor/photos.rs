@@ -92,7 +92,7 @@ impl Live {
             passive_milli: checked
                 .check
                 .as_ref()
-                .and_then(|check| check.passive)
+                .and_then(|check| check.passive.as_ref())
                 .map(|passive| in_thousandths(passive.attack)),
             extra: checked.check.as_ref().map(|check| for_the_record(check, checked.same_picture)).unwrap_or_default(),
         };
@@ -131,16 +131,29 @@ fn for_the_record(check: &Check, same_picture: Option<SamePicture>) -> Map<Strin
         "motion_per_mille": check.motion.as_ref().and_then(|motion| motion.most_per_mille).map(rounded),
         "challenge_extent": check.challenge.as_ref().map(|challenge| rounded(challenge.extent)),
         "enrolled": check.enrolment_photo.to_string(),
-        "models": {
-            "detector": check.models.detector.to_string(),
-            "recogniser": check.models.recogniser.to_string(),
-            "runtime": check.models.runtime.to_string(),
-        },
+        "models": models_that_looked(check),
     });
     match all {
         Value::Object(fields) => fields,
         _ => Map::new(),
     }
+}
+
+/// The models by their roles, without those that were not asked.
+fn models_that_looked(check: &Check) -> Value {
+    let mut models = json!({
+        "detector": check.models.detector.to_string(),
+        "recogniser": check.models.recogniser.to_string(),
+        "runtime": check.models.runtime.to_string(),
+    });
+    if let Some(movement) = check.movement_models {
+        models["mesh"] = movement.mesh.to_string().into();
+        models["eyes"] = movement.eyes.to_string().into();
+    }
+    if let Some(passive) = &check.passive {
+        models["passive"] = passive.models.iter().map(ToString::to_string).collect();
+    }
+    models
 }
 
 /// Encrypts the photo on disk and notes where; nothing when that failed, which is not the learner's fault.

@@ -16,8 +16,11 @@ use crate::store::descriptors::PhotoName;
 use crate::store::{SessionKey, StoreError};
 use crate::vision::{Check, Descriptor, Outcome, Reason};
 
-/// Photos of all platforms that are kept in memory; each takes 4 kB.
+/// Captures of all platforms that are kept in memory; each photo of one takes 4 kB.
 const RECENT_LIMIT: usize = 1_024;
+/// Photos of a capture that are kept to be known again: all of a plain burst, the first, the last and one between of more.
+/// Against them is held every photo that comes.
+const KEPT_OF_A_CAPTURE: usize = 3;
 
 /// The last photos that matched, of whoever.
 #[derive(Default)]
@@ -27,7 +30,7 @@ pub struct RecentPhotos(Mutex<VecDeque<Recent>>);
 struct Recent {
     platform: Arc<str>,
     learner: Arc<str>,
-    descriptor: Arc<Descriptor>,
+    descriptors: Arc<[Descriptor]>,
 }
 
 /// Which earlier photo it is.
@@ -51,18 +54,18 @@ pub(super) struct SamePicture {
 }
 
 impl RecentPhotos {
-    fn of_others(&self, who: &Who) -> Vec<Arc<Descriptor>> {
+    fn of_others(&self, who: &Who) -> Vec<Arc<[Descriptor]>> {
         let recent = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let others = recent.iter().filter(|photo| photo.platform == who.platform && photo.learner != who.learner);
-        others.map(|photo| photo.descriptor.clone()).collect()
+        others.map(|photo| photo.descriptors.clone()).collect()
     }
 
-    fn add(&self, who: &Who, descriptor: Arc<Descriptor>) {
+    fn add(&self, who: &Who, descriptors: Arc<[Descriptor]>) {
         let mut recent = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if recent.len() >= RECENT_LIMIT {
             recent.pop_front();
         }
-        recent.push_back(Recent { platform: who.platform.clone(), learner: who.learner.clone(), descriptor });
+        recent.push_back(Recent { platform: who.platform.clone(), learner: who.learner.clone(), descriptors });
     }
 }
 
@@ -86,16 +89,19 @@ pub(super) async fn unless_seen_before(
             return Ok((spoof(check, Reason::Repeated), None));
         }
         let limit_milli = who.policy.schedule.same_picture_milli;
-        let Some(descriptor) = check.descriptor.clone().filter(|_| limit_milli < 1_000) else {
+        if limit_milli >= 1_000 || check.descriptors.is_empty() {
             return Ok((Some(check), None));
-        };
+        }
         let name = PhotoName::capture(session, capture);
-        match same_picture(services, who, key, &name, &descriptor, limit_milli).await? {
+        let these: Arc<[Descriptor]> = check.descriptors.as_slice().into();
+        match same_picture(services, who, key, &name, these, limit_milli).await? {
             Some(same) => Ok((spoof(check, Reason::SamePicture), Some(same))),
             None => {
-                let sealed = key.seal(&services.entropy, &name.context(&who.learner), &descriptor.to_bytes());
+                let kept = to_keep(&check.descriptors);
+                let bytes: Vec<u8> = kept.iter().flat_map(Descriptor::to_bytes).collect();
+                let sealed = key.seal(&services.entropy, &name.context(&who.learner), &bytes);
                 services.store.keep_descriptor(&who.learner, &name, sealed, services.clock.now_ms()).await?;
-                services.recent_photos.add(who, Arc::new(descriptor));
+                services.recent_photos.add(who, kept.into());
                 Ok((Some(check), None))
             }
         }
@@ -106,34 +112,58 @@ pub(super) async fn unless_seen_before(
     })
 }
 
-/// The earlier photo that is most like this one, if it is the same picture. `name` is this photo's own.
+/// The first, the last, and as many between as are kept, evenly.
+fn to_keep(all: &[Descriptor]) -> Vec<Descriptor> {
+    let kept = all.len().min(KEPT_OF_A_CAPTURE);
+    (0..kept).map(|number| all[number * (all.len() - 1) / (kept - 1).max(1)].clone()).collect()
+}
+
+/// The earlier photo that is most like one of these, if it is the same picture. `name` is their own capture's.
 async fn same_picture(
     services: &Services,
     who: &Who,
     key: &DataKey,
     name: &PhotoName,
-    descriptor: &Descriptor,
+    these: Arc<[Descriptor]>,
     limit_milli: i64,
 ) -> Result<Option<SamePicture>, StoreError> {
     let kept = services.store.descriptors(&who.learner).await?;
     let own = kept.into_iter().filter(|(photo, _)| photo != name).filter_map(|(photo, sealed)| {
         let opened = key.open(&photo.context(&who.learner), &sealed).ok();
         let earlier = if photo.is_enrolled() { Earlier::Enrolment } else { Earlier::Capture };
-        let descriptor = opened.and_then(|bytes| Descriptor::from_bytes(&bytes));
-        if descriptor.is_none() {
+        let descriptors: Option<Arc<[Descriptor]>> =
+            opened.and_then(|bytes| bytes.chunks(Descriptor::BYTES).map(Descriptor::from_bytes).collect());
+        if descriptors.is_none() {
             tracing::error!(?photo, "what an earlier photo is known by cannot be read");
         }
-        Some((earlier, Arc::new(descriptor?)))
+        Some((earlier, descriptors?))
     });
     let others = services.recent_photos.of_others(who).into_iter().map(|other| (Earlier::OtherLearner, other));
-    let earlier: Vec<(Earlier, Arc<Descriptor>)> = own.chain(others).collect();
-    let this = descriptor.clone();
-    // Up to a millisecond for each that looks alike: too long between the events of other sessions.
+    let earlier: Vec<(Earlier, Arc<[Descriptor]>)> = own.chain(others).collect();
+    // Up to a millisecond for each two that look alike: too long between the events of other sessions.
     let compared = tokio::task::spawn_blocking(move || {
-        let likenesses = earlier.into_iter().map(|(of, that)| SamePicture { of, likeness: this.likeness(&that) });
+        let pairs = earlier.iter().flat_map(|(of, those)| those.iter().map(|that| (*of, that)));
+        let likenesses = pairs
+            .flat_map(|(of, that)| these.iter().map(move |this| SamePicture { of, likeness: this.likeness(that) }));
         likenesses
             .max_by(|a, b| a.likeness.total_cmp(&b.likeness))
             .filter(|most| most.likeness * 1_000.0 >= limit_milli as f32)
     });
     compared.await.map_err(|error| StoreError::Unfit(error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_many_photos_the_first_the_last_and_one_between_are_kept() {
+        let numbered = |count: usize| -> Vec<Descriptor> {
+            (0..count).map(|number| Descriptor::from_bytes(&[number as u8; Descriptor::BYTES]).unwrap()).collect()
+        };
+        for (count, expected) in [(0, vec![]), (1, vec![0]), (2, vec![0, 1]), (3, vec![0, 1, 2]), (10, vec![0, 4, 9])] {
+            let kept: Vec<u8> = to_keep(&numbered(count)).iter().map(|kept| kept.to_bytes()[0]).collect();
+            assert_eq!(kept, expected, "of {count}");
+        }
+    }
 }

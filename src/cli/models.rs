@@ -52,8 +52,8 @@ impl ModelsArgs {
 
 /// Names every file, right or wrong, so that one run tells all.
 fn verify_all(folder: &Path) -> anyhow::Result<ExitCode> {
-    let mut wrong = 0;
-    for (file, sha256) in Manifest::embedded().files() {
+    let (mut wrong, manifest) = (0, Manifest::of(folder)?);
+    for (file, sha256) in manifest.files() {
         match verify(folder, file, sha256) {
             Ok(digest) => crate::cli::say(format_args!("ok     {digest}  {}", file.display()))?,
             Err(error) => {
@@ -62,7 +62,7 @@ fn verify_all(folder: &Path) -> anyhow::Result<ExitCode> {
             }
         }
     }
-    for (file, sha256) in Manifest::embedded().optional_files() {
+    for (file, sha256) in manifest.optional_files() {
         match verify(folder, file, sha256) {
             Ok(digest) => crate::cli::say(format_args!("ok     {digest}  {}", file.display()))?,
             Err(error) if error.is_absence() => {

@@ -150,6 +150,7 @@ async fn enrol_in(pool: &VisionPool, photo: Arc<[u8]>, replaced: Option<Template
     let template = pool.enrol(photo.clone()).await?;
     let replaces = replaced.is_some();
     let mut check = pool.check(photo, replaced.unwrap_or_else(|| template.clone()).into()).await?;
-    let descriptor = check.descriptor.take();
+    // One photo has one at most.
+    let descriptor = check.descriptors.pop();
     Ok(Enrolled { template, descriptor, replaced: replaces.then_some(check) })
 }

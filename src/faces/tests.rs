@@ -166,7 +166,7 @@ fn a_check(faces: usize) -> Check {
         threshold: 0.45,
         faces: vec![face; faces],
         frames: 3,
-        descriptor: Descriptor::from_bytes(&[7; Descriptor::BYTES]),
+        descriptors: Descriptor::from_bytes(&[7; Descriptor::BYTES]).into_iter().collect(),
         ..Check::unanswered(digest("photo"), digest("enrolment"), models)
     }
 }

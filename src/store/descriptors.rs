@@ -35,7 +35,7 @@ impl PhotoName {
 }
 
 impl Store {
-    /// Keeps a capture's descriptor, sealed for [`PhotoName::context`], in place of the oldest. One that is there stays.
+    /// Keeps what a capture's photos are known by, sealed for [`PhotoName::context`], in place of the oldest. One that is there stays.
     ///
     /// # Errors
     /// When the store could not write.

@@ -5,6 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::Digest;
 use crate::log::Movement;
 
 /// What one photo shows.
@@ -67,6 +68,15 @@ impl Challenge {
     pub fn is_done(&self) -> bool {
         self.not_done.is_none()
     }
+}
+
+/// The networks whose figures a movement is judged by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MovementModels {
+    /// SHA-256 of the network that finds the mesh.
+    pub mesh: Digest,
+    /// SHA-256 of the network that finds the eyelids.
+    pub eyes: Digest,
 }
 
 /// Photos with a face, at least, and the time from the first to the last of them.

@@ -12,8 +12,8 @@ use super::embed::{NUMBERS, Recogniser};
 use super::manifest::{Model, ModelDigests};
 use super::motion::Unnatural;
 use super::{
-    Challenge, Descriptor, Digest, EyeReader, FaceBox, Flaw, Mesher, Models, Motion, NotDone, Passive, PassiveReader,
-    Photo, PhotoError, Quality, Question, Template, VisionError, decode,
+    Challenge, Descriptor, Digest, EyeReader, FaceBox, Flaw, Mesher, Models, Motion, MovementModels, NotDone, Passive,
+    PassiveReader, Photo, PhotoError, Quality, Question, Template, VisionError, decode,
 };
 
 /// The longer side of what the detector sees, in pixels. Half of a webcam's 640: a quarter of the work, and a face of
@@ -194,8 +194,9 @@ pub struct Check {
     pub threshold: f32,
     /// The faces found, the largest first, at most 32; in a burst, those of the frame that decided.
     pub faces: Vec<FaceBox>,
-    /// What tells its picture from others: of the first photo, when it shows one face.
-    pub descriptor: Option<Descriptor>,
+    /// What tells its pictures from others: of the first photo, when it shows one face; of every photo with the face, in
+    /// their order, for a match.
+    pub descriptors: Vec<Descriptor>,
     /// Photos of the submission; 0 when it could not be taken apart.
     pub frames: usize,
     /// How well the face can be seen, in the photo that shows it best.
@@ -204,6 +205,8 @@ pub struct Check {
     pub motion: Option<Motion>,
     /// What came of the movement that was asked for; none when none was, or when it did not come to it.
     pub challenge: Option<Challenge>,
+    /// The networks that followed the movement; none when it did not come to it.
+    pub movement_models: Option<MovementModels>,
     /// What passive models say of the photo that shows the face best; it decides nothing. None when they were not asked,
     /// or are not there.
     pub passive: Option<Passive>,
@@ -224,11 +227,12 @@ impl Check {
             similarity: None,
             threshold: 1.0,
             faces: Vec::new(),
-            descriptor: None,
+            descriptors: Vec::new(),
             frames: 0,
             quality: None,
             motion: None,
             challenge: None,
+            movement_models: None,
             passive: None,
             photo,
             enrolment_photo,

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::lens::{Network, Square, numbers};
 use super::mesh::Mesh;
-use super::{Models, Photo, VisionError};
+use super::{Digest, Models, Photo, VisionError};
 
 /// Outer and inner corner in the mesh, of the person's right eye and of the left.
 const RIGHT_CORNERS: [usize; 2] = [33, 133];
@@ -55,6 +55,11 @@ impl EyeReader {
     /// When it does not load.
     pub fn new(models: &Models) -> Result<Self, VisionError> {
         Ok(Self { network: Network::new(models.manifest().model("eyes"), models.session("eyes")?)? })
+    }
+
+    /// SHA-256 of its file.
+    pub fn digest(&self) -> Digest {
+        self.network.digest()
     }
 
     /// Both eyes of a face with its mesh.

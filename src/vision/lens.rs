@@ -8,7 +8,7 @@ use ort::value::TensorRef;
 
 use super::align::{self, Similarity};
 use super::manifest::{Channels, Input, Layout, Model};
-use super::{Photo, VisionError};
+use super::{Digest, Photo, VisionError};
 
 /// A square of a photo.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -49,6 +49,7 @@ impl Placed {
 pub struct Network {
     session: Session,
     input: Input,
+    digest: Digest,
     side_px: usize,
     crop: f32,
     planes: Vec<f32>,
@@ -59,12 +60,19 @@ impl Network {
     /// Gives an open model the eyes that its description asks for.
     ///
     /// # Errors
-    /// When the description lacks the picture's side or the crop.
+    /// When the description lacks the file's digest, the picture's side or the crop.
     pub fn new(model: &Model, session: Session) -> Result<Self, VisionError> {
-        let lacks = |what: &str| VisionError::Model(format!("{}: the manifest gives no input.{what}", model.name));
-        let side_px = model.input.side.filter(|side| *side > 0).ok_or_else(|| lacks("side"))?;
-        let crop = model.input.crop.ok_or_else(|| lacks("crop"))?;
-        Ok(Self { session, input: model.input.clone(), side_px, crop, planes: Vec::new(), pixels: Vec::new() })
+        let lacks = |what: &str| VisionError::Model(format!("{}: the manifest gives no {what}", model.name));
+        let side_px = model.input.side.filter(|side| *side > 0).ok_or_else(|| lacks("input.side"))?;
+        let crop = model.input.crop.ok_or_else(|| lacks("input.crop"))?;
+        let digest = Digest::parse(&model.sha256).ok_or_else(|| lacks("sha256"))?;
+        let (planes, pixels) = (Vec::new(), Vec::new());
+        Ok(Self { session, input: model.input.clone(), digest, side_px, crop, planes, pixels })
+    }
+
+    /// SHA-256 of its file.
+    pub fn digest(&self) -> Digest {
+        self.digest
     }
 
     /// How much it is shown, as a multiple of the size of what it looks at.

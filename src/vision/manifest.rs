@@ -14,6 +14,12 @@ const EMBEDDED: &str = include_str!("../../models/manifest.toml");
 /// Where `make models` leaves its files, seen from the repository's root.
 pub const DEFAULT_FOLDER: &str = "models/cache";
 
+/// Where an operator describes passive models of its own, in the folder with the models.
+pub const PASSIVE_FILE: &str = "passive.toml";
+
+/// The role of a passive model.
+pub const PASSIVE: &str = "passive";
+
 /// The parts of models/manifest.toml that matter once the files are there.
 #[derive(Debug, Deserialize)]
 pub struct Manifest {
@@ -205,6 +211,14 @@ pub enum VerifyError {
         /// The digest it should have.
         expected: String,
     },
+    /// What an operator says of its own models makes no sense.
+    #[error("{}: {why}", path.display())]
+    Description {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
 }
 
 impl VerifyError {
@@ -221,6 +235,30 @@ impl Manifest {
     /// Never in a binary whose tests have run: the text is a constant.
     pub fn embedded() -> Self {
         toml::from_str(EMBEDDED).expect("the embedded manifest is tested")
+    }
+
+    /// The manifest this binary was built with; where `folder` holds a `passive.toml`, the passive models described
+    /// there take the place of its own.
+    ///
+    /// # Errors
+    /// When that file cannot be read or describes no passive models.
+    pub fn of(folder: &Path) -> Result<Self, VerifyError> {
+        let (mut manifest, path) = (Self::embedded(), folder.join(PASSIVE_FILE));
+        let text = match std::fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(manifest),
+            Err(error) => return Err(VerifyError::Description { path, why: error.to_string() }),
+        };
+        let own: Own = match toml::from_str(&text) {
+            Ok(own) => own,
+            Err(error) => return Err(VerifyError::Description { path, why: error.to_string() }),
+        };
+        if let Some(why) = own.model.iter().find_map(Model::passive_fault) {
+            return Err(VerifyError::Description { path, why });
+        }
+        manifest.model.retain(|model| model.role != PASSIVE);
+        manifest.model.extend(own.model);
+        Ok(manifest)
     }
 
     /// The model with `role`.
@@ -254,7 +292,30 @@ impl Manifest {
     }
 }
 
+/// What an operator describes: `[[model]]`, as in models/manifest.toml.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Own {
+    model: Vec<Model>,
+}
+
 impl Model {
+    /// Why this is no description of a passive model; `None` when it is one.
+    fn passive_fault(&self) -> Option<String> {
+        let within = |number: Option<f32>, most: f32| number.is_some_and(|number| number > 0.0 && number < most);
+        let attack = self.thresholds.get("attack").copied();
+        let faults = [
+            (self.role != PASSIVE, "role must be \"passive\""),
+            (Digest::parse(&self.sha256).is_none(), "sha256 must be 64 hexadecimal digits"),
+            (!self.input.side.is_some_and(|side| (1..=1024).contains(&side)), "input.side must be 1 to 1024 pixels"),
+            (!within(self.input.crop, 10.0), "input.crop must be above 0 and below 10"),
+            (self.output.is_none(), "[model.output] is missing"),
+            (!within(attack, 1.0), "thresholds.attack must lie between 0 and 1"),
+        ];
+        let fault = faults.into_iter().find(|(wrong, _)| *wrong);
+        fault.map(|(_, what)| format!("{}: {what}", self.name))
+    }
+
     /// A threshold by its name.
     ///
     /// # Panics

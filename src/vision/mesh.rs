@@ -3,7 +3,7 @@
 //! It needs a face that the detector has found: shown a wall, it draws a face on it, and says itself that it is none.
 
 use super::lens::{Network, Square, numbers};
-use super::{FaceBox, Models, Photo, Pose, VisionError};
+use super::{Digest, FaceBox, Models, Photo, Pose, VisionError};
 
 /// How many points a mesh has. Their numbers are MediaPipe's: 33 and 133 are the outer and inner corner of the person's
 /// right eye, 362 and 263 the inner and outer one of the left, 10 the forehead's middle, 152 the chin's, 1 the nose's tip.
@@ -53,6 +53,11 @@ impl Mesher {
         let model = models.manifest().model("mesh");
         let network = Network::new(model, models.session("mesh")?)?;
         Ok(Self { network, face_least: model.threshold("face") })
+    }
+
+    /// SHA-256 of its file.
+    pub fn digest(&self) -> Digest {
+        self.network.digest()
     }
 
     /// The points of a face that the detector found, levelled by its eyes.

@@ -39,7 +39,7 @@ mod template;
 #[cfg(test)]
 mod tests;
 
-pub use challenge::{Challenge, NotDone, Observed, judge as judge_challenge};
+pub use challenge::{Challenge, MovementModels, NotDone, Observed, judge as judge_challenge};
 pub use check::{Check, Checker, DETECTOR_SIDE_PX, EnrolError, Outcome, Reason};
 pub use decode::{PHOTO_LIMIT_BYTES, PHOTO_LIMIT_PIXELS, Photo, PhotoError, decode};
 pub use descriptor::{Descriptor, SAME_PICTURE};

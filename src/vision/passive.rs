@@ -7,16 +7,16 @@ use ort::session::SessionOutputs;
 use serde::{Deserialize, Serialize};
 
 use super::lens::{Network, Square};
-use super::manifest::{Formula, HighMeans, Model, Output};
-use super::{FaceBox, Models, Photo, VisionError};
+use super::manifest::{Formula, HighMeans, Model, Output, PASSIVE};
+use super::{Digest, FaceBox, Models, Photo, VisionError};
 
 /// What the passive models say of one face.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Passive {
     /// The models' mean, each taken so that its own threshold becomes 0.5 and a higher score speaks for an attack.
     pub attack: f32,
-    /// How many models were asked.
-    pub models: usize,
+    /// SHA-256 of each model that was asked.
+    pub models: Vec<Digest>,
 }
 
 impl Passive {
@@ -47,7 +47,7 @@ impl PassiveReader {
     /// # Errors
     /// When one of them does not load, or its description lacks something.
     pub fn new(models: &Models) -> Result<Option<Self>, VisionError> {
-        let open = models.sessions("passive")?.into_iter().map(|(model, session)| {
+        let open = models.sessions(PASSIVE)?.into_iter().map(|(model, session)| {
             let network = Network::new(model, session)?;
             let output = model.output.clone().ok_or_else(|| lacks(model, "output"))?;
             let threshold = *model.thresholds.get("attack").ok_or_else(|| lacks(model, "thresholds.attack"))?;
@@ -66,7 +66,8 @@ impl PassiveReader {
         for model in &mut self.models {
             sum += model.score(photo, face)?;
         }
-        Ok(Passive { attack: sum / self.models.len() as f32, models: self.models.len() })
+        let models: Vec<Digest> = self.models.iter().map(|model| model.network.digest()).collect();
+        Ok(Passive { attack: sum / models.len() as f32, models })
     }
 }
 
@@ -125,3 +126,7 @@ fn common(score: f32, threshold: f32, high_means: HighMeans) -> f32 {
         HighMeans::Live => 1.0 - share,
     }
 }
+
+#[cfg(test)]
+#[path = "passive_tests.rs"]
+mod tests;

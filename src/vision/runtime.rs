@@ -63,7 +63,7 @@ impl Models {
     /// # Errors
     /// When a file is missing, has other bytes than the manifest says, or does not load.
     pub fn load(folder: &Path) -> Result<Self, VisionError> {
-        let manifest = Manifest::embedded();
+        let manifest = Manifest::of(folder)?;
         let found: Vec<_> = manifest.model.iter().map(|model| read(folder, model)).collect::<Result<_, _>>()?;
         let (_, runtime) = manifest::verified(folder, &manifest.runtime.file, &manifest.runtime.sha256)?;
         let digest = |role| found[manifest.position(role)].as_ref().map(|(_, digest)| *digest);

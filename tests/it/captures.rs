@@ -1,6 +1,7 @@
 //! Captures of several photos, over the wire: what an honest page sends, and what is wrong with what others send.
 
 use invigil::client::ClientKey;
+use invigil::vision::alter;
 use invigil::vision::burst::{self, Frame};
 use serde_json::{Value, json};
 
@@ -41,11 +42,23 @@ impl Sitting {
         .await;
         let course = stage.operator.course(&[390_000], "bursts").await;
         let learner = course.learner(frame("webcam_man", 1)).await;
-        let opened = course.open(&course.lessons[0], &learner).await;
+        Self::of(stage, course, &learner).await
+    }
+
+    async fn of(stage: Stage, course: Course, learner: &str) -> Self {
+        let opened = course.open(&course.lessons[0], learner).await;
         let key = ClientKey::generate().unwrap();
         let (mut wire, _) = Wire::enter(&stage.stream_url(), &opened, &key, 0).await;
         wire.kept(0, "playback", play(0)).await;
         Self { stage, course, opened, key, wire, ct: 0, asked: 0 }
+    }
+
+    /// Ends this session, and a learner begins another one.
+    async fn then(mut self, learner: &str) -> Self {
+        self.wire.send(json!({"type": "close", "reason": "left"})).await;
+        self.wire.expect("closed").await;
+        self.stage.advance_ms(60_000);
+        Self::of(self.stage, self.course, learner).await
     }
 
     /// Watches until the next capture is asked for.
@@ -215,4 +228,91 @@ async fn a_challenge_is_the_same_after_a_restart_and_another_when_it_was_not_don
         requested.iter().map(|data| &data["challenge"]).collect::<Vec<_>>(),
         [&asked["challenge"], &next["challenge"]]
     );
+}
+
+// --- the same picture again ----------------------------------------------------------------------------------------
+
+/// Photos of the film of a woman, which has eight a second, a quarter of a second apart.
+fn woman(numbers: [u32; 3]) -> [Vec<u8>; 3] {
+    numbers.map(|number| frame("film_woman", number))
+}
+
+fn quarters(photos: &[Vec<u8>; 3]) -> Vec<u8> {
+    let frames: Vec<Frame<'_>> = (0..).zip(photos).map(|(at, photo)| Frame { at_ms: 250 * at, photo }).collect();
+    burst::compose(&frames)
+}
+
+/// A stored photo as a cheat sends it: encoded anew, with noise in its lowest bits.
+fn disguised(photo: &[u8], seed: u64) -> Vec<u8> {
+    let picture = image::load_from_memory(photo).unwrap().into_rgb8();
+    alter::jpeg(&alter::noisy(&alter::low_bits_flipped(&picture), 2.0, seed), 75)
+}
+
+/// What is said of the last photos, and of which earlier one they are.
+async fn said(sitting: &Sitting) -> (Value, Value) {
+    let check = sitting.logged("face.checked").await.pop().unwrap();
+    if let Some(likeness) = check["same_picture"]["likeness"].as_f64() {
+        assert!((0.97..=1.0).contains(&likeness), "{check}");
+    }
+    (check["reason"].clone(), check["same_picture"]["of"].clone())
+}
+
+async fn of_a_woman() -> (Sitting, String) {
+    let mut sitting = Sitting::begin(BURSTS).await;
+    let learner = sitting.course.learner(frame("film_woman", 80)).await;
+    sitting = sitting.then(&learner).await;
+    let capture = sitting.capture().await;
+    let first = quarters(&woman([50, 52, 54]));
+    assert_eq!(sitting.answer(&capture, AIM_MS + 500, &first).await, ("match".to_owned(), None));
+    (sitting, learner)
+}
+
+#[tokio::test]
+async fn an_earlier_photo_of_the_learner_is_known_again_in_another_session_wherever_it_is_in_a_burst() {
+    let (sitting, learner) = of_a_woman().await;
+    let mut sitting = sitting.then(&learner).await;
+    let spoof = ("spoof".to_owned(), Some("same_picture".to_owned()));
+    let of_a_capture = (json!("same_picture"), json!("capture"));
+
+    // All of them are old.
+    let [a, b, c] = woman([50, 52, 54]);
+    let old = [disguised(&a, 1), disguised(&b, 2), disguised(&c, 3)];
+    let capture = sitting.capture().await;
+    assert_eq!(sitting.answer(&capture, AIM_MS + 500, &quarters(&old)).await, spoof);
+    assert_eq!(said(&sitting).await, of_a_capture);
+
+    // The first is new, and only the last is old; what was refused is not kept, so it is the first session's.
+    let late = [frame("film_woman", 47), frame("film_woman", 49), disguised(&b, 4)];
+    let capture = sitting.capture().await;
+    assert_eq!(sitting.answer(&capture, AIM_MS + 500, &quarters(&late)).await, spoof);
+    assert_eq!(said(&sitting).await, of_a_capture);
+
+    // The enrolment photo among new ones.
+    let enrolled = disguised(&frame("film_woman", 80), 5);
+    let capture = sitting.capture().await;
+    let among = [frame("film_woman", 78), enrolled, frame("film_woman", 82)];
+    assert_eq!(sitting.answer(&capture, AIM_MS + 500, &quarters(&among)).await, spoof);
+    assert_eq!(said(&sitting).await, (json!("same_picture"), json!("enrolment")));
+
+    // She herself, later.
+    let capture = sitting.capture().await;
+    let honest = sitting.answer(&capture, AIM_MS + 500, &quarters(&woman([110, 112, 114]))).await;
+    assert_eq!(honest, ("match".to_owned(), None));
+}
+
+#[tokio::test]
+async fn an_altered_photo_of_another_learner_of_the_platform_is_no_photo_of_this_one() {
+    let (sitting, _) = of_a_woman().await;
+    // One person who sits in for two.
+    let other = sitting.course.learner(frame("film_woman", 60)).await;
+    let mut sitting = sitting.then(&other).await;
+    let [a, b, c] = woman([50, 52, 54]);
+    let capture = sitting.capture().await;
+    let old = [disguised(&a, 1), disguised(&b, 2), disguised(&c, 3)];
+    let spoof = ("spoof".to_owned(), Some("same_picture".to_owned()));
+    assert_eq!(sitting.answer(&capture, AIM_MS + 500, &quarters(&old)).await, spoof);
+    assert_eq!(said(&sitting).await, (json!("same_picture"), json!("other_learner")));
+    let capture = sitting.capture().await;
+    let honest = sitting.answer(&capture, AIM_MS + 500, &quarters(&woman([110, 112, 114]))).await;
+    assert_eq!(honest, ("match".to_owned(), None));
 }

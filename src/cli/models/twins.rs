@@ -91,7 +91,7 @@ fn read(folder: &Path, person: &str, number: u32) -> anyhow::Result<RgbImage> {
 }
 
 fn descriptor(checker: &mut Checker, photo: &RgbImage, template: &Template) -> anyhow::Result<Option<Descriptor>> {
-    Ok(checker.check(&alter::jpeg(photo, 95), &template.clone().into()).descriptor)
+    Ok(checker.check(&alter::jpeg(photo, 95), &template.clone().into()).descriptors.pop())
 }
 
 /// One line for each kind, a stroke for each pair, or for some of very many.
