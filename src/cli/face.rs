@@ -1,8 +1,9 @@
-//! `invigil face`: one photo or two, looked at as the server would; for trying a camera, a model or a threshold. And whose
-//! enrolled face is like that of a photo.
+//! `invigil face`: one photo or two, looked at as the server would, and films of a portrait that moves; for trying a camera,
+//! a model or a threshold. And whose enrolled face is like that of a photo.
 
 mod check;
 mod explain;
+mod puppet;
 mod search;
 
 use std::path::{Path, PathBuf};
@@ -42,6 +43,8 @@ enum Command {
         /// The photo.
         a: PathBuf,
     },
+    /// Makes a film of a portrait that turns, nods or blinks: JPEG frames 000.jpg, 001.jpg … For tests and demonstrations.
+    Puppet(puppet::Puppetry),
 }
 
 impl FaceArgs {
@@ -50,12 +53,14 @@ impl FaceArgs {
     /// # Errors
     /// When a file cannot be read or a model is missing; never because of what a photo shows.
     pub fn run(self) -> anyhow::Result<ExitCode> {
-        let mut checker = Checker::new(&Models::load(&self.models)?)?;
+        let models = Models::load(&self.models)?;
+        let mut checker = Checker::new(&models)?;
         let answer = match self.command {
             Command::Compare { a, b } => compare(&mut checker, &read(&a)?, &read(&b)?)?,
             Command::Check(check) => check.answer(&mut checker)?,
             Command::Detect { a } => detect(&mut checker, &read(&a)?)?,
             Command::Search(search) => return search.run(&mut checker),
+            Command::Puppet(puppetry) => puppetry.play(&models)?,
         };
         crate::cli::say(format_args!("{answer:#}"))?;
         Ok(ExitCode::SUCCESS)

@@ -61,6 +61,21 @@ pub fn moire(picture: &RgbImage, levels: f32) -> RgbImage {
     altered
 }
 
+/// As a print that was photographed: dots of ink every `dot_px` pixels, less contrast, and the paper's warm white.
+pub fn printed(picture: &RgbImage, dot_px: f32) -> RgbImage {
+    let mut altered = blurred(&lit(picture, 0.75, 35.0), 0.6);
+    let turn = std::f32::consts::TAU / dot_px;
+    for (x, y, pixel) in altered.enumerate_pixels_mut() {
+        // Lines of dots are not level, so that eyes do not see them.
+        let (across, down) = (0.97 * x as f32 + 0.26 * y as f32, 0.97 * y as f32 - 0.26 * x as f32);
+        let dots = 7.0 * ((turn * across).sin() + (turn * down).sin());
+        for (value, paper) in pixel.0.iter_mut().zip([1.0, 0.97, 0.9]) {
+            *value = ((f32::from(*value) + dots) * paper).round().clamp(0.0, 255.0) as u8;
+        }
+    }
+    altered
+}
+
 /// Dark rims and a bridge around two places, as glasses have: `eyes` in pixels.
 pub fn with_glasses(picture: &RgbImage, eyes: [[f32; 2]; 2]) -> RgbImage {
     let mut altered = picture.clone();

@@ -3,6 +3,7 @@
 use image::RgbImage;
 
 use super::burst::{self, Frame};
+use super::puppet::{self, Camera, Film, Motion, Puppet, Stance};
 use super::tests::{check_against, enrolment, frames, picture, with_checker};
 use super::*;
 use crate::log::Movement;
@@ -129,6 +130,41 @@ fn an_empty_chair_that_stands_still_is_nobody_and_no_attack() {
     assert_eq!(found(&[photo.clone(), photo.clone(), photo], "obama"), "no_face");
 }
 
+#[test]
+fn a_print_and_a_screen_that_are_held_before_the_camera_are_frozen() {
+    // The hand moves a little, the pattern of dots or lines stays the camera's.
+    let held = |picture: &RgbImage, seed: u64| {
+        let far = seed as f32;
+        alter::moved(picture, 1.7 * far, -1.1 * far, 1.0 + 0.004 * far, 0.3 * far)
+    };
+    let looks: [(&str, Plain); 2] =
+        [("print", |picture| alter::printed(picture, 3.0)), ("screen", |picture| alter::moire(picture, 6.0))];
+    for (name, _) in &FILMS[..2] {
+        let photo = picture(&frames(name)[20]);
+        for (what, look) in looks {
+            let shot = |seed: u64| alter::jpeg(&alter::noisy(&look(&held(&photo, seed)), 2.0, seed), 85);
+            assert_eq!(found(&[shot(0), shot(1), shot(2)], name), "spoof frozen", "{name} {what}");
+        }
+    }
+}
+
+#[test]
+fn the_enrolment_photo_printed_or_on_a_screen_is_known_again() {
+    for name in ["obama", "webcam_man", "astronaut"] {
+        let photo = picture(&enrolment(name));
+        let described = |picture: &RgbImage| {
+            let check = check_against(&alter::jpeg(picture, 85), name, Asked::PHOTO);
+            assert_eq!(check.outcome, Outcome::Match, "{name}: a single photo of it is told by nothing else");
+            check.descriptors.into_iter().next().unwrap()
+        };
+        let enrolled = described(&photo);
+        for (what, shown) in [("print", alter::printed(&photo, 3.0)), ("screen", alter::moire(&photo, 6.0))] {
+            let likeness = enrolled.likeness(&described(&alter::moved(&shown, 3.0, 2.0, 0.97, 1.0)));
+            assert!(likeness >= SAME_PICTURE, "{name} {what}: {likeness}");
+        }
+    }
+}
+
 // --- another person, another time ----------------------------------------------------------------------------------
 
 #[test]
@@ -194,7 +230,7 @@ fn times_sizes_numbers_and_darkness_are_looked_at_first() {
 
 #[test]
 fn a_face_that_is_badly_seen_is_never_another_persons() {
-    let changes: [(&str, Plain); 7] = [
+    let changes: [(&str, Plain); 9] = [
         ("dark", |picture| alter::noisy(&alter::lit(picture, 0.15, 0.0), 3.0, 1)),
         ("darker", |picture| alter::noisy(&alter::lit(picture, 0.08, 0.0), 3.0, 1)),
         ("bright", |picture| alter::lit(picture, 2.4, 40.0)),
@@ -202,6 +238,8 @@ fn a_face_that_is_badly_seen_is_never_another_persons() {
         ("blurred", |picture| alter::blurred(picture, 0.010 * picture.width() as f32)),
         ("very blurred", |picture| alter::blurred(picture, 0.02 * picture.width() as f32)),
         ("noisy", |picture| alter::noisy(picture, 20.0, 3)),
+        ("noisier", |picture| alter::noisy(picture, 30.0, 4)),
+        ("all noise", |picture| alter::noisy(picture, 40.0, 5)),
     ];
     for (what, change) in changes {
         for (name, _) in &FILMS[..2] {
@@ -229,4 +267,63 @@ fn whoever_sits_there_has_not_turned() {
         assert!(seen.observed.len() >= 8 && !seen.is_done());
         assert_eq!(check.passive, None);
     }
+}
+
+/// A film rendered from a person's enrolment photo, as a challenge asks for it.
+fn rendered(puppet: &Puppet, film: Film<'_>) -> Vec<Vec<u8>> {
+    puppet.play(film).map(|(_, photo)| puppet::jpeg(&photo)).collect()
+}
+
+fn puppet_of(name: &str) -> Puppet {
+    let models = Models::load(super::tests::folder()).unwrap_or_else(|error| panic!("{error}"));
+    Puppet::of(&enrolment(name), &models).unwrap()
+}
+
+/// What comes of photos a quarter of a second apart when a movement was asked for.
+fn found_moving(photos: &[Vec<u8>], enrolled: &str, challenge: Movement) -> Check {
+    let frames = (0..).zip(photos).map(|(at, photo)| Frame { at_ms: at * 250, photo });
+    let asked = Asked { challenge: Some(challenge), frames_least: 8, ..Asked::PHOTO };
+    check_against(&burst::compose(&frames.collect::<Vec<_>>()), enrolled, asked)
+}
+
+/// One portrait; `invigil bench movements` has the whole table.
+#[test]
+fn a_movement_is_taken_for_itself_and_for_no_other_and_only_whole() {
+    let puppet = puppet_of("webcam_man");
+    let not_done = |why| Some(Reason::Challenge(why));
+    let turning = Film::of(Motion::TurnLeft, 1);
+    let turned = rendered(&puppet, turning);
+    let check = found_moving(&turned, "webcam_man", Movement::TurnLeft);
+    assert_eq!((check.outcome, &check.reason), (Outcome::Match, &None), "{check:?}");
+    assert!(check.movement_models.is_some() && check.descriptors.len() == turned.len());
+    let observed = check.challenge.unwrap().observed;
+    for other in [Movement::TurnRight, Movement::LookUp, Movement::LookDown, Movement::BlinkTwice] {
+        assert!(!judge_challenge(other, observed.clone()).is_done(), "{other}");
+    }
+    // It begins too late, so that it is not done when the last photo is taken.
+    let late = rendered(&puppet, Film { begins_ms: 1_250, ..turning });
+    let check = found_moving(&late, "webcam_man", Movement::TurnLeft);
+    assert!([not_done(NotDone::NotBack), not_done(NotDone::NotFarEnough)].contains(&check.reason), "{check:?}");
+    // Somebody else does it, or is seen for a moment.
+    let stranger = puppet_of("film_woman");
+    for motion in [Motion::TurnLeft, Motion::Still] {
+        let mut swapped = turned.clone();
+        for at in [4, 5] {
+            let other = picture(&puppet::jpeg(&stranger.frame(Film::of(motion, 1), at as u32).1));
+            swapped[at] = alter::jpeg(&as_large_as(&swapped[at], &other), 90);
+        }
+        let check = found_moving(&swapped, "webcam_man", Movement::TurnLeft);
+        let turned_away = check.outcome == Outcome::Unusable && matches!(check.reason, Some(Reason::Quality(_)));
+        let changed = check.reason == Some(Reason::PersonChanged);
+        assert!(changed || (motion == Motion::TurnLeft && turned_away), "{motion:?}: {check:?}");
+    }
+}
+
+#[test]
+fn a_portrait_with_a_cameras_noise_does_no_movement() {
+    let puppet = puppet_of("webcam_man");
+    let mut camera = Camera::new(3.0, 7);
+    let photos: Vec<_> = (0..10).map(|_| puppet::jpeg(&puppet.seen(&Stance::REST, None, &mut camera))).collect();
+    let check = found_moving(&photos, "webcam_man", Movement::LookUp);
+    assert_eq!((check.outcome, check.reason), (Outcome::Spoof, Some(Reason::Frozen)));
 }

@@ -26,10 +26,13 @@ mod lens;
 mod manifest;
 mod mesh;
 mod motion;
+#[cfg(test)]
+mod networks_tests;
 mod passive;
 pub mod people;
 mod pool;
 mod pose;
+pub mod puppet;
 mod quality;
 mod question;
 mod runtime;

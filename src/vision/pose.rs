@@ -70,8 +70,7 @@ impl Pose {
 }
 
 /// A point turned by a rotation.
-#[cfg(test)]
-fn turned(rotation: &[[f32; 3]; 3], point: [f32; 3]) -> [f32; 3] {
+pub fn turned(rotation: &[[f32; 3]; 3], point: [f32; 3]) -> [f32; 3] {
     rotation.map(|row| dot(row, point))
 }
 

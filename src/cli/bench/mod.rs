@@ -7,6 +7,7 @@ pub mod faces;
 pub mod ingest;
 pub mod journal;
 pub mod layers;
+pub mod movements;
 pub mod photos;
 pub mod redis;
 pub mod replay;
@@ -50,6 +51,8 @@ enum What {
     Faces(faces::FacesBench),
     /// How far the test people's photos, and what cheats make of them, are from the limits of the layers of a check
     Layers(layers::LayersBench),
+    /// Movements that are asked for, judged on rendered films of the test people: those done, and those that are not
+    Movements(movements::MovementsBench),
     /// How often the risk detectors suspect honest learners, and what they cost
     Risk(risk::RiskBench),
     /// Searches of enrolled faces a second, beside merely reading the same memory
@@ -72,6 +75,7 @@ impl Bench {
             What::Attacks(attacks) => super::reported(attacks.run()),
             What::Faces(faces) => super::reported(faces.run()),
             What::Layers(layers) => super::reported(layers.run()),
+            What::Movements(movements) => super::reported(movements.run()),
             What::Risk(risk) => super::reported(risk.run()),
             What::Search(search) => super::reported(search.run()),
         }
