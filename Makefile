@@ -3,6 +3,7 @@
 
 CARGO ?= cargo
 PYTHON ?= python3
+RUNTIMES ?= cpu,openvino
 export PYTHONDONTWRITEBYTECODE = 1
 
 help: ## show this
@@ -54,16 +55,17 @@ screenshots-sdk: models e2e-setup sdk-modules ## pictures of what learners see, 
 test-setup: ## install what the tests need besides Rust
 	scripts/test-setup.sh
 
-# Runtime, models, portraits and films, as models/manifest.toml lists them. MODEL_PACKAGES=FOLDER works offline.
+# Runtimes, models, portraits and films, as models/manifest.toml lists them. MODEL_PACKAGES=FOLDER works offline. The
+# runtimes: cpu (18 MB), openvino (84 MB; without it checks take about twice as long), cuda (277 MB, for an NVIDIA card).
 models: ## fetch and prepare the face models and test photos, checked by digest
-	@$(PYTHON) models/prepare.py
+	@$(PYTHON) models/prepare.py --runtimes $(RUNTIMES)
 
 models-clean: ## remove what `make models` has fetched
 	rm -rf models/cache
 
 # What `invigil bench photos` is held against: OpenCV for Python, in an environment of its own.
 bench-opencv:
-	@$(PYTHON) models/prepare.py --benchmark
+	@$(PYTHON) models/prepare.py --runtimes $(RUNTIMES) --benchmark
 
 bench: models bench-opencv ## measure this machine: events beside bare servers, replay beside parsing, photos beside OpenCV
 	scripts/performance.sh

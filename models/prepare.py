@@ -179,19 +179,31 @@ def prepare_lesson(manifest, packages, work):
 def main():
     parser = argparse.ArgumentParser(description="Fetches and prepares the models.")
     parser.add_argument("--engine", action="store_true", help="only what the engine runs with: no people, no originals")
+    parser.add_argument(
+        "--runtimes", default="cpu,openvino", metavar="NAMES", help="providers to fetch, with commas: cpu, openvino, cuda"
+    )
     parser.add_argument("--benchmark", action="store_true", help="OpenCV for Python as well, for `invigil bench photos`")
     arguments = parser.parse_args()
     manifest = tomllib.loads((HERE / "manifest.toml").read_text())
     CACHE.mkdir(parents=True, exist_ok=True)
     with open(CACHE / ".lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        complete(manifest, arguments.engine)
+        complete(manifest, runtimes(manifest, arguments.runtimes), arguments.engine)
         if arguments.benchmark:
             environment(CACHE / ".venv-bench", HERE / "requirements-bench.txt")
 
 
-def complete(manifest, engine_only):
-    files = [manifest["runtime"], *manifest["notice"], *manifest["model"]]
+def runtimes(manifest, names):
+    """The libraries of the providers called `names`."""
+    by_name = {entry["provider"]: [entry, *entry.get("beside", [])] for entry in manifest["runtime"]}
+    unknown = [name for name in names.split(",") if name not in by_name]
+    if unknown:
+        raise Refused(f"--runtimes: {', '.join(unknown)} is none of {', '.join(by_name)}")
+    return [file for name in names.split(",") for file in by_name[name]]
+
+
+def complete(manifest, libraries, engine_only):
+    files = [*libraries, *manifest["notice"], *manifest["model"]]
     files += [] if engine_only else manifest["benchmark"]
     missing = [entry for entry in files if not prepared(entry)]
     people_missing = not engine_only and not frames.whole(CACHE / "people", frames.edition(manifest))

@@ -6,12 +6,12 @@ use serde_json::{Map, Value, json};
 use super::live::Live;
 use super::mailbox::Message;
 use super::seen_before::{SamePicture, unless_seen_before};
-use crate::faces::Kept;
+use crate::faces::{Asks, Kept};
 use crate::gateway::wire::ServerMessage;
-use crate::log::{EventType, FaceChecked, FaceOutcome};
+use crate::log::{CaptureReason, EventType, FaceChecked, FaceOutcome};
 use crate::schedule::PendingCapture;
 use crate::store::evidence::EvidenceId;
-use crate::vision::{Asked, Check, Question};
+use crate::vision::{Asked, Check, Question, Urgency};
 
 /// How long a check may take, waiting included, ms: after that the answer would be too late to act on.
 const CHECK_LIMIT_MS: i64 = 60_000;
@@ -37,7 +37,10 @@ impl Live {
         let pending = self.schedule.pending_capture().filter(|pending| pending.id == capture);
         let asked = pending.map_or(Asked::PHOTO, |pending| self.asked(pending));
         let question = Question { enrolled: template, asked };
+        let at_the_start = pending.is_some_and(|pending| pending.reason == CaptureReason::Start);
+        let urgency = if at_the_start { Urgency::Start } else { Urgency::Later };
         self.in_check = Some(capture.clone());
+        let asks = Asks { learner: who.learner.clone(), urgency, limit_ms: CHECK_LIMIT_MS };
         tokio::spawn(async move {
             let tell = async |message: Message| {
                 if let Some(mailbox) = myself.upgrade() {
@@ -54,7 +57,7 @@ impl Live {
                 return;
             };
             tell(Message::PhotoKept { capture: capture.clone() }).await;
-            let check = check(&services, kept, question).await;
+            let check = check(&services, kept, question, asks).await;
             let (check, same_picture) = unless_seen_before(&services, &who, &face_key, session, &capture, check).await;
             tell(Message::Checked(Box::new(Checked { capture, kept: Some(sha256), check, same_picture }))).await;
         });
@@ -85,6 +88,10 @@ impl Live {
         let outcome = outcome.unwrap_or(FaceOutcome::Error);
         let advice =
             checked.check.as_ref().and_then(|check| check.reason.as_ref()).map(|reason| reason.as_str().to_owned());
+        let extra = match &checked.check {
+            Some(check) => for_the_record(check, checked.same_picture),
+            None => Map::from_iter([("reason".to_owned(), without_a_check(checked.kept.is_some()).into())]),
+        };
         let data = FaceChecked {
             capture: checked.capture.as_str().into(),
             outcome,
@@ -94,7 +101,7 @@ impl Live {
                 .as_ref()
                 .and_then(|check| check.passive.as_ref())
                 .map(|passive| in_thousandths(passive.attack)),
-            extra: checked.check.as_ref().map(|check| for_the_record(check, checked.same_picture)).unwrap_or_default(),
+            extra,
         };
         self.services.telemetry.photo_checks.count(outcome.as_str());
         self.record(self.now(), EventType::FaceChecked, &data);
@@ -103,13 +110,18 @@ impl Live {
     }
 }
 
+/// Why there is no answer about a photo: nobody came to it in time, or it could not be kept.
+fn without_a_check(is_kept: bool) -> &'static str {
+    if is_kept { "not_in_time" } else { "not_kept" }
+}
+
 fn in_thousandths(share: f32) -> i64 {
     (share.clamp(0.0, 1.0) * 1_000.0).round() as i64
 }
 
 /// The answer of whoever looks at photos; none when they did not come to it in time.
-async fn check(services: &super::Services, kept: Kept, question: Question) -> Option<Check> {
-    let check = services.faces.check(kept, question, CHECK_LIMIT_MS).await;
+async fn check(services: &super::Services, kept: Kept, question: Question, asks: Asks) -> Option<Check> {
+    let check = services.faces.check(kept, question, asks).await;
     if check.is_none() {
         tracing::warn!(limit_ms = CHECK_LIMIT_MS, "a photo was not checked in time: the outcome is an error");
     }
@@ -145,6 +157,8 @@ fn models_that_looked(check: &Check) -> Value {
         "detector": check.models.detector.to_string(),
         "recogniser": check.models.recogniser.to_string(),
         "runtime": check.models.runtime.to_string(),
+        "provider": check.models.provider.as_str(),
+        "precision": check.models.precision.as_str(),
     });
     if let Some(movement) = check.movement_models {
         models["mesh"] = movement.mesh.to_string().into();

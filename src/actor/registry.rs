@@ -540,7 +540,7 @@ mod tests {
     use crate::store::evidence::Evidence;
     use crate::store::fixture;
     use crate::telemetry::Telemetry;
-    use crate::vision::{VisionConfig, VisionPool};
+    use crate::vision::{VisionConfig, VisionPool, Wanted};
     use crate::{api, findings};
 
     /// A registry over an empty store that knows one learner, enrolled in one project with one lesson.
@@ -564,7 +564,14 @@ mod tests {
         );
         fixture::execute(&store, &sql).await;
         let models = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/cache");
-        let pool = VisionPool::start(VisionConfig { models, workers: 1, queue: 1 }).unwrap();
+        let pool = VisionPool::start(VisionConfig {
+            models,
+            workers: 1,
+            queue: 1,
+            wanted: Wanted::CPU,
+            ..VisionConfig::default()
+        })
+        .unwrap();
         let services = Services {
             store,
             evidence: Evidence::open(&folder.path().join("photos")).unwrap(),

@@ -13,14 +13,14 @@ use anyhow::Context as _;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
-use crate::vision::{Checker, DEFAULT_FOLDER, EnrolError, Models, Outcome, Reason};
+use super::engine::EngineArgs;
+use crate::vision::{Checker, EnrolError, Outcome, Reason};
 
 /// Arguments of `invigil face`.
 #[derive(Args, Debug)]
 pub struct FaceArgs {
-    /// The folder that `make models` fills.
-    #[arg(long, value_name = "FOLDER", default_value = DEFAULT_FOLDER, global = true)]
-    models: PathBuf,
+    #[command(flatten)]
+    engine: EngineArgs,
     #[command(subcommand)]
     command: Command,
 }
@@ -53,7 +53,7 @@ impl FaceArgs {
     /// # Errors
     /// When a file cannot be read or a model is missing; never because of what a photo shows.
     pub fn run(self) -> anyhow::Result<ExitCode> {
-        let models = Models::load(&self.models)?;
+        let models = self.engine.load()?;
         let mut checker = Checker::new(&models)?;
         let answer = match self.command {
             Command::Compare { a, b } => compare(&mut checker, &read(&a)?, &read(&b)?)?,

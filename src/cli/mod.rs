@@ -9,6 +9,7 @@ pub mod bench;
 pub mod config;
 pub mod demo;
 pub mod doctor;
+pub mod engine;
 pub mod face;
 pub mod ledger;
 pub mod migrate;

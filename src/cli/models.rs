@@ -8,15 +8,15 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
 
+use super::engine::EngineArgs;
 use crate::vision::people::{self, Frames, People, Person};
-use crate::vision::{Checker, DEFAULT_FOLDER, Manifest, Models, Outcome, verify};
+use crate::vision::{Checker, Manifest, Outcome, Provider, Runtime, verify};
 
 /// Arguments of `invigil models`.
 #[derive(Args, Debug)]
 pub struct ModelsArgs {
-    /// The folder that `make models` fills.
-    #[arg(long, value_name = "FOLDER", default_value = DEFAULT_FOLDER, global = true)]
-    models: PathBuf,
+    #[command(flatten)]
+    engine: EngineArgs,
     #[command(subcommand)]
     command: Command,
 }
@@ -41,19 +41,28 @@ impl ModelsArgs {
     /// # Errors
     /// When a model or the runtime is missing or does not load.
     pub fn run(self) -> anyhow::Result<ExitCode> {
-        let folder = self.models;
         match self.command {
-            Command::Verify => verify_all(&folder),
-            Command::Survey => survey(&folder),
-            Command::Twins { svg } => twins::run(&folder, svg),
+            Command::Verify => verify_all(&self.engine),
+            Command::Survey => survey(&self.engine),
+            Command::Twins { svg } => twins::run(&self.engine, svg),
         }
     }
 }
 
 /// Names every file, right or wrong, so that one run tells all.
-fn verify_all(folder: &Path) -> anyhow::Result<ExitCode> {
+fn verify_all(engine: &EngineArgs) -> anyhow::Result<ExitCode> {
+    let folder = &engine.models;
     let (mut wrong, manifest) = (0, Manifest::of(folder)?);
-    for (file, sha256) in manifest.files() {
+    let others = manifest.runtime.iter().filter(|runtime| runtime.provider != Provider::Cpu);
+    let (fetched, absent): (Vec<_>, Vec<_>) = others.partition(|runtime| folder.join(&runtime.file).exists());
+    for runtime in absent {
+        crate::cli::say(format_args!(
+            "-      {}  is not fetched: {} cannot run",
+            runtime.file.display(),
+            runtime.provider
+        ))?;
+    }
+    for (file, sha256) in manifest.files().chain(fetched.into_iter().flat_map(Runtime::files)) {
         match verify(folder, file, sha256) {
             Ok(digest) => crate::cli::say(format_args!("ok     {digest}  {}", file.display()))?,
             Err(error) => {
@@ -77,8 +86,9 @@ fn verify_all(folder: &Path) -> anyhow::Result<ExitCode> {
     if wrong > 0 {
         return Ok(ExitCode::FAILURE);
     }
-    Checker::new(&Models::load(folder)?)?;
-    crate::cli::say("ok     the runtime loads and the models open")?;
+    let models = engine.load()?;
+    Checker::new(&models)?;
+    crate::cli::say(format_args!("ok     the models open and run on {}", models.running()))?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -89,8 +99,8 @@ const ENROLLED: [(&str, u32); 6] =
 /// How far above its threshold a frame must be, so that another processor's last bits change no demo and no test.
 const MARGIN: f32 = 0.05;
 
-fn survey(folder: &Path) -> anyhow::Result<ExitCode> {
-    let mut checker = Checker::new(&Models::load(folder)?)?;
+fn survey(engine: &EngineArgs) -> anyhow::Result<ExitCode> {
+    let (mut checker, folder) = (Checker::new(&engine.load()?)?, engine.models.as_path());
     let mut found = People {
         people: Vec::new(),
         empty: of_outcome(&mut checker, folder, "empty_chair", Outcome::NoFace)?,

@@ -24,7 +24,7 @@ pub use sources::{Origin, Problem, Sources};
 
 use crate::cluster::redis::RedisAddress;
 use crate::gateway::address::Network;
-use crate::vision::PHOTO_LIMIT_BYTES;
+use crate::vision::{PHOTO_LIMIT_BYTES, Wanted, WantedPrecision, WantedProvider};
 
 /// Every key with its default, and comments for the operator.
 pub const DEFAULTS: &str = include_str!("../../config.default.toml");
@@ -110,6 +110,19 @@ pub struct Vision {
     pub workers: usize,
     /// Photos that may wait.
     pub queue_limit: usize,
+    /// What computes the models.
+    pub provider: WantedProvider,
+    /// What it computes them in.
+    pub precision: WantedPrecision,
+    /// Whether another provider may take the place of one that was named and does not run.
+    pub fallback: bool,
+}
+
+impl Vision {
+    /// What is asked of the models.
+    pub fn wanted(&self) -> Wanted {
+        Wanted { provider: self.provider, precision: self.precision, fallback: self.fallback }
+    }
 }
 
 /// TLS on the port that is listened on: both files, or neither.
@@ -506,6 +519,9 @@ mod tests {
             ("token_lifetime_ms = -1", "token_lifetime_ms"),
             ("vision.queue_limit = 0", "vision.queue_limit"),
             ("vision.workers = -1", "vision.workers"),
+            ("vision.provider = 'gpu'", "vision.provider"),
+            ("vision.precision = 'bf16'", "vision.precision"),
+            ("vision.fallback = 'yes'", "vision.fallback"),
             ("webhook.allow_htpp = true", "allow_htpp"),
             ("webhook.allow_http = 'yes'", "webhook.allow_http"),
             ("webhook.keep_days = -1", "webhook.keep_days"),

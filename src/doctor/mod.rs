@@ -20,7 +20,7 @@ use crate::store::forgetting::{TOMBSTONES_FILE, read_tombstones};
 use crate::store::inspect::Inspection;
 use crate::store::reading::Records;
 use crate::store::{DATABASE_FILE, MOVED_FILE, StoreError, sound_log};
-use crate::vision::{Checker, Manifest, Models};
+use crate::vision::{Checker, Manifest, Models, Wanted};
 
 mod bucket;
 mod nodes;
@@ -130,7 +130,7 @@ pub fn examine(config: &Config, deep: bool, now_ms: i64) -> Vec<Finding> {
     }
     nodes::look_at_nodes(config, &mut findings);
     look_at_certificate(&config.tls, now_ms / 1_000, &mut findings);
-    look_at_models(&config.models_folder, &mut findings);
+    look_at_models(&config.models_folder, config.vision.wanted(), &mut findings);
     look_at_limits(config.limits.connections_limit, &mut findings);
     findings.0
 }
@@ -431,13 +431,13 @@ fn look_at_certificate(config: &Tls, now_s: i64, findings: &mut Findings) {
     }
 }
 
-fn look_at_models(folder: &Path, findings: &mut Findings) {
-    let advice = "run `make models`, and name the folder with models_folder";
-    let loaded = Models::load(folder).and_then(|models| Checker::new(&models).map(drop));
-    match loaded {
-        Ok(()) => {
+fn look_at_models(folder: &Path, wanted: Wanted, findings: &mut Findings) {
+    let advice = "run `make models`, and name the folder with models_folder; or choose another vision.provider";
+    let loaded = Models::load_with(folder, wanted);
+    match loaded.and_then(|models| Checker::new(&models).map(|_| models.running().clone())) {
+        Ok(running) => {
             let files = Manifest::embedded().files().count();
-            findings.ok("models", format!("the face models are the right ones ({files} files), ONNX Runtime loads"));
+            findings.ok("models", format!("the face models are the right ones ({files} files) and run on {running}"));
         }
         Err(error) => findings.add("models", Level::Error, error.to_string(), advice),
     }

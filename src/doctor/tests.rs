@@ -74,7 +74,7 @@ async fn a_healthy_folder_is_called_healthy() {
 
 fn models_of(config: &Config) -> Vec<Finding> {
     let mut findings = Findings::default();
-    look_at_models(&config.models_folder.join("nowhere"), &mut findings);
+    look_at_models(&config.models_folder.join("nowhere"), config.vision.wanted(), &mut findings);
     findings.0
 }
 

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use axum::body::Bytes;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
@@ -16,7 +17,7 @@ use crate::auth::keys::DataKey;
 use crate::clock::{Clock, Entropy};
 use crate::cluster::redis::{Answer, Bus, Order, PhotoJob, PhotoWorker, Redis, WorkerSetup};
 use crate::store::evidence::Evidence;
-use crate::vision::{EnrolError, VisionPool};
+use crate::vision::{Asker, EnrolError, Turn, Urgency, VisionPool};
 
 /// Photos that are taken for each worker with models: while one is looked at, the next is fetched.
 const TAKEN_PER_WORKER: usize = 2;
@@ -76,12 +77,14 @@ impl Desk {
         match job {
             Job::Check { evidence, key, question } => {
                 let photo = self.evidence.get(&key, &evidence).await.map_err(|error| error.to_string())?;
-                let photo: Arc<[u8]> = photo.into();
-                let check = patiently(&self.steady, || self.pool.check(photo.clone(), question.clone()));
-                Ok(Told::Checked(Box::new(check.await)))
+                let (photo, deadline_ms) = (Bytes::from(photo), self.pool.deadline_ms(LOOK_LIMIT_MS));
+                let turn = Turn { urgency: Urgency::Later, deadline_ms, asker: Asker::Node };
+                let check =
+                    patiently(&self.steady, || self.pool.check(turn.clone(), photo.clone(), question.clone())).await;
+                check.map(|check| Told::Checked(Box::new(check))).ok_or_else(|| "not in time".to_owned())
             }
             Job::Enrol { photo, replaced } => loop {
-                match enrol_in(&self.pool, photo.clone(), replaced.clone()).await {
+                match enrol_in(&self.pool, Asker::Node, photo.clone(), replaced.clone()).await {
                     Err(EnrolError::Busy(_)) => self.steady.sleep_ms(super::BUSY_RETRY_MS).await,
                     enrolled => return Ok(Told::Enrolled(Box::new(enrolled))),
                 }

@@ -1,7 +1,6 @@
 //! What is asked of whoever looks at photos.
 
-use std::sync::Arc;
-
+use axum::body::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::frame::{self, FrameError, Of};
@@ -28,7 +27,7 @@ pub(super) enum Job {
     /// Makes a template.
     Enrol {
         /// the photo, which is not kept yet
-        photo: Arc<[u8]>,
+        photo: Bytes,
         /// the face that it is to replace
         replaced: Option<Template>,
     },
@@ -70,10 +69,13 @@ impl Job {
             }
             Head::Enrol { replaces } => {
                 let length = if replaces { Template::BYTES } else { 0 };
-                let (template, photo) =
+                let (template, _) =
                     tail.split_at_checked(length).ok_or_else(|| FrameError::unknown("it has no template"))?;
                 let replaced = replaces.then(|| Template::from_bytes(template)).transpose();
-                Ok(Self::Enrol { photo: photo.into(), replaced: replaced.map_err(FrameError::unknown)? })
+                Ok(Self::Enrol {
+                    photo: Bytes::from(tail).slice(length..),
+                    replaced: replaced.map_err(FrameError::unknown)?,
+                })
             }
         }
     }

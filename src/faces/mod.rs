@@ -19,7 +19,10 @@ use axum::body::Bytes;
 use crate::auth::keys::DataKey;
 use crate::clock::Clock;
 use crate::store::evidence::EvidenceId;
-use crate::vision::{Busy, Check, Descriptor, EnrolError, Question, Template, VisionMeters, VisionPool};
+use crate::vision::{
+    Asker, Busy, Check, Descriptor, EnrolError, Question, Running, Template, Turn, Unseen, Urgency, VisionMeters,
+    VisionPool,
+};
 
 pub use desk::{Desk, Takers};
 pub use elsewhere::{Elsewhere, Ways};
@@ -39,6 +42,17 @@ pub struct Kept {
     pub key: DataKey,
     /// the photo itself
     pub photo: Bytes,
+}
+
+/// Who asks, and until when.
+#[derive(Clone, Debug)]
+pub struct Asks {
+    /// the learner
+    pub learner: Arc<str>,
+    /// whether a session waits for the answer to begin
+    pub urgency: Urgency,
+    /// how long the answer is worth anything, ms
+    pub limit_ms: i64,
 }
 
 /// What came of an enrolment.
@@ -75,25 +89,26 @@ impl Faces {
     }
 
     /// Holds a submission against what was asked. While those who check have too much to do, it waits: it is safe, and the
-    /// learner is not to blame. None: it was not checked within `limit_ms`.
-    pub async fn check(&self, kept: Kept, question: Question, limit_ms: i64) -> Option<Check> {
+    /// learner is not to blame. None: it was not checked in time.
+    pub async fn check(&self, kept: Kept, question: Question, asks: Asks) -> Option<Check> {
+        let Asks { learner, urgency, limit_ms } = asks;
         let checking = async {
             match &self.who {
                 Who::Here(pool) => {
-                    let photo: Arc<[u8]> = kept.photo.as_ref().into();
-                    drop(kept);
-                    patiently(&self.wall, || pool.check(photo.clone(), question.clone())).await
+                    let deadline_ms = pool.deadline_ms(limit_ms);
+                    let turn = Turn { urgency, deadline_ms, asker: Asker::Learner(learner) };
+                    patiently(&self.wall, || pool.check(turn.clone(), kept.photo.clone(), question.clone())).await
                 }
                 Who::Elsewhere(elsewhere) => {
                     let job = job::Job::Check { evidence: kept.evidence, key: kept.key, question };
                     drop(kept.photo);
                     let deadline_ms = elsewhere.deadline_ms(limit_ms);
-                    patiently(&self.wall, || elsewhere.check(&job, deadline_ms)).await
+                    patiently(&self.wall, || async { Ok(elsewhere.check(&job, deadline_ms).await?) }).await
                 }
             }
         };
         tokio::select! {
-            check = checking => Some(check),
+            check = checking => check,
             () = self.wall.sleep_ms(limit_ms) => None,
         }
     }
@@ -104,7 +119,7 @@ impl Faces {
     /// [`EnrolError`] says what to mend, or that those who look have too much to do.
     pub async fn enrol(&self, photo: Vec<u8>, replaced: Option<Template>) -> Result<Enrolled, EnrolError> {
         match &self.who {
-            Who::Here(pool) => enrol_in(pool, photo.into(), replaced).await,
+            Who::Here(pool) => enrol_in(pool, Asker::Enrolments, photo.into(), replaced).await,
             Who::Elsewhere(elsewhere) => {
                 let deadline_ms = elsewhere.deadline_ms(ENROL_LIMIT_MS);
                 let job = job::Job::Enrol { photo: photo.into(), replaced };
@@ -127,6 +142,14 @@ impl Faces {
         }
     }
 
+    /// What computes the models here; none where others look.
+    pub fn running(&self) -> Option<&Running> {
+        match &self.who {
+            Who::Here(pool) => Some(pool.running()),
+            Who::Elsewhere(_) => None,
+        }
+    }
+
     /// Whether a worker with models is left here; none where others look.
     pub fn works(&self) -> Option<bool> {
         match &self.who {
@@ -136,20 +159,28 @@ impl Faces {
     }
 }
 
-/// Asks until there is room.
-async fn patiently<F: Future<Output = Result<Check, Busy>>>(clock: &Clock, ask: impl Fn() -> F) -> Check {
+/// Asks until there is room; none once it is too late.
+async fn patiently<F: Future<Output = Result<Check, Unseen>>>(clock: &Clock, ask: impl Fn() -> F) -> Option<Check> {
     loop {
         match ask().await {
-            Ok(check) => return check,
-            Err(Busy) => clock.sleep_ms(BUSY_RETRY_MS).await,
+            Ok(check) => return Some(check),
+            Err(Unseen::Late) => return None,
+            Err(Unseen::Busy(Busy)) => clock.sleep_ms(BUSY_RETRY_MS).await,
         }
     }
 }
 
-async fn enrol_in(pool: &VisionPool, photo: Arc<[u8]>, replaced: Option<Template>) -> Result<Enrolled, EnrolError> {
-    let template = pool.enrol(photo.clone()).await?;
+async fn enrol_in(
+    pool: &VisionPool,
+    asker: Asker,
+    photo: Bytes,
+    replaced: Option<Template>,
+) -> Result<Enrolled, EnrolError> {
+    let turn = Turn { urgency: Urgency::Later, deadline_ms: pool.deadline_ms(ENROL_LIMIT_MS), asker };
+    let template = pool.enrol(turn.clone(), photo.clone()).await?;
     let replaces = replaced.is_some();
-    let mut check = pool.check(photo, replaced.unwrap_or_else(|| template.clone()).into()).await?;
+    let question = replaced.unwrap_or_else(|| template.clone()).into();
+    let mut check = pool.check(turn, photo, question).await.map_err(|_| Busy)?;
     // One photo has one at most.
     let descriptor = check.descriptors.pop();
     Ok(Enrolled { template, descriptor, replaced: replaces.then_some(check) })

@@ -15,7 +15,8 @@ use crate::cluster::redis::{Answer, MESSAGE_LIMIT_BYTES, PhotoJob};
 use crate::store::evidence::Evidence;
 use crate::vision::people::{People, path};
 use crate::vision::{
-    Descriptor, Digest, FaceBox, Flaw, ModelDigests, NotDone, Outcome, PhotoError, Reason, VisionConfig,
+    Descriptor, Digest, FaceBox, Flaw, ModelDigests, NotDone, Outcome, PhotoError, Precision, Provider, Reason, Turn,
+    Urgency, VisionConfig, Wanted,
 };
 
 const OF: Of<'static> = Of { node: "asker", question: 7 };
@@ -44,7 +45,14 @@ fn ground() -> Ground {
     let evidence = Evidence::open(&folder.path().join("photos")).unwrap();
     let (entropy, clock) = (Entropy::seeded(1), Clock::manual(0));
     let master = DataKey::generate(&entropy);
-    let pool = VisionPool::start(VisionConfig { models: models().to_owned(), workers: 1, queue: 8 }).unwrap();
+    let pool = VisionPool::start(VisionConfig {
+        models: models().to_owned(),
+        workers: 1,
+        queue: 8,
+        wanted: Wanted::CPU,
+        steady: clock.clone(),
+    })
+    .unwrap();
     let pool = Arc::new(pool);
     let here = Faces::here(pool.clone(), clock.clone());
     let there = Desk {
@@ -57,7 +65,15 @@ fn ground() -> Ground {
     Ground { _folder: folder, evidence, entropy, master, pool, here, there }
 }
 
+fn asks() -> Asks {
+    Asks { learner: "l-1".into(), urgency: Urgency::Start, limit_ms: 1 }
+}
+
 impl Ground {
+    fn turn(&self) -> Turn {
+        Turn { urgency: Urgency::Later, deadline_ms: self.pool.deadline_ms(1), asker: Asker::Node }
+    }
+
     /// What comes back from the other node, once through all that it goes through.
     async fn there(&self, job: &Job) -> Told {
         let payload = job.seal(&self.master, &self.entropy, OF);
@@ -76,7 +92,7 @@ async fn a_check_elsewhere_finds_what_a_check_here_finds_to_the_last_bit() {
     let ground = ground();
     let people = People::embedded();
     let person = people.person("webcam_man").unwrap();
-    let enrolled = ground.pool.enrol(frame("webcam_man", person.enrol).into()).await.unwrap();
+    let enrolled = ground.pool.enrol(ground.turn(), frame("webcam_man", person.enrol).into()).await.unwrap();
     let key = DataKey::generate(&ground.entropy);
     let photos = [
         ("match", frame("webcam_man", person.frames[3])),
@@ -90,7 +106,7 @@ async fn a_check_elsewhere_finds_what_a_check_here_finds_to_the_last_bit() {
         let evidence = ground.evidence.put(&ground.entropy, &key, &id, photo.clone()).await.unwrap();
         let kept = Kept { evidence, key: key.clone(), photo: photo.into() };
         let job = Job::Check { evidence: kept.evidence.clone(), key: key.clone(), question: enrolled.clone().into() };
-        let here = ground.here.check(kept, enrolled.clone().into(), 1).await.unwrap();
+        let here = ground.here.check(kept, enrolled.clone().into(), asks()).await.unwrap();
         assert_eq!(here.outcome.as_str(), outcome);
         assert_eq!(ground.there(&job).await, Told::Checked(Box::new(here)), "{outcome}");
     }
@@ -99,7 +115,7 @@ async fn a_check_elsewhere_finds_what_a_check_here_finds_to_the_last_bit() {
 #[tokio::test]
 async fn an_enrolment_elsewhere_is_one_here() {
     let ground = ground();
-    let old = ground.pool.enrol(frame("webcam_man", 1).into()).await.unwrap();
+    let old = ground.pool.enrol(ground.turn(), frame("webcam_man", 1).into()).await.unwrap();
     let nobody = People::embedded().empty;
     for (photo, replaced) in [
         (frame("webcam_man", 2), None),
@@ -118,7 +134,7 @@ async fn an_enrolment_elsewhere_is_one_here() {
 async fn nothing_of_a_face_is_to_be_read_on_the_way() {
     let ground = ground();
     let photo = frame("webcam_man", 1);
-    let template = ground.pool.enrol(photo.clone().into()).await.unwrap();
+    let template = ground.pool.enrol(ground.turn(), photo.clone().into()).await.unwrap();
     let key = DataKey::generate(&ground.entropy);
     let evidence = EvidenceId::parse("photo-of-somebody").unwrap();
     let enrolled = Enrolled { template: template.clone(), descriptor: None, replaced: None };
@@ -146,7 +162,7 @@ async fn nothing_of_a_face_is_to_be_read_on_the_way() {
 #[tokio::test]
 async fn what_cannot_be_fetched_is_not_answered_as_if_it_had_been_looked_at() {
     let ground = ground();
-    let enrolled = ground.pool.enrol(frame("webcam_man", 1).into()).await.unwrap();
+    let enrolled = ground.pool.enrol(ground.turn(), frame("webcam_man", 1).into()).await.unwrap();
     let evidence = EvidenceId::parse("nowhere").unwrap();
     let job = Job::Check { evidence, key: DataKey::generate(&ground.entropy), question: enrolled.into() };
     let payload = job.seal(&ground.master, &ground.entropy, OF);
@@ -159,7 +175,13 @@ fn a_check(faces: usize) -> Check {
     let digest = |text: &str| Digest::of(text.as_bytes());
     let face =
         FaceBox { x: -0.1, y: 1e-30, width: 16_777_217.0, height: 1.0 / 3.0, score: 0.9, points: [[0.7, 0.3]; 5] };
-    let models = ModelDigests { detector: digest("a"), recogniser: digest("b"), runtime: digest("c") };
+    let models = ModelDigests {
+        detector: digest("a"),
+        recogniser: digest("b"),
+        runtime: digest("c"),
+        provider: Provider::Openvino,
+        precision: Precision::Bf16,
+    };
     Check {
         outcome: Outcome::MultipleFaces,
         similarity: Some(0.363),

@@ -2,7 +2,7 @@
 //!
 //! Live means that the process answers; a supervisor restarts what is not. Ready means that new sessions are welcome: the
 //! database takes writes, faces can be checked, the server does not stop; as far as the node's roles need it. Answers name
-//! the check and no particulars.
+//! the check and no particulars, but for what computes the face models.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -20,6 +20,7 @@ use crate::config::Role;
 use crate::gateway::Gateway;
 use crate::store::Writing;
 use crate::telemetry::{self, Exporter, Snapshot};
+use crate::vision::Running;
 
 /// How long an answer about the database holds, so that asking often costs no writes, ms.
 const ANSWER_HOLDS_MS: i64 = 1_000;
@@ -50,6 +51,9 @@ pub(super) struct Report {
     /// a worker with face models is there
     #[serde(skip_serializing_if = "Option::is_none")]
     models: Option<&'static str>,
+    /// what computes them, and what was tried before
+    #[serde(skip_serializing_if = "Option::is_none")]
+    vision: Option<Running>,
     /// what waits in Redis can be had; the others see it by their lease
     #[serde(skip_serializing_if = "Option::is_none")]
     redis: Option<&'static str>,
@@ -72,6 +76,7 @@ pub(super) struct Checks {
     pub(super) running: bool,
     pub(super) database: Option<bool>,
     pub(super) models: Option<bool>,
+    pub(super) vision: Option<Running>,
     pub(super) redis: Option<bool>,
     pub(super) lease: Option<bool>,
     pub(super) clock: Option<bool>,
@@ -81,13 +86,14 @@ pub(super) struct Checks {
 
 impl Report {
     pub(super) fn of(checks: Checks) -> Self {
-        let Checks { running, database, models, redis, lease, clock, keys, missing_roles } = checks;
+        let Checks { running, database, models, vision, redis, lease, clock, keys, missing_roles } = checks;
         let word = |good: bool| if good { "ok" } else { "failing" };
         Self {
             ready: running && [database, models, redis, lease, clock, keys].into_iter().flatten().all(|good| good),
             running: word(running),
             database: database.map(word),
             models: models.map(word),
+            vision,
             redis: redis.map(word),
             lease: lease.map(word),
             clock: clock.map(word),
@@ -119,7 +125,8 @@ impl Health {
         let clock = member.map(|member| member.clock.is_right());
         let (database, missing_roles) = (Some(database), self.missing_roles());
         // Its keys were held against the database at the start.
-        Report::of(Checks { running, database, models, redis: None, lease, clock, keys: None, missing_roles })
+        let vision = self.services.faces.running().cloned();
+        Report::of(Checks { running, database, models, vision, redis: None, lease, clock, keys: None, missing_roles })
     }
 
     async fn database_writes(&self) -> bool {

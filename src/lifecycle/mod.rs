@@ -628,8 +628,11 @@ fn private_folder(folder: &std::path::Path) -> std::io::Result<()> {
 fn start_vision(config: &Config) -> Result<VisionPool, StartError> {
     let default = VisionConfig::default();
     let workers = if config.vision.workers == 0 { default.workers } else { config.vision.workers };
-    let vision = VisionConfig { models: config.models_folder.clone(), workers, queue: config.vision.queue_limit };
-    VisionPool::start(vision).map_err(StartError::of("face models"))
+    let (queue, wanted) = (config.vision.queue_limit, config.vision.wanted());
+    let vision = VisionConfig { models: config.models_folder.clone(), workers, queue, wanted, ..default };
+    let pool = VisionPool::start(vision).map_err(StartError::of("face models"))?;
+    tracing::info!(workers, "photos are looked at with {}", pool.running());
+    Ok(pool)
 }
 
 /// The packs that are built in and those that are configured.

@@ -160,6 +160,7 @@ impl Health {
             running,
             database: None,
             models: Some(self.pool.works()),
+            vision: Some(self.pool.running().clone()),
             redis: Some(self.redis.answers_within(REDIS_LIMIT_MS).await),
             lease: None,
             clock: None,

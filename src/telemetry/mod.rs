@@ -240,6 +240,11 @@ impl Names {
         self.add("invigil_photo_queue_depth", "Photos that wait for a worker", &of.queue_depth);
         self.seconds("invigil_photo_check", "From a photo's arrival in the queue to its answer", &of.check);
         self.add("invigil_photo_refused", "Photos for which there was no room in the queue", &of.refused);
+        self.add(
+            "invigil_photo_late",
+            "Photos that were given up because their deadline was over before a look",
+            &of.late,
+        );
         self.add("invigil_photo_workers_failed", "Workers without models, after a failure", &of.failed_workers);
     }
 

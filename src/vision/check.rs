@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::detect::{Detector, View};
 use super::embed::{NUMBERS, Recogniser};
-use super::manifest::{Model, ModelDigests};
+use super::manifest::{Manifest, Model, ModelDigests};
 use super::motion::Unnatural;
 use super::{
     Challenge, Descriptor, Digest, EyeReader, FaceBox, Flaw, Mesher, Models, Motion, MovementModels, NotDone, Passive,
@@ -426,6 +426,12 @@ impl Checker {
         let described = self.recogniser.embed(photo, face)?;
         described.ok_or_else(|| VisionError::Model("the five points of a face lie in one place".to_owned()))
     }
+}
+
+/// How alike two described faces are, and from what on that counts as a match.
+pub fn likeness(manifest: &Manifest, face: &Template, enrolled: &Template) -> (f32, f32) {
+    let thresholds = Thresholds::of(manifest.model("recogniser"));
+    (face.cosine(enrolled), thresholds.at(face.side_px.min(enrolled.side_px)))
 }
 
 /// The face that counts among `faces`, the largest of which comes first.

@@ -13,7 +13,7 @@ use super::{Models, Photo, VisionError};
 const SIDE_MULTIPLE: usize = 32;
 const STRIDES: [usize; 3] = [8, 16, 32];
 /// A closer look is a square of this side, in pixels …
-const CLOSER_SIDE_PX: usize = 256;
+pub(super) const CLOSER_SIDE_PX: usize = 256;
 /// … around a face that fills two thirds of it: 170 px. From about that size on the detector's points follow a tilted
 /// head; in a face of 90 px they stay nearly level at a tilt of 30°.
 const CLOSER_MARGIN: f32 = 1.5;
@@ -95,7 +95,7 @@ impl View {
     }
 
     /// A length of the photo, as the detector sees it; its border is on either side.
-    fn padded(self, length_px: usize) -> usize {
+    pub(super) fn padded(self, length_px: usize) -> usize {
         ((length_px / self.shrink).max(1) + 2 * self.border).next_multiple_of(SIDE_MULTIPLE)
     }
 

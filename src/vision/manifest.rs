@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::Digest;
+use super::provider::{Precision, Provider};
 
 const EMBEDDED: &str = include_str!("../../models/manifest.toml");
 
@@ -23,12 +24,48 @@ pub const PASSIVE: &str = "passive";
 /// The parts of models/manifest.toml that matter once the files are there.
 #[derive(Debug, Deserialize)]
 pub struct Manifest {
-    /// ONNX Runtime's library.
-    pub runtime: File,
+    /// Packages, with their versions.
+    pub package: Vec<Package>,
+    /// ONNX Runtime's libraries, one a provider.
+    pub runtime: Vec<Runtime>,
     /// The models, one a role.
     pub model: Vec<Model>,
     /// Licences that lie beside the runtime.
     pub notice: Vec<File>,
+}
+
+/// What files were taken out of.
+#[derive(Debug, Deserialize)]
+pub struct Package {
+    /// Its name in the registry.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+}
+
+/// ONNX Runtime, built with one provider.
+#[derive(Debug, Deserialize)]
+pub struct Runtime {
+    /// The provider.
+    pub provider: Provider,
+    /// The package that it comes from.
+    pub package: String,
+    /// Path inside the cache.
+    pub file: PathBuf,
+    /// SHA-256, hexadecimal.
+    pub sha256: String,
+    /// What it loads from beside it, and its licences.
+    #[serde(default)]
+    pub beside: Vec<File>,
+}
+
+/// How a model runs on another provider than the CPU's.
+#[derive(Debug, Deserialize)]
+pub struct Accelerated {
+    /// Its input by name, with the one size that it has: `data[1,3,112,112]`.
+    pub shape: String,
+    /// Whether bf16 is exact enough for it.
+    pub bf16: bool,
 }
 
 /// One file that the cache must hold.
@@ -62,6 +99,8 @@ pub struct Model {
     pub output: Option<Output>,
     /// What its output is held against, by name; models/MODEL_CARD.md explains each.
     pub thresholds: std::collections::BTreeMap<String, f32>,
+    /// How it runs on the provider that is chosen; without this it runs on the CPU's, in f32.
+    pub accelerated: Option<Accelerated>,
 }
 
 /// What a model is shown: `(value − mean) · scale` of each pixel's red, green and blue, which are 0 to 255.
@@ -188,6 +227,10 @@ pub struct ModelDigests {
     pub recogniser: Digest,
     /// SHA-256 of ONNX Runtime's library.
     pub runtime: Digest,
+    /// What computed the models that run on more than one provider.
+    pub provider: Provider,
+    /// What it computed them in.
+    pub precision: Precision,
 }
 
 /// A file of the cache is not what the manifest says.
@@ -277,12 +320,22 @@ impl Manifest {
         self.model.iter().position(|model| model.role == role).expect("the manifest has a model for each role")
     }
 
-    /// Every file the engine cannot do without, as (path inside the cache, SHA-256).
+    /// The library with `provider`.
+    ///
+    /// # Panics
+    /// Never in a binary whose tests have run: there is one for each.
+    pub fn runtime(&self, provider: Provider) -> &Runtime {
+        let found = self.runtime.iter().find(|runtime| runtime.provider == provider);
+        found.expect("the manifest has a runtime for each provider")
+    }
+
+    /// Every file the engine cannot do without, as (path inside the cache, SHA-256): those of another provider than the
+    /// CPU's are not among them.
     pub fn files(&self) -> impl Iterator<Item = (&Path, &str)> {
         let needed = self.model.iter().filter(|model| !model.optional);
         let models = needed.map(|model| (model.file.as_path(), model.sha256.as_str()));
-        let others = self.notice.iter().chain([&self.runtime]).map(|file| (file.file.as_path(), file.sha256.as_str()));
-        models.chain(others)
+        let notices = self.notice.iter().map(File::as_pair);
+        models.chain(notices).chain(self.runtime(Provider::Cpu).files())
     }
 
     /// The files of models that it can do without, likewise.
@@ -297,6 +350,33 @@ impl Manifest {
 #[serde(deny_unknown_fields)]
 struct Own {
     model: Vec<Model>,
+}
+
+impl File {
+    fn as_pair(&self) -> (&Path, &str) {
+        (&self.file, &self.sha256)
+    }
+}
+
+impl Runtime {
+    /// The library and what lies beside it, as (path inside the cache, SHA-256).
+    pub fn files(&self) -> impl Iterator<Item = (&Path, &str)> {
+        std::iter::once((self.file.as_path(), self.sha256.as_str())).chain(self.beside.iter().map(File::as_pair))
+    }
+
+    /// Its package, with the version.
+    pub(super) fn package_of(&self, manifest: &Manifest) -> String {
+        let version = manifest.package.iter().find(|package| package.name == self.package);
+        format!("{} {}", self.package, version.map_or("?", |package| &package.version))
+    }
+}
+
+impl Accelerated {
+    /// The input's size in each direction; none when it is not written as it should be.
+    pub(super) fn sides(&self) -> Option<Vec<usize>> {
+        let (_, sides) = self.shape.strip_suffix(']')?.split_once('[')?;
+        sides.split(',').map(|side| side.parse().ok()).collect()
+    }
 }
 
 impl Model {

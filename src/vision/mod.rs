@@ -9,6 +9,7 @@
 
 mod align;
 pub mod alter;
+mod bare;
 pub mod burst;
 mod challenge;
 mod check;
@@ -32,9 +33,11 @@ mod passive;
 pub mod people;
 mod pool;
 mod pose;
+mod provider;
 pub mod puppet;
 mod quality;
 mod question;
+mod queue;
 mod runtime;
 pub mod search;
 mod submission;
@@ -42,21 +45,24 @@ mod template;
 #[cfg(test)]
 mod tests;
 
+pub use bare::Bare;
 pub use challenge::{Challenge, MovementModels, NotDone, Observed, judge as judge_challenge};
-pub use check::{Check, Checker, DETECTOR_SIDE_PX, EnrolError, Outcome, Reason};
+pub use check::{Check, Checker, DETECTOR_SIDE_PX, EnrolError, Outcome, Reason, likeness};
 pub use decode::{PHOTO_LIMIT_BYTES, PHOTO_LIMIT_PIXELS, Photo, PhotoError, decode};
 pub use descriptor::{Descriptor, SAME_PICTURE};
 pub use detect::FaceBox;
 pub use digest::Digest;
 pub use eyes::{Eye, EyeReader, Eyes};
-pub use manifest::{DEFAULT_FOLDER, Manifest, ModelDigests, VerifyError, verify};
+pub use manifest::{DEFAULT_FOLDER, Manifest, ModelDigests, Runtime, VerifyError, verify};
 pub use mesh::{Mesh, Mesher, POINTS as MESH_POINTS};
 pub use motion::{Motion, Unnatural};
 pub use passive::{Passive, PassiveReader};
-pub use pool::{Busy, VisionConfig, VisionMeters, VisionPool};
+pub use pool::{Busy, Unseen, VisionConfig, VisionMeters, VisionPool};
 pub use pose::Pose;
+pub use provider::{Precision, Provider, Refusal, Running, Wanted, WantedPrecision, WantedProvider};
 pub use quality::{Flaw, Quality};
 pub use question::{Asked, Question};
+pub use queue::{Asker, Turn, Urgency};
 pub use runtime::{Models, VisionError};
 pub use submission::{Portrait, Sighting};
 pub use template::{Template, TemplateError};

@@ -46,6 +46,11 @@ impl Template {
         self.recogniser
     }
 
+    /// The cosine of the two faces, −1 to 1.
+    pub fn cosine(&self, other: &Self) -> f32 {
+        super::embed::dot(&self.numbers, &other.numbers)
+    }
+
     /// 584 bytes; biometric data, to be encrypted.
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(LENGTH);

@@ -1,14 +1,14 @@
 //! What a check says of real photos, and of what was never a photo. The photos are those of `make models`; without
 //! them these tests fail, and say so.
 
+use axum::body::Bytes;
+use image::{DynamicImage, ImageFormat, RgbImage};
 use std::cell::RefCell;
 use std::path::Path;
-use std::sync::Arc;
-
-use image::{DynamicImage, ImageFormat, RgbImage};
 
 use super::people::People;
 use super::*;
+use crate::clock::Clock;
 
 pub(super) fn folder() -> &'static Path {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/models/cache"))
@@ -32,7 +32,7 @@ pub(super) fn with_checker<T>(work: impl FnOnce(&mut Checker) -> T) -> T {
     thread_local!(static CHECKER: RefCell<Option<Checker>> = const { RefCell::new(None) });
     CHECKER.with_borrow_mut(|checker| {
         work(checker.get_or_insert_with(|| {
-            let models = Models::load(folder()).unwrap_or_else(|error| panic!("{error}"));
+            let models = Models::load_with(folder(), Wanted::CPU).unwrap_or_else(|error| panic!("{error}"));
             Checker::new(&models).unwrap_or_else(|error| panic!("{error}"))
         }))
     })
@@ -133,10 +133,12 @@ fn a_check_carries_what_is_needed_to_make_it_again() {
     let manifest = Manifest::embedded();
     assert_eq!(check.models.recogniser.to_string(), manifest.model("recogniser").sha256);
     assert_eq!(check.models.detector.to_string(), manifest.model("detector").sha256);
-    assert_eq!(check.models.runtime.to_string(), manifest.runtime.sha256);
+    assert_eq!(check.models.runtime.to_string(), manifest.runtime(Provider::Cpu).sha256);
+    assert_eq!((check.models.provider, check.models.precision), (Provider::Cpu, Precision::F32));
     let json = serde_json::to_value(&check).unwrap();
     assert_eq!(json["outcome"], "match");
     assert_eq!(json["models"]["detector"], manifest.model("detector").sha256);
+    assert_eq!((&json["models"]["provider"], &json["models"]["precision"]), (&"cpu".into(), &"f32".into()));
     assert!(check.similarity.unwrap() >= check.threshold);
 }
 
@@ -258,49 +260,110 @@ fn a_template_survives_its_byte_form_and_nothing_else_passes_for_one() {
 
 // --- the pool ------------------------------------------------------------------------------------------------------
 
-fn pool(workers: usize, queue: usize) -> VisionPool {
-    let config = VisionConfig { models: folder().to_owned(), workers, queue };
+fn pool(workers: usize, queue: usize, steady: &Clock) -> VisionPool {
+    let config =
+        VisionConfig { models: folder().to_owned(), workers, queue, wanted: Wanted::CPU, steady: steady.clone() };
     VisionPool::start(config).unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// A learner's photo, which has a second.
+fn turn(pool: &VisionPool, learner: i64) -> Turn {
+    Turn {
+        urgency: Urgency::Later,
+        deadline_ms: pool.deadline_ms(1_000),
+        asker: Asker::Learner(learner.to_string().into()),
+    }
 }
 
 #[tokio::test]
 async fn a_pool_checks_and_enrols_and_is_the_same_each_time() {
-    let pool = pool(2, 8);
-    let enrolled = pool.enrol(enrolment("obama").into()).await.unwrap();
-    let photo: Arc<[u8]> = frames("obama").remove(0).into();
-    let first = pool.check(Arc::clone(&photo), enrolled.clone().into()).await.unwrap();
-    let again = pool.check(photo, enrolled.into()).await.unwrap();
+    let pool = pool(2, 8, &Clock::manual(0));
+    let enrolled = pool.enrol(turn(&pool, 1), enrolment("obama").into()).await.unwrap();
+    let photo = Bytes::from(frames("obama").remove(0));
+    let first = pool.check(turn(&pool, 1), photo.clone(), enrolled.clone().into()).await.unwrap();
+    let again = pool.check(turn(&pool, 1), photo, enrolled.into()).await.unwrap();
     assert_eq!(first.outcome, Outcome::Match);
     assert_eq!(first.similarity, again.similarity);
 }
 
 #[tokio::test]
 async fn a_full_pool_says_so_at_once() {
-    let pool = pool(1, 1);
-    let enrolled = pool.enrol(enrolment("obama").into()).await.unwrap();
-    let photo: Arc<[u8]> = enrolment("obama").into();
-    let all = (0..20).map(|_| pool.check(Arc::clone(&photo), enrolled.clone().into()));
+    let pool = pool(1, 1, &Clock::manual(0));
+    let enrolled = pool.enrol(turn(&pool, 1), enrolment("obama").into()).await.unwrap();
+    let photo = Bytes::from(enrolment("obama"));
+    let all = (0..20).map(|learner| pool.check(turn(&pool, learner), photo.clone(), enrolled.clone().into()));
     let answers = futures_util::future::join_all(all).await;
-    let busy = answers.iter().filter(|answer| answer.is_err()).count();
+    let busy = answers.iter().filter(|answer| **answer == Err(Unseen::Busy(Busy))).count();
     assert!(busy > 0 && busy < 20, "{busy} of 20 were refused");
     let refused_or_matched =
-        |answer: &Result<Check, Busy>| answer.as_ref().map_or(true, |c| c.outcome == Outcome::Match);
+        |answer: &Result<Check, Unseen>| answer.as_ref().map_or(true, |c| c.outcome == Outcome::Match);
     assert!(answers.iter().all(refused_or_matched));
 }
 
 #[tokio::test]
+async fn what_is_past_its_deadline_is_given_up_without_a_look() {
+    let steady = Clock::manual(0);
+    let pool = pool(1, 2, &steady);
+    let enrolled = pool.enrol(turn(&pool, 1), enrolment("obama").into()).await.unwrap();
+    let photo = Bytes::from(enrolment("obama"));
+    let stalled = pool.stall(turn(&pool, 0));
+    let ask = |learner| pool.check(turn(&pool, learner), photo.clone(), enrolled.clone().into());
+    let (first, second) = (ask(1), async {
+        steady.advance_ms(500);
+        ask(2).await
+    });
+    let late = async {
+        steady.advance_ms(500);
+        drop(stalled);
+    };
+    let (first, second, ()) = tokio::join!(first, second, late);
+    assert_eq!(first, Err(Unseen::Late));
+    assert_eq!(second.unwrap().outcome, Outcome::Match);
+    assert_eq!(pool.meters().late.get(), 1);
+}
+
+#[tokio::test]
+async fn a_start_takes_the_place_of_another_photo_in_a_full_pool() {
+    let pool = pool(1, 1, &Clock::manual(0));
+    let enrolled = pool.enrol(turn(&pool, 1), enrolment("obama").into()).await.unwrap();
+    let photo = Bytes::from(enrolment("obama"));
+    let stalled = pool.stall(turn(&pool, 0));
+    let later = pool.check(turn(&pool, 1), photo.clone(), enrolled.clone().into());
+    let start = Turn { urgency: Urgency::Start, ..turn(&pool, 2) };
+    let start = pool.check(start, photo.clone(), enrolled.clone().into());
+    let (later, start, ()) = tokio::join!(later, start, async { drop(stalled) });
+    assert_eq!(later, Err(Unseen::Busy(Busy)));
+    assert_eq!(start.unwrap().outcome, Outcome::Match);
+    assert_eq!((pool.meters().refused.get(), pool.meters().queue_depth.get()), (1, 0));
+}
+
+#[tokio::test]
+async fn one_learner_leaves_room_for_others() {
+    let pool = pool(1, 8, &Clock::manual(0));
+    let enrolled = pool.enrol(turn(&pool, 1), enrolment("obama").into()).await.unwrap();
+    let photo = Bytes::from(enrolment("obama"));
+    let stalled = pool.stall(turn(&pool, 0));
+    let greedy = (0..8).map(|_| pool.check(turn(&pool, 1), photo.clone(), enrolled.clone().into()));
+    let other = pool.check(turn(&pool, 2), photo.clone(), enrolled.clone().into());
+    let greedy = futures_util::future::join_all(greedy);
+    let (greedy, other, ()) = tokio::join!(greedy, other, async { drop(stalled) });
+    assert_eq!(greedy.iter().filter(|answer| answer.is_ok()).count(), 2);
+    assert_eq!(other.unwrap().outcome, Outcome::Match);
+}
+
+#[tokio::test]
 async fn a_worker_that_panics_is_an_error_for_one_photo_and_none_for_the_next() {
-    let pool = pool(1, 4);
-    let enrolled = pool.enrol(enrolment("obama").into()).await.unwrap();
-    pool.panic_once();
-    let check = pool.check(enrolment("obama").into(), enrolled.into()).await.unwrap();
+    let pool = pool(1, 4, &Clock::manual(0));
+    let enrolled = pool.enrol(turn(&pool, 1), enrolment("obama").into()).await.unwrap();
+    pool.panic_once(turn(&pool, 1));
+    let check = pool.check(turn(&pool, 1), enrolment("obama").into(), enrolled.into()).await.unwrap();
     assert_eq!(check.outcome, Outcome::Match);
 }
 
 #[test]
 fn without_models_the_pool_does_not_start_and_says_what_to_do() {
     let nowhere = tempfile::tempdir().unwrap();
-    let config = VisionConfig { models: nowhere.path().to_owned(), workers: 1, queue: 1 };
+    let config = VisionConfig { models: nowhere.path().to_owned(), workers: 1, queue: 1, ..VisionConfig::default() };
     let error = VisionPool::start(config).err().unwrap().to_string();
     assert!(error.contains("run `make models`"), "{error}");
 }

@@ -135,7 +135,8 @@ fn systemd_can_read_the_unit() {
     println!("{}", said.lines().last().unwrap_or_default());
 }
 
-/// `MemoryDenyWriteExecute` of the unit stands on this: checking a face needs no memory that is written and executed.
+/// `MemoryDenyWriteExecute` of the unit stands on this: checking a face with the CPU provider needs no memory that is
+/// written and executed.
 #[test]
 fn a_face_is_checked_without_memory_that_is_written_and_executed() {
     let folder = tempfile::tempdir().unwrap();
@@ -146,7 +147,7 @@ fn a_face_is_checked_without_memory_that_is_written_and_executed() {
         .arg(&trace)
         .args([env!("CARGO_BIN_EXE_invigil"), "face", "--models"])
         .arg(crate::harness::models())
-        .arg("compare")
+        .args(["--provider", "cpu", "compare"])
         .args([people.join("001.jpg"), people.join("002.jpg")])
         .output()
         .expect("make test-setup installs strace");

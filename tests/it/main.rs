@@ -20,6 +20,7 @@ mod operators;
 mod photo_store;
 mod policies;
 mod postgres;
+mod providers;
 mod proxy;
 mod python_client;
 mod quota;

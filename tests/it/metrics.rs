@@ -91,7 +91,9 @@ async fn ready_means_that_a_write_reaches_the_disk() {
         assert_eq!(live.status(), 200);
         let (status, report) = get_json(address, "/readyz").await;
         assert_eq!(status, 200);
-        assert_eq!(report, json!({"ready": true, "running": "ok", "database": "ok", "models": "ok"}));
+        let vision = json!({"provider": "cpu", "precision": "f32", "library": "onnxruntime 1.26.0"});
+        let ready = json!({"ready": true, "running": "ok", "database": "ok", "models": "ok", "vision": vision});
+        assert_eq!(report, ready);
     }
     // Asked again, it has to write again: the file grows, or starts over.
     let wal = stage.folder.path().join("invigil.sqlite-wal");

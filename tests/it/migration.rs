@@ -11,7 +11,7 @@ use invigil::clock::{Clock, Entropy};
 use invigil::policy::Policy;
 use invigil::store::enrolled_photos::seal_template;
 use invigil::store::evidence::Evidence;
-use invigil::vision::{Checker, Models};
+use invigil::vision::{Checker, Models, Wanted};
 use rusqlite::{Connection, params};
 use serde_json::{Value, json};
 
@@ -45,7 +45,7 @@ async fn write_old(folder: &Path) -> Old {
     let evidence = Evidence::open(&folder.join("photos")).unwrap();
     let photo = frame("webcam_man", 1);
     let kept = evidence.put(&entropy, &data_key, "photo-1", photo.clone()).await.unwrap();
-    let template = Checker::new(&Models::load(&models()).unwrap()).unwrap().enrol(&photo).unwrap();
+    let template = Checker::new(&Models::load_with(&models(), Wanted::CPU).unwrap()).unwrap().enrol(&photo).unwrap();
     let (api_key, token) = (ApiKey::generate(&entropy), LearnerToken::generate(&entropy));
     let label = Policy::default().label();
     let log = example("01.jsonl");

@@ -160,7 +160,10 @@ async fn a_node_that_only_looks_at_photos_does_so_for_one_that_does_not() {
         let detail = text(&problem, "detail");
         assert!(detail.contains("does not serve") && detail.ends_with("its roles are vision"), "{detail}");
     }
-    let ready = json!({"ready": true, "running": "ok", "models": "ok", "redis": "ok", "keys": "ok"});
+    let ready = json!({
+        "ready": true, "running": "ok", "models": "ok", "redis": "ok", "keys": "ok",
+        "vision": {"provider": "cpu", "precision": "f32", "library": "onnxruntime 1.26.0"},
+    });
     assert_eq!(get_json(vision.address, "/readyz").await, (StatusCode::OK, ready));
     let ready = json!({"ready": true, "running": "ok", "database": "ok", "lease": "ok", "clock": "ok"});
     assert_eq!(get_json(server.metrics.unwrap(), "/readyz").await, (StatusCode::OK, ready));

@@ -15,8 +15,9 @@ use serde_json::{Value, json};
 
 use super::super::say;
 use super::sets::{self, Share};
+use crate::cli::engine::EngineArgs;
 use crate::vision::burst::{self, FRAMES_LIMIT, Frame};
-use crate::vision::{Asked, Checker, DEFAULT_FOLDER, EnrolError, Models, Outcome, Question, Reason};
+use crate::vision::{Asked, Checker, EnrolError, Outcome, Question, Reason};
 
 /// The name of the live entries' row.
 const LIVE: &str = "live";
@@ -27,9 +28,8 @@ pub struct AttacksBench {
     /// A folder with live/… and attack/KIND/…; an entry is one photo, or a folder of photos in order: a burst
     #[arg(long, value_name = "DIR")]
     set: PathBuf,
-    /// The folder that `make models` fills
-    #[arg(long, value_name = "FOLDER", default_value = DEFAULT_FOLDER)]
-    models: PathBuf,
+    #[command(flatten)]
+    engine: EngineArgs,
     /// From one photo of a burst to the next, in milliseconds
     #[arg(long, value_name = "MS", default_value_t = 300, value_parser = clap::value_parser!(u32).range(1..=60_000))]
     every_ms: u32,
@@ -72,7 +72,7 @@ impl AttacksBench {
     /// When the set has no entries, or a model is missing.
     pub fn run(self) -> anyhow::Result<ExitCode> {
         let entries = entries(&self.set)?;
-        let models = Models::load(&self.models)?;
+        let models = self.engine.load()?;
         let scored = sets::in_parallel(&models, self.workers as usize, &entries, |checker, entry| {
             score(checker, &entry.path, self.every_ms)
         })?;

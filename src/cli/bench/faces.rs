@@ -14,8 +14,9 @@ use serde_json::{Value, json};
 
 use super::super::say;
 use super::sets::{self, Share};
+use crate::cli::engine::EngineArgs;
 use crate::clock::Stopwatch;
-use crate::vision::{Checker, DEFAULT_FOLDER, Models, Outcome, Portrait, Reason};
+use crate::vision::{Checker, Outcome, Portrait, Reason};
 
 /// Similarities are counted in so many steps from −1 to 1.
 const STEPS: usize = 4000;
@@ -26,9 +27,8 @@ pub struct FacesBench {
     /// A folder with one folder of photos a person
     #[arg(long, value_name = "DIR")]
     set: PathBuf,
-    /// The folder that `make models` fills
-    #[arg(long, value_name = "FOLDER", default_value = DEFAULT_FOLDER)]
-    models: PathBuf,
+    #[command(flatten)]
+    engine: EngineArgs,
     /// Threads
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u64).range(1..=256))]
     workers: u64,
@@ -70,7 +70,7 @@ impl FacesBench {
     /// When the set has no photos, or a model is missing.
     pub fn run(self) -> anyhow::Result<ExitCode> {
         let photos = photos(&self.set)?;
-        let models = Models::load(&self.models)?;
+        let models = self.engine.load()?;
         let watch = Stopwatch::start();
         let seen =
             sets::in_parallel(&models, self.workers as usize, &photos, |checker, (_, path)| look(checker, path))?;

@@ -1,7 +1,6 @@
 //! `invigil bench layers`: where the limits of a check's layers lie, between the test people's photos and what light,
 //! lenses and cheats make of them. models/MODEL_CARD.md rests on its tables.
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
@@ -9,9 +8,10 @@ use clap::Args;
 use image::RgbImage;
 
 use super::super::say;
+use crate::cli::engine::EngineArgs;
 use crate::vision::burst::{self, Frame};
 use crate::vision::people::{self, People};
-use crate::vision::{Checker, DEFAULT_FOLDER, Models, Motion, Outcome, Portrait, Question, alter};
+use crate::vision::{Checker, Motion, Outcome, Portrait, Question, alter};
 
 /// Films, and their photos a second.
 const FILMS: [(&str, u32); 3] = [("webcam_man", 30), ("film_woman", 8), ("car_man", 15)];
@@ -21,9 +21,8 @@ type Altered = Box<dyn Fn(&RgbImage, u64) -> Vec<u8>>;
 /// Arguments of `invigil bench layers`.
 #[derive(Args, Debug)]
 pub struct LayersBench {
-    /// The folder that `make models` fills.
-    #[arg(long, value_name = "FOLDER", default_value = DEFAULT_FOLDER)]
-    models: PathBuf,
+    #[command(flatten)]
+    engine: EngineArgs,
     /// Looks at every n-th photo only.
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
     every: u32,
@@ -35,14 +34,14 @@ impl LayersBench {
     /// # Errors
     /// When a model or a photo is missing.
     pub fn run(self) -> anyhow::Result<ExitCode> {
-        let mut checker = Checker::new(&Models::load(&self.models)?)?;
+        let mut checker = Checker::new(&self.engine.load()?)?;
         self.motion(&mut checker)?;
         self.quality(&mut checker)?;
         Ok(ExitCode::SUCCESS)
     }
 
     fn photo(&self, name: &str, frame: u32) -> anyhow::Result<Vec<u8>> {
-        let path = people::path(&self.models, name, frame);
+        let path = people::path(&self.engine.models, name, frame);
         std::fs::read(&path).with_context(|| format!("{}; run `make models`", path.display()))
     }
 
@@ -53,7 +52,7 @@ impl LayersBench {
         )?;
         for (name, a_second) in FILMS {
             let template = checker.enrol(&self.photo(name, people_enrol(name)?)?)?;
-            let count = std::fs::read_dir(self.models.join("people").join(name))?.count() as u32;
+            let count = std::fs::read_dir(self.engine.models.join("people").join(name))?.count() as u32;
             let first = if name == "webcam_man" { 2 } else { 1 };
             for gap_ms in [200, 300, 500] {
                 let step = (a_second * gap_ms + 500) / 1000;
@@ -82,7 +81,7 @@ impl LayersBench {
         let people = People::embedded().people;
         let mut enrolled = Vec::new();
         for person in &people {
-            enrolled.push(portrait(checker, &std::fs::read(person.enrol_path(&self.models))?)?);
+            enrolled.push(portrait(checker, &std::fs::read(person.enrol_path(&self.engine.models))?)?);
         }
         say("quality: photos as they are and altered, against the enrolments")?;
         say(

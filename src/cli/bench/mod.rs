@@ -8,6 +8,7 @@ pub mod ingest;
 pub mod journal;
 pub mod layers;
 pub mod movements;
+pub mod photo_engine;
 pub mod photos;
 pub mod redis;
 pub mod replay;
@@ -53,6 +54,9 @@ enum What {
     Layers(layers::LayersBench),
     /// Movements that are asked for, judged on rendered films of the test people: those done, and those that are not
     Movements(movements::MovementsBench),
+    /// One process of `photos`
+    #[command(hide = true)]
+    PhotoEngine(photo_engine::PhotoEngineArgs),
     /// How often the risk detectors suspect honest learners, and what they cost
     Risk(risk::RiskBench),
     /// Searches of enrolled faces a second, beside merely reading the same memory
@@ -76,6 +80,7 @@ impl Bench {
             What::Faces(faces) => super::reported(faces.run()),
             What::Layers(layers) => super::reported(layers.run()),
             What::Movements(movements) => super::reported(movements.run()),
+            What::PhotoEngine(engine) => super::reported(engine.run()),
             What::Risk(risk) => super::reported(risk.run()),
             What::Search(search) => super::reported(search.run()),
         }

@@ -15,8 +15,7 @@ use crate::vision::burst::{self, Frame};
 use crate::vision::people::{self, People};
 use crate::vision::puppet::{self, Camera, Film, Motion, Puppet, Stance};
 use crate::vision::{
-    Asked, Challenge, Check, Checker, DEFAULT_FOLDER, Models, NotDone, Photo, Question, Reason, alter,
-    judge_challenge,
+    Asked, Challenge, Check, Checker, DEFAULT_FOLDER, Models, NotDone, Photo, Question, Reason, alter, judge_challenge,
 };
 
 /// Arguments of `invigil bench movements`.

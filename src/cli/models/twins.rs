@@ -8,9 +8,10 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use image::RgbImage;
 
+use crate::cli::engine::EngineArgs;
 use crate::vision::alter::{self, disguises};
 use crate::vision::people::{self, People};
-use crate::vision::{Checker, Descriptor, Models, SAME_PICTURE, Template};
+use crate::vision::{Checker, Descriptor, SAME_PICTURE, Template};
 
 /// The films, and how many of a film's frames make a second.
 const FILMS: [(&str, u32); 3] = [("webcam_man", 30), ("film_woman", 8), ("car_man", 15)];
@@ -24,8 +25,8 @@ const APART_S: u32 = 2;
 /// Likenesses by what was done to the second photo, or whose frames they are.
 type Likenesses = BTreeMap<String, Vec<f32>>;
 
-pub(super) fn run(folder: &Path, svg: Option<PathBuf>) -> anyhow::Result<ExitCode> {
-    let mut checker = Checker::new(&Models::load(folder)?)?;
+pub(super) fn run(engine: &EngineArgs, svg: Option<PathBuf>) -> anyhow::Result<ExitCode> {
+    let (mut checker, folder) = (Checker::new(&engine.load()?)?, engine.models.as_path());
     let (mut altered, mut anew) = (Likenesses::new(), Likenesses::new());
     for person in People::embedded().people {
         let template = checker.enrol(&std::fs::read(person.enrol_path(folder))?)?;

@@ -7,6 +7,7 @@ use invigil::clock::{Clock, Entropy};
 use invigil::config::{Config, Secret};
 use invigil::doctor::{Level, examine};
 use invigil::lifecycle::{Server, ServerConfig, VisionNode};
+use invigil::vision::WantedProvider;
 use serde_json::{Value, json};
 
 use crate::harness::servers::postgres::Postgres;
@@ -47,6 +48,7 @@ impl Ground {
         config.redis.url = Some(Secret::new(self.redis.url()));
         config.evidence.url = Some(format!("file://{}", folder.join("photos").display()));
         config.vision.workers = 1;
+        config.vision.provider = WantedProvider::Cpu;
         if name != "first" {
             let first = folder.join("first");
             config.keys.master_file = Some(first.join("master.key"));

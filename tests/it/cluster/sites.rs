@@ -24,7 +24,7 @@ use invigil::store::enrolled_photos::seal_template;
 use invigil::store::evidence::Evidence;
 use invigil::store::populate::{CALM_PACK, Pupil, School};
 use invigil::telemetry::Telemetry;
-use invigil::vision::{VisionConfig, VisionPool};
+use invigil::vision::{Asker, Turn, Urgency, VisionConfig, VisionPool, Wanted};
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tokio::sync::{Notify, watch};
@@ -74,8 +74,16 @@ impl Ground {
         let folder = tempfile::tempdir().unwrap();
         let entropy = Entropy::system();
         let keys = Keys::open_or_create(folder.path(), &entropy).unwrap();
-        let vision = VisionPool::start(VisionConfig { models: models(), workers: 1, queue: 1 }).unwrap();
-        let template = vision.enrol(frame("webcam_man", 1).into()).await.unwrap().to_bytes();
+        let vision = VisionPool::start(VisionConfig {
+            models: models(),
+            workers: 1,
+            queue: 1,
+            wanted: Wanted::CPU,
+            ..VisionConfig::default()
+        })
+        .unwrap();
+        let turn = Turn { urgency: Urgency::Later, deadline_ms: vision.deadline_ms(60_000), asker: Asker::Node };
+        let template = vision.enrol(turn, frame("webcam_man", 1).into()).await.unwrap().to_bytes();
         let pupils = (0..learners).map(|number| {
             let (id, key) = (format!("l{number}"), DataKey::generate(&entropy));
             let template = seal_template(&key, &entropy, &id, 1, &template);
@@ -141,7 +149,14 @@ async fn services(
     let id = entropy.id(wall.now_ms()).to_string();
     let node = Node::join(redis.clone(), id.clone(), SHORT).await.unwrap();
     let (bus, received) = Bus::start(redis.clone(), id);
-    let pool = VisionPool::start(VisionConfig { models: models(), workers: 1, queue: 1 }).unwrap();
+    let pool = VisionPool::start(VisionConfig {
+        models: models(),
+        workers: 1,
+        queue: 1,
+        wanted: Wanted::CPU,
+        ..VisionConfig::default()
+    })
+    .unwrap();
     let services = Services {
         store,
         evidence,

@@ -25,6 +25,7 @@ use invigil::log::{Digest, parse_line};
 use invigil::policy::Policy;
 use invigil::session::Session;
 use invigil::store::postgres::CONNECTIONS_LEAST;
+use invigil::vision::WantedProvider;
 use reqwest::{Client, Method, Response, StatusCode};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -214,6 +215,8 @@ async fn serve(
     };
     config.policies.push(PLAIN_FILE.into());
     config.vision.workers = 1;
+    // The same on every machine; what the others find is compared elsewhere.
+    config.vision.provider = WantedProvider::Cpu;
     edit(&mut config);
     config.database.url = database_of(folder).map(Secret::new);
     // The tests of one process share a server.

@@ -22,6 +22,8 @@ pub struct Home {
     folder: tempfile::TempDir,
     config: PathBuf,
     pack: PathBuf,
+    /// the face models
+    pub models: PathBuf,
 }
 
 /// A server that serves.
@@ -47,8 +49,9 @@ impl Home {
     pub fn new(heartbeat_ms: i64) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let (config, pack) = (folder.path().join("invigil.toml"), quick_pack(folder.path(), heartbeat_ms));
-        std::fs::write(&config, format!("policies = [{pack:?}]\nvision.workers = 1\n")).unwrap();
-        Self { folder, config, pack }
+        std::fs::write(&config, format!("policies = [{pack:?}]\nvision.workers = 1\nvision.provider = \"cpu\"\n"))
+            .unwrap();
+        Self { folder, config, pack, models: models() }
     }
 
     pub fn path(&self) -> &Path {
@@ -76,7 +79,7 @@ impl Home {
         let line = [wrapper, &[env!("CARGO_BIN_EXE_invigil"), "serve"]].concat();
         let mut command = Command::new(line[0]);
         command.args(&line[1..]).arg("--config").arg(&self.config);
-        command.arg("--data-folder").arg(self.folder.path().join("data")).arg("--models-folder").arg(models());
+        command.arg("--data-folder").arg(self.folder.path().join("data")).arg("--models-folder").arg(&self.models);
         command.args(["--log-format", "json", "--listen"]);
         command.arg(listen.map_or(ANY_PORT.to_owned(), |listen| listen.to_string()));
         command.envs(database_of(&self.data()).map(|url| ("INVIGIL_DATABASE__URL", url)));

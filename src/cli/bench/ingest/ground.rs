@@ -2,7 +2,6 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use anyhow::{Context as _, ensure};
 use futures_util::{StreamExt as _, TryStreamExt as _};
@@ -18,7 +17,7 @@ use crate::store::enrolled_photos::seal_template;
 use crate::store::populate::{CALM_PACK, Pupil, School};
 use crate::store::postgres::{Address, CONNECTIONS_LEAST};
 use crate::vision::people::People;
-use crate::vision::{VisionConfig, VisionPool};
+use crate::vision::{Asker, Turn, Urgency, VisionConfig, VisionPool};
 
 /// Requests that are under way at the same time.
 const REQUESTS: usize = 32;
@@ -207,8 +206,9 @@ async fn template(models: &Path) -> anyhow::Result<Vec<u8>> {
     let people = People::embedded();
     let person = people.people.first().context("models/people.json is empty")?;
     let path = person.enrol_path(models);
-    let photo: Arc<[u8]> =
-        std::fs::read(&path).with_context(|| format!("{}; run `make models`", path.display()))?.into();
-    let pool = VisionPool::start(VisionConfig { models: models.to_owned(), workers: 1, queue: 1 })?;
-    Ok(pool.enrol(photo).await?.to_bytes())
+    let photo = std::fs::read(&path).with_context(|| format!("{}; run `make models`", path.display()))?.into();
+    let turn = Turn { urgency: Urgency::Later, deadline_ms: i64::MAX, asker: Asker::Node };
+    let pool =
+        VisionPool::start(VisionConfig { models: models.to_owned(), workers: 1, queue: 1, ..VisionConfig::default() })?;
+    Ok(pool.enrol(turn, photo).await?.to_bytes())
 }
