@@ -211,7 +211,8 @@ impl Registry {
             match left {
                 // Not within this task: who stops the server waits for it, and the disk may refuse for long.
                 Left::Lost => registry.take_up_later(id, key),
-                Left::Closed => registry.0.services.cluster.give_up(&id, None).await,
+                // Boxed: what happens once must not take room in every session that waits.
+                Left::Closed => Box::pin(registry.0.services.cluster.give_up(&id, None)).await,
                 Left::Parted => {}
             }
         });

@@ -201,7 +201,7 @@ impl Connection {
 
     /// Everything after the hello. Returns when the connection was closed as it should.
     async fn stream(&mut self, socket: &mut Socket) -> Result<(), End> {
-        self.send_ping(socket).await?;
+        Box::pin(self.send_ping(socket)).await?;
         let mut stopping = self.gateway.stopping.clone();
         let mut stopped = std::pin::pin!(turned_true(&mut stopping));
         let services = &self.gateway.services;
@@ -217,7 +217,7 @@ impl Connection {
                 }
                 outbound = self.outbound.next() => {
                     let Some(first) = outbound else { return Err(Some(unavailable(&"the session let go of it"))) };
-                    if self.send_outbound(socket, first).await?.is_break() {
+                    if Box::pin(self.send_outbound(socket, first)).await?.is_break() {
                         return Ok(());
                     }
                 }
