@@ -38,26 +38,30 @@ export interface CameraState {
   label: string;
 }
 
+/** What to do about it, for whoever writes the page; the learner is told by the interface. */
 const WAYS_OUT: Record<CameraProblem, string> = {
-  blocked: "the camera is blocked for this site; allow it in the browser's site settings and try again",
-  dismissed: 'the question for the camera was closed; call enableCamera() from a click again',
-  in_use: 'another program uses the camera; close it and try again',
-  none: 'no camera was found; plug one in and try again',
-  insecure: 'browsers give the camera to pages on HTTPS only (or localhost); serve the page over HTTPS',
-  frame: 'the page is in a frame that may not use the camera; add allow="camera" to the <iframe>',
-  webview: "this app's built-in browser gives pages no camera; open the page in the system's browser",
-  unsupported: 'this browser gives pages no camera; use a current one',
-  taken_away: 'the camera was taken away; connect it and call enableCamera() again',
-  interrupted: 'the system has stopped the camera for now; it goes on by itself',
-  no_frames: 'the camera gives no pictures; check its cover, or choose another',
-  unknown: 'the camera cannot be used',
+  blocked: "allow it in the browser's site settings",
+  dismissed: 'call enableCamera() from a click again',
+  in_use: 'close the program that uses it',
+  none: 'plug one in',
+  insecure: 'serve the page over HTTPS',
+  frame: 'add allow="camera" to the <iframe>',
+  webview: "open the page in the system's browser",
+  unsupported: 'use a current browser',
+  taken_away: 'connect it and call enableCamera() again',
+  interrupted: 'it goes on by itself',
+  no_frames: 'check its cover, or choose another',
+  unknown: 'try another browser',
 };
+
+const unusable = (problem: CameraProblem) =>
+  new ProctorError('camera', `the camera cannot be used (${problem}): ${WAYS_OUT[problem]}`, problem);
 
 /** Cameras that are programs, as drivers call themselves. A phone that serves as a camera is none of them. */
 const VIRTUAL =
-  /\bobs\b|obs[ -]?virtual|virtual ?cam|manycam|xsplit|splitcam|snap camera|youcam|e2esoft|\bvcam\b|v4l2loopback|dummy video device|虚拟摄像/i;
+  /\bobs\b|obs-?virtual|virtual ?cam|manycam|xsplit|splitcam|snap camera|youcam|e2esoft|\bvcam\b|v4l2loopback|dummy video device|虚拟摄像/i;
 const IN_APP = /MicroMessenger|DingTalk|QQ\/|AlipayClient|Weibo|; wv\)/i;
-/** How long a frame may take, ms; three ways of getting one are tried within the time of a capture. */
+/** How long a frame may take, ms; two ways of getting one are tried within the time of a capture. */
 const FRAME_LIMIT_MS = 3_000;
 /** A photo of a burst is at most this, whatever the whole may be. */
 const PHOTO_LIMIT_BYTES = 512 * 1024;
@@ -114,13 +118,9 @@ interface Frame {
   width: number;
   height: number;
 }
-interface TrackProcessor {
-  readable: ReadableStream<VideoFrame>;
+interface TrackProcessors {
+  MediaStreamTrackProcessor: new (init: { track: MediaStreamTrack }) => { readable: ReadableStream<VideoFrame> };
 }
-interface Grabber {
-  grabFrame(): Promise<ImageBitmap>;
-}
-type Made<T> = new (init: never) => T;
 
 /** Frames one after another, each newer than the one before. */
 interface Source {
@@ -131,39 +131,42 @@ interface Source {
 export class Camera {
   state: CameraState = { status: 'off', problem: null, label: '' };
   stream: MediaStream | null = null;
-  private asking: Promise<void> | null = null;
+  #asking: Promise<void> | null = null;
 
-  constructor(
-    private readonly clock: Clock,
-    private readonly changed: (state: CameraState) => void,
-  ) {}
+  readonly #clock: Clock;
+  readonly #changed: (state: CameraState) => void;
+
+  constructor(clock: Clock, changed: (state: CameraState) => void) {
+    this.#clock = clock;
+    this.#changed = changed;
+  }
 
   /** Asks for the camera; to be called from a click. Rejects with the reason and a way out. */
   enable(constraints: MediaTrackConstraints = {}): Promise<void> {
     if (this.state.status === 'on') return Promise.resolve();
-    this.asking ??= this.ask(constraints).finally(() => {
-      this.asking = null;
+    this.#asking ??= this.#ask(constraints).finally(() => {
+      this.#asking = null;
     });
-    return this.asking;
+    return this.#asking;
   }
 
   stop(): void {
-    this.letGo();
-    this.become({ status: 'off', problem: null, label: '' });
+    this.#letGo();
+    this.#become({ status: 'off', problem: null, label: '' });
   }
 
   /** Takes `count` frames, `everyMs` apart, as JPEGs that fit into `bytesLimit` together. */
   async shoot(count: number, everyMs: number, bytesLimit: number, pixelsLimit: number): Promise<Shot[]> {
     const track = this.stream?.getVideoTracks()[0];
-    if (track === undefined) throw new ProctorError('camera', 'the camera is off', 'none');
+    if (track === undefined) throw unusable('taken_away');
     const each = Math.min(PHOTO_LIMIT_BYTES, Math.floor(bytesLimit / count) - 16);
-    const opened = await this.openSource(track, this.stream!);
+    const opened = await this.#openSource(track, this.stream!);
     const { source } = opened;
     const shots: Shot[] = [];
     try {
       let frame = opened.first;
       for (let k = 0; k < count; k++) {
-        if (k > 0) frame = await this.frameAfter(source, shots[0]!.atMs + k * everyMs);
+        if (k > 0) frame = await this.#frameAfter(source, shots[0]!.atMs + k * everyMs);
         shots.push({ atMs: frame.atMs, bytes: await encode(frame, each, pixelsLimit) });
         frame.picture.close?.();
       }
@@ -177,110 +180,92 @@ export class Camera {
    * The first way that gives a frame: from the track where the browser can, because that goes on in a hidden page and
    * has the camera's own times.
    */
-  private async openSource(track: MediaStreamTrack, stream: MediaStream): Promise<{ source: Source; first: Frame }> {
-    const { MediaStreamTrackProcessor: Processor, ImageCapture: Capture } = window as {
-      MediaStreamTrackProcessor?: Made<TrackProcessor>;
-      ImageCapture?: Made<Grabber>;
-    };
-    const ways: (() => Source | Promise<Source>)[] = [];
-    if (Processor) ways.push(() => fromTrack(new Processor({ track } as never)));
-    if (Capture) ways.push(() => fromGrabber(new Capture(track as never), this.clock));
-    ways.push(() => fromElement(stream, this.clock));
-    for (const open of ways) {
+  async #openSource(track: MediaStreamTrack, stream: MediaStream): Promise<{ source: Source; first: Frame }> {
+    for (const open of [() => fromTrack(track), () => fromElement(stream, this.#clock)]) {
       let source: Source | null = null;
       try {
-        source = await this.inTime(Promise.resolve(open()));
-        return { source, first: await this.inTime(source.next()) };
+        source = await this.#inTime(open());
+        return { source, first: await this.#inTime(source.next()) };
       } catch {
         source?.stop();
       }
     }
-    if (this.stream !== stream) throw new ProctorError('camera', WAYS_OUT.taken_away, 'taken_away');
-    throw this.fail('no_frames');
+    if (this.stream !== stream) throw unusable('taken_away');
+    throw this.#fail('no_frames');
   }
 
-  private async frameAfter(source: Source, atMs: number): Promise<Frame> {
+  async #frameAfter(source: Source, atMs: number): Promise<Frame> {
     for (;;) {
-      const frame = await this.inTime(source.next());
+      const frame = await this.#inTime(source.next());
       if (frame.atMs >= atMs - 1) return frame;
       frame.picture.close?.();
     }
   }
 
-  private inTime<T>(work: Promise<T>): Promise<T> {
+  #inTime<T>(work: Promise<T>): Promise<T> {
     return new Promise((resolve, reject) => {
-      const late = () => reject(new ProctorError('camera', WAYS_OUT.no_frames, 'no_frames'));
-      const cancel = this.clock.after(FRAME_LIMIT_MS, late);
+      const cancel = this.#clock.after(FRAME_LIMIT_MS, () => reject(unusable('no_frames')));
       work.then(resolve, reject).finally(cancel);
     });
   }
 
-  private async ask(video: MediaTrackConstraints): Promise<void> {
-    this.letGo();
+  async #ask(video: MediaTrackConstraints): Promise<void> {
+    this.#letGo();
     const blocked = obstacle();
-    if (blocked) throw this.fail(blocked);
-    this.become({ status: 'asking', problem: null, label: '' });
+    if (blocked) throw this.#fail(blocked);
+    this.#become({ status: 'asking', problem: null, label: '' });
     try {
       const wanted = { width: { ideal: 640 }, height: { ideal: 480 }, facingMode: 'user', ...video };
-      this.take(await navigator.mediaDevices.getUserMedia({ video: wanted, audio: false }));
+      this.#take(await navigator.mediaDevices.getUserMedia({ video: wanted, audio: false }));
     } catch (error) {
-      throw this.fail(await explain(error));
+      throw this.#fail(await explain(error));
     }
   }
 
-  private take(stream: MediaStream): void {
+  #take(stream: MediaStream): void {
     this.stream = stream;
     const track = stream.getVideoTracks()[0]!;
     const label = track.label;
     const mine = () => this.stream === stream;
-    track.onended = () => mine() && this.fail('taken_away');
-    track.onmute = () => mine() && this.become({ status: 'failed', problem: 'interrupted', label });
-    track.onunmute = () => mine() && this.become({ status: 'on', problem: null, label });
-    this.become({ status: 'on', problem: null, label });
+    track.onended = () => mine() && this.#fail('taken_away');
+    track.onmute = () => mine() && this.#become({ status: 'failed', problem: 'interrupted', label });
+    track.onunmute = () => mine() && this.#become({ status: 'on', problem: null, label });
+    this.#become({ status: 'on', problem: null, label });
   }
 
-  private fail(problem: CameraProblem): ProctorError {
+  #fail(problem: CameraProblem): ProctorError {
     const { label } = this.state;
-    this.letGo();
-    this.become({ status: 'failed', problem, label });
-    return new ProctorError('camera', `enableCamera: ${WAYS_OUT[problem]}.`, problem);
+    this.#letGo();
+    this.#become({ status: 'failed', problem, label });
+    return unusable(problem);
   }
 
-  private letGo(): void {
+  #letGo(): void {
     const { stream } = this;
     this.stream = null;
     for (const track of stream?.getTracks() ?? []) track.stop();
   }
 
-  private become(state: CameraState): void {
+  #become(state: CameraState): void {
     this.state = Object.freeze(state);
-    this.changed(this.state);
+    this.#changed(this.state);
   }
 }
 
-function fromTrack(processor: TrackProcessor): Source {
-  const reader = processor.readable.getReader();
+/** Throws where the browser has no such thing. */
+async function fromTrack(track: MediaStreamTrack): Promise<Source> {
+  const reader = new (window as unknown as TrackProcessors).MediaStreamTrackProcessor({ track }).readable.getReader();
   return {
     next: async () => {
       const { value, done } = await reader.read();
-      if (done) throw new ProctorError('camera', WAYS_OUT.taken_away, 'taken_away');
+      if (done) throw unusable('taken_away');
       return { picture: value, atMs: value.timestamp / 1000, width: value.displayWidth, height: value.displayHeight };
     },
     stop: () => void reader.cancel().catch(() => {}),
   };
 }
 
-function fromGrabber(grabber: Grabber, clock: Clock): Source {
-  return {
-    next: async () => {
-      const picture = await grabber.grabFrame();
-      return { picture, atMs: clock.now(), width: picture.width, height: picture.height };
-    },
-    stop: () => {},
-  };
-}
-
-/** The last resort, for browsers that have neither: a video that nobody sees. */
+/** For browsers that cannot read a track: a video that nobody sees. */
 async function fromElement(stream: MediaStream, clock: Clock): Promise<Source> {
   const video = document.createElement('video');
   video.muted = true;

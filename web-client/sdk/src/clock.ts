@@ -21,66 +21,65 @@ export type ToWorker = { id: number; ms: number } | { cancel: number };
 export type FromWorker = { id: number; at: number };
 
 export class WorkerClock implements Clock {
-  private worker: Worker | null = null;
-  private readonly waiting = new Map<number, { then: (atMs: number) => void; dueMs: number }>();
-  private lastId = 0;
+  #worker: Worker | null = null;
+  readonly #waiting = new Map<number, { then: (atMs: number) => void; dueMs: number }>();
+  #lastId = 0;
 
   /** `failed` is told why there is no worker; the page's own timers then do. */
-  constructor(
-    private readonly natives: Natives,
-    workerUrl: string | null,
-    failed: (why: string) => void,
-  ) {
+  readonly #natives: Natives;
+
+  constructor(natives: Natives, workerUrl: string | null, failed: (why: string) => void) {
+    this.#natives = natives;
     const giveUp = (why: string) => {
-      this.worker = null;
-      for (const [id, { dueMs }] of this.waiting) this.byPage(id, dueMs - this.now());
+      this.#worker = null;
+      for (const [id, { dueMs }] of this.#waiting) this.#byPage(id, dueMs - this.now());
       failed(why);
     };
     try {
       if (workerUrl === null) throw new Error('workerUrl is not set');
       const worker = new Worker(trusted(workerUrl), { name: 'invigil' });
-      worker.onmessage = ({ data }: MessageEvent<FromWorker>) => this.due(data.id, data.at);
+      worker.onmessage = ({ data }: MessageEvent<FromWorker>) => this.#due(data.id, data.at);
       worker.onerror = () => {
         worker.terminate();
-        if (this.worker === worker) giveUp(`${workerUrl} cannot be run as a worker`);
+        if (this.#worker === worker) giveUp(`${workerUrl} cannot be run as a worker`);
       };
-      this.worker = worker;
+      this.#worker = worker;
     } catch (error) {
       giveUp(String(error));
     }
   }
 
   now(): number {
-    return this.natives.now();
+    return this.#natives.now();
   }
 
   wall(): number {
-    return this.natives.wall();
+    return this.#natives.wall();
   }
 
   after(ms: number, then: (atMs: number) => void): () => void {
-    const id = ++this.lastId;
-    this.waiting.set(id, { then, dueMs: this.now() + ms });
-    if (this.worker) this.worker.postMessage({ id, ms } satisfies ToWorker);
-    else this.byPage(id, ms);
+    const id = ++this.#lastId;
+    this.#waiting.set(id, { then, dueMs: this.now() + ms });
+    if (this.#worker) this.#worker.postMessage({ id, ms } satisfies ToWorker);
+    else this.#byPage(id, ms);
     return () => {
-      if (this.waiting.delete(id)) this.worker?.postMessage({ cancel: id } satisfies ToWorker);
+      if (this.#waiting.delete(id)) this.#worker?.postMessage({ cancel: id } satisfies ToWorker);
     };
   }
 
   dispose(): void {
-    this.waiting.clear();
-    this.worker?.terminate();
-    this.worker = null;
+    this.#waiting.clear();
+    this.#worker?.terminate();
+    this.#worker = null;
   }
 
-  private byPage(id: number, ms: number): void {
-    setTimeout(() => this.due(id, this.now()), Math.max(0, ms));
+  #byPage(id: number, ms: number): void {
+    setTimeout(() => this.#due(id, this.now()), Math.max(0, ms));
   }
 
-  private due(id: number, atMs: number): void {
-    const timer = this.waiting.get(id);
-    this.waiting.delete(id);
+  #due(id: number, atMs: number): void {
+    const timer = this.#waiting.get(id);
+    this.#waiting.delete(id);
     timer?.then(atMs);
   }
 }

@@ -26,28 +26,31 @@ export interface HeldPlayer {
 }
 
 export class Holds {
-  private readonly reasons = new Set<Hold>();
+  readonly #reasons = new Set<Hold>();
   /** whether the learner would be watching if nothing stood in the way */
-  private wantsPlay = false;
+  #wantsPlay = false;
 
-  constructor(
-    private readonly player: HeldPlayer,
-    private readonly changed: (reasons: readonly Hold[]) => void,
-  ) {}
+  readonly #player: HeldPlayer;
+  readonly #changed: (reasons: readonly Hold[]) => void;
+
+  constructor(player: HeldPlayer, changed: (reasons: readonly Hold[]) => void) {
+    this.#player = player;
+    this.#changed = changed;
+  }
 
   has(reason: Hold): boolean {
-    return this.reasons.has(reason);
+    return this.#reasons.has(reason);
   }
 
   set(reason: Hold, on: boolean): void {
-    if (this.reasons.has(reason) === on) return;
-    if (on) this.reasons.add(reason);
-    else this.reasons.delete(reason);
-    this.changed(Object.freeze([...this.reasons]));
+    if (this.#reasons.has(reason) === on) return;
+    if (on) this.#reasons.add(reason);
+    else this.#reasons.delete(reason);
+    this.#changed(Object.freeze([...this.#reasons]));
     if (on) this.enforce();
-    else if (this.reasons.size === 0 && this.wantsPlay) {
-      this.wantsPlay = false;
-      this.player.play();
+    else if (this.#reasons.size === 0 && this.#wantsPlay) {
+      this.#wantsPlay = false;
+      this.#player.play();
     }
   }
 
@@ -61,16 +64,16 @@ export class Holds {
 
   /** Whoever starts the player meanwhile has to wait, and is remembered. */
   enforce(): void {
-    if (this.reasons.size === 0 || !this.player.playing()) return;
-    this.wantsPlay = true;
-    this.player.pause();
+    if (this.#reasons.size === 0 || !this.#player.playing()) return;
+    this.#wantsPlay = true;
+    this.#player.pause();
   }
 
   /** Lets go of the player as it stands. */
   release(): void {
-    this.wantsPlay = false;
-    if (this.reasons.size === 0) return;
-    this.reasons.clear();
-    this.changed(Object.freeze([]));
+    this.#wantsPlay = false;
+    if (this.#reasons.size === 0) return;
+    this.#reasons.clear();
+    this.#changed(Object.freeze([]));
   }
 }

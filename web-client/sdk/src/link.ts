@@ -29,7 +29,16 @@ export type Next =
   | { kind: 'end'; code: string | null; detail: string };
 
 const RECONNECT: Next = { kind: 'reconnect', afterMs: null };
+const TOKEN: Next = { kind: 'token' };
 const end = (code: string | null, detail = ''): Next => ({ kind: 'end', code, detail });
+const AFTER_CLOSE: Record<number, Next> = {
+  1000: end(null),
+  4400: end('bad_message'),
+  4401: TOKEN,
+  4403: end('origin_refused'),
+  4409: end('superseded'),
+  4410: end('session_closed'),
+};
 
 /** What the link asks of its owner. */
 export interface LinkOwner {
@@ -55,7 +64,7 @@ export function afterError(code: string, detail: string, retryAfterMs: number | 
   switch (code) {
     case 'token_unknown':
     case 'token_expired':
-      return { kind: 'token' };
+      return TOKEN;
     case 'hello_timeout':
     case 'too_many_events':
     case 'overloaded':
@@ -81,212 +90,204 @@ export function afterError(code: string, detail: string, retryAfterMs: number | 
 
 /** After a close without an error before it, as when the error was lost on the way. */
 export function afterClose(code: number): Next {
-  switch (code) {
-    case 1000:
-      return end(null);
-    case 4400:
-      return end('bad_message');
-    case 4401:
-      return { kind: 'token' };
-    case 4403:
-      return end('origin_refused');
-    case 4409:
-      return end('superseded');
-    case 4410:
-      return end('session_closed');
-    default:
-      return RECONNECT;
-  }
+  return AFTER_CLOSE[code] ?? RECONNECT;
 }
 
 export class Link {
   state: LinkState = 'idle';
   /** when the connection was lost, on the clock; null while it stands */
   downSinceMs: number | null = null;
-  private socket: WebSocket | null = null;
-  private attempts = 0;
-  private tokensRefused = 0;
-  private movedTo: string | null = null;
-  private goAwayMs: number | null = null;
-  private verdictOfError: Next | null = null;
-  private cancelWait: () => void = () => {};
-  private cancelSilence: () => void = () => {};
-  private cancelPace: () => void = () => {};
-  private budget = EVENTS_BURST;
-  private budgetAtMs = 0;
+  #socket: WebSocket | null = null;
+  #attempts = 0;
+  #tokensRefused = 0;
+  #movedTo: string | null = null;
+  #goAwayMs: number | null = null;
+  #verdictOfError: Next | null = null;
+  #cancelWait: () => void = () => {};
+  #cancelSilence: () => void = () => {};
+  #cancelPace: () => void = () => {};
+  #budget = EVENTS_BURST;
+  #budgetAtMs = 0;
 
-  constructor(
-    private readonly url: string,
-    private readonly owner: LinkOwner,
-    private readonly clock: Clock,
-    private readonly random: () => number,
-  ) {}
+  readonly #url: string;
+  readonly #owner: LinkOwner;
+  readonly #clock: Clock;
+  readonly #random: () => number;
+
+  constructor(url: string, owner: LinkOwner, clock: Clock, random: () => number) {
+    this.#url = url;
+    this.#owner = owner;
+    this.#clock = clock;
+    this.#random = random;
+  }
 
   open(): void {
     if (this.state === 'ended') return;
-    this.cancelWait();
-    this.drop();
-    this.become(this.downSinceMs === null ? 'connecting' : 'down');
+    this.#cancelWait();
+    this.#drop();
+    this.#become(this.downSinceMs === null ? 'connecting' : 'down');
     let socket: WebSocket;
     try {
-      socket = new WebSocket(this.movedTo ?? this.url, SUBPROTOCOL);
+      socket = new WebSocket(this.#movedTo ?? this.#url, SUBPROTOCOL);
     } catch (error) {
-      return this.follow(end('bad_option', String(error)));
+      return this.#follow(end('bad_option', String(error)));
     }
-    this.socket = socket;
-    this.verdictOfError = null;
+    this.#socket = socket;
+    this.#verdictOfError = null;
     socket.onmessage = ({ data }) => {
-      if (this.socket === socket && typeof data === 'string') this.hear(data, socket);
+      if (this.#socket === socket && typeof data === 'string') this.#hear(data, socket);
     };
     socket.onclose = ({ code }) => {
-      if (this.socket === socket) this.lost(code);
+      if (this.#socket === socket) this.#lost(code);
     };
-    this.watchSilence();
+    this.#watchSilence();
   }
 
   /** Sends what waits, as fast as the server takes it. */
   flush(): void {
-    const socket = this.socket;
+    const socket = this.#socket;
     if (this.state !== 'up' || socket === null) return;
-    this.cancelPace();
-    this.refill();
-    while (this.budget >= 1 && socket.bufferedAmount < BUFFERED_LIMIT_BYTES) {
-      const text = this.owner.nextText();
+    this.#cancelPace();
+    this.#refill();
+    while (this.#budget >= 1 && socket.bufferedAmount < BUFFERED_LIMIT_BYTES) {
+      const text = this.#owner.nextText();
       if (text === null) break;
-      this.budget -= 1;
+      this.#budget -= 1;
       socket.send(text);
     }
-    const full = this.budget < 1 || socket.bufferedAmount >= BUFFERED_LIMIT_BYTES;
-    for (let photo = full ? null : this.owner.nextBinary(); photo; photo = this.owner.nextBinary()) socket.send(photo);
-    if (full) this.cancelPace = this.clock.after(PACE_MS, () => this.flush());
+    const full = this.#budget < 1 || socket.bufferedAmount >= BUFFERED_LIMIT_BYTES;
+    for (let photo = full ? null : this.#owner.nextBinary(); photo; photo = this.#owner.nextBinary())
+      socket.send(photo);
+    if (full) this.#cancelPace = this.#clock.after(PACE_MS, () => this.flush());
   }
 
   /** Sends a message that is no event, if there is a connection to send it on. */
   say(message: object): boolean {
     if (this.state !== 'up') return false;
-    this.socket?.send(JSON.stringify(message));
+    this.#socket?.send(JSON.stringify(message));
     return true;
   }
 
   /** The machine slept, the page was put away, or the network is back: what is held for a connection may be none. */
   wake(): void {
     if (this.state === 'idle' || this.state === 'ended' || this.state === 'token_needed') return;
-    this.noteLoss();
+    this.#noteLoss();
     this.open();
   }
 
   /** The network is said to be back: no need to wait out the turn. */
   nudge(): void {
-    if (this.state !== 'down' || this.socket !== null) return;
-    this.cancelWait();
-    this.cancelWait = this.clock.after(this.random() * SHORTEST_WAIT_MS, () => this.open());
+    if (this.state !== 'down' || this.#socket !== null) return;
+    this.#cancelWait();
+    this.#cancelWait = this.#clock.after(this.#random() * SHORTEST_WAIT_MS, () => this.open());
   }
 
   /** Ends it from this side. */
   end(): void {
     if (this.state === 'ended') return;
-    this.cancelWait();
-    this.drop();
-    this.become('ended');
+    this.#cancelWait();
+    this.#drop();
+    this.#become('ended');
   }
 
-  private refill(): void {
-    const now = this.clock.now();
-    this.budget = Math.min(EVENTS_BURST, this.budget + ((now - this.budgetAtMs) * EVENTS_PER_SECOND) / 1000);
-    this.budgetAtMs = now;
+  #refill(): void {
+    const now = this.#clock.now();
+    this.#budget = Math.min(EVENTS_BURST, this.#budget + ((now - this.#budgetAtMs) * EVENTS_PER_SECOND) / 1000);
+    this.#budgetAtMs = now;
   }
 
-  private watchSilence(): void {
-    this.cancelSilence();
-    this.cancelSilence = this.clock.after(SILENCE_LIMIT_MS, () => this.lost(1006));
+  #watchSilence(): void {
+    this.#cancelSilence();
+    this.#cancelSilence = this.#clock.after(SILENCE_LIMIT_MS, () => this.#lost(1006));
   }
 
-  private hear(text: string, socket: WebSocket): void {
-    this.watchSilence();
+  #hear(text: string, socket: WebSocket): void {
+    this.#watchSilence();
     let message: ServerMessage;
     try {
       message = JSON.parse(text);
     } catch {
-      return this.lost(1006);
+      return this.#lost(1006);
     }
     switch (message.type) {
       case 'challenge':
-        return void this.sayHello(message.nonce, socket);
+        return void this.#sayHello(message.nonce, socket);
       case 'ping':
-        return socket.send(JSON.stringify({ type: 'pong', id: message.id, ct: this.owner.ct() }));
+        return socket.send(JSON.stringify({ type: 'pong', id: message.id, ct: this.#owner.ct() }));
       case 'welcome':
-        return this.welcome(message);
+        return this.#welcome(message);
       case 'go_away':
-        this.movedTo = message.url;
-        this.goAwayMs = message.reconnect_in_ms;
+        this.#movedTo = message.url;
+        this.#goAwayMs = message.reconnect_in_ms;
         return;
       case 'error':
-        this.verdictOfError = afterError(message.code, message.detail, message.retry_after_ms);
+        this.#verdictOfError = afterError(message.code, message.detail, message.retry_after_ms);
         break;
       case 'closed':
-        this.verdictOfError = end(null);
+        this.#verdictOfError = end(null);
         break;
     }
-    this.owner.heard(message);
-    if (this.verdictOfError?.kind === 'end' && this.socket === socket) this.follow(this.verdictOfError);
+    this.#owner.heard(message);
+    if (this.#verdictOfError?.kind === 'end' && this.#socket === socket) this.#follow(this.#verdictOfError);
     else this.flush();
   }
 
-  private async sayHello(nonce: string, socket: WebSocket): Promise<void> {
+  async #sayHello(nonce: string, socket: WebSocket): Promise<void> {
     try {
-      const hello = await this.owner.hello(nonce);
-      if (this.socket === socket) socket.send(JSON.stringify({ type: 'hello', ...hello, ct: this.owner.ct() }));
+      const hello = await this.#owner.hello(nonce);
+      if (this.#socket === socket) socket.send(JSON.stringify({ type: 'hello', ...hello, ct: this.#owner.ct() }));
     } catch (error) {
-      if (this.socket === socket) this.follow(end('key_mismatch', `the hello could not be signed: ${error}`));
+      if (this.#socket === socket) this.#follow(end('key_mismatch', `the hello could not be signed: ${error}`));
     }
   }
 
-  private welcome(message: WelcomeMessage): void {
-    this.attempts = 0;
-    this.tokensRefused = 0;
+  #welcome(message: WelcomeMessage): void {
+    this.#attempts = 0;
+    this.#tokensRefused = 0;
     this.downSinceMs = null;
-    this.goAwayMs = null;
-    this.budget = EVENTS_BURST;
-    this.budgetAtMs = this.clock.now();
+    this.#goAwayMs = null;
+    this.#budget = EVENTS_BURST;
+    this.#budgetAtMs = this.#clock.now();
     this.state = 'up';
-    this.owner.welcomed(message);
-    this.owner.changed('up');
+    this.#owner.welcomed(message);
+    this.#owner.changed('up');
     this.flush();
   }
 
-  private lost(code: number): void {
+  #lost(code: number): void {
     // Where we were sent to may be gone by now: the first address knows.
-    if (this.state !== 'up') this.movedTo = null;
-    const goAway: Next | null = this.goAwayMs === null ? null : { kind: 'reconnect', afterMs: this.goAwayMs };
-    this.goAwayMs = null;
-    this.follow(this.verdictOfError ?? goAway ?? afterClose(code));
+    if (this.state !== 'up') this.#movedTo = null;
+    const goAway: Next | null = this.#goAwayMs === null ? null : { kind: 'reconnect', afterMs: this.#goAwayMs };
+    this.#goAwayMs = null;
+    this.#follow(this.#verdictOfError ?? goAway ?? afterClose(code));
   }
 
-  private follow(next: Next): void {
-    this.drop();
+  #follow(next: Next): void {
+    this.#drop();
     if (next.kind === 'end') {
-      this.become('ended');
-      return this.owner.ended(next.code, next.detail);
+      this.#become('ended');
+      return this.#owner.ended(next.code, next.detail);
     }
-    this.noteLoss();
-    if (next.kind === 'token') return void this.fetchToken();
-    this.become('down');
-    const jitter = next.afterMs === null ? this.backoff() : next.afterMs + this.random() * SHORTEST_WAIT_MS;
-    this.cancelWait = this.clock.after(jitter, () => this.open());
+    this.#noteLoss();
+    if (next.kind === 'token') return void this.#fetchToken();
+    this.#become('down');
+    const jitter = next.afterMs === null ? this.#backoff() : next.afterMs + this.#random() * SHORTEST_WAIT_MS;
+    this.#cancelWait = this.#clock.after(jitter, () => this.open());
   }
 
-  private async fetchToken(): Promise<void> {
-    this.tokensRefused += 1;
-    if (this.tokensRefused > TOKENS_LIMIT) return this.follow(end('token_unknown', 'fresh tokens are refused as well'));
-    this.become('token_needed');
+  async #fetchToken(): Promise<void> {
+    this.#tokensRefused += 1;
+    if (this.#tokensRefused > TOKENS_LIMIT)
+      return this.#follow(end('token_unknown', 'fresh tokens are refused as well'));
+    this.#become('token_needed');
     try {
-      await this.owner.renewToken();
+      await this.#owner.renewToken();
       if (this.state === 'token_needed') this.open();
     } catch {
       // The platform may be away for a while, like any server.
-      this.tokensRefused -= 1;
+      this.#tokensRefused -= 1;
       if (this.state !== 'token_needed') return;
-      this.cancelWait = this.clock.after(this.backoff(), () => void this.fetchToken());
+      this.#cancelWait = this.#clock.after(this.#backoff(), () => void this.#fetchToken());
     }
   }
 
@@ -294,21 +295,21 @@ export class Link {
    * Full jitter: every wait is drawn anew below a ceiling that doubles, so that a thousand pages that lost the same
    * server do not come back at the same moment.
    */
-  private backoff(): number {
-    this.attempts = Math.min(this.attempts + 1, 10);
-    const ceiling = Math.min(SHORTEST_WAIT_MS << this.attempts, LONGEST_WAIT_MS);
-    return SHORTEST_WAIT_MS + this.random() * (ceiling - SHORTEST_WAIT_MS);
+  #backoff(): number {
+    this.#attempts = Math.min(this.#attempts + 1, 10);
+    const ceiling = Math.min(SHORTEST_WAIT_MS << this.#attempts, LONGEST_WAIT_MS);
+    return SHORTEST_WAIT_MS + this.#random() * (ceiling - SHORTEST_WAIT_MS);
   }
 
-  private noteLoss(): void {
-    this.downSinceMs ??= this.clock.now();
+  #noteLoss(): void {
+    this.downSinceMs ??= this.#clock.now();
   }
 
-  private drop(): void {
-    this.cancelSilence();
-    this.cancelPace();
-    const socket = this.socket;
-    this.socket = null;
+  #drop(): void {
+    this.#cancelSilence();
+    this.#cancelPace();
+    const socket = this.#socket;
+    this.#socket = null;
     if (socket === null) return;
     socket.onmessage = socket.onclose = null;
     try {
@@ -318,9 +319,9 @@ export class Link {
     }
   }
 
-  private become(state: LinkState): void {
+  #become(state: LinkState): void {
     if (this.state === state) return;
     this.state = state;
-    this.owner.changed(state);
+    this.#owner.changed(state);
   }
 }

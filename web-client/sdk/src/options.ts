@@ -86,9 +86,8 @@ export function streamUrl(address: string, page: string = globalThis.location?.h
   } catch {
     throw bad('endpoint', `"${address}" is not an address, like https://proctor.example`);
   }
-  const secure: Record<string, string> = { 'http:': 'ws:', 'https:': 'wss:', 'ws:': 'ws:', 'wss:': 'wss:' };
-  const protocol = secure[url.protocol];
-  if (protocol === undefined) throw bad('endpoint', `"${address}" must begin with https:// or wss://`);
+  const protocol = url.protocol.replace('http', 'ws');
+  if (!/^wss?:$/.test(protocol)) throw bad('endpoint', `"${address}" must begin with https:// or wss://`);
   // Browsers take loopback for as safe as TLS.
   if (protocol === 'ws:' && page?.startsWith('https:') && !/^(localhost|127\.0\.0\.1|\[::1\])$/.test(url.hostname)) {
     throw bad('endpoint', `a page on https may not stream to "${address}"; serve the server over https as well`);

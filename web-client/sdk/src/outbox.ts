@@ -16,39 +16,40 @@ export interface Kept {
 }
 
 export class Outbox {
-  private readonly kept: Kept[];
+  readonly #kept: Kept[];
   /** how many of those kept were sent on this connection */
-  private sent = 0;
+  #sent = 0;
   /** how many of those kept may have been sent at any time, by this page or by the one before it was loaded again */
-  private maybeSent: number;
-  private lastNumber: number;
-  private newestCt: number;
-  private lost: { count: number; from: number; to: number } | null = null;
+  #maybeSent: number;
+  #lastNumber: number;
+  #newestCt: number;
+  #lost: { count: number; from: number; to: number } | null = null;
 
-  constructor(
-    private readonly store: Store,
-    private readonly record: SessionRecord,
-    events: Kept[] = [],
-  ) {
-    this.kept = events;
-    this.maybeSent = events.length;
-    this.lastNumber = events[events.length - 1]?.number ?? record.forgotten;
-    this.newestCt = Math.max(record.ct, events[events.length - 1]?.ct ?? 0);
+  readonly #store: Store;
+  readonly #record: SessionRecord;
+
+  constructor(store: Store, record: SessionRecord, events: Kept[] = []) {
+    this.#store = store;
+    this.#record = record;
+    this.#kept = events;
+    this.#maybeSent = events.length;
+    this.#lastNumber = events[events.length - 1]?.number ?? record.forgotten;
+    this.#newestCt = Math.max(record.ct, events[events.length - 1]?.ct ?? 0);
   }
 
   /** The highest `seq` that was seen acknowledged; 0: none. */
   get acknowledged(): number {
-    return this.record.acknowledged;
+    return this.#record.acknowledged;
   }
 
   /** Whether the server has all there is. */
   get empty(): boolean {
-    return this.kept.length === 0;
+    return this.#kept.length === 0;
   }
 
   /** Events that wait for their acknowledgement. */
   waiting(): readonly Kept[] {
-    return this.kept;
+    return this.#kept;
   }
 
   /**
@@ -56,27 +57,27 @@ export class Outbox {
    * say so.
    */
   push<Type extends keyof ClientEvents>(ct: number, type: Type, data: ClientEvents[Type]): number | null {
-    const at = Math.max(Math.floor(ct), this.newestCt);
-    if (this.kept.length >= EVENTS_LIMIT) {
-      this.lost ??= { count: 0, from: at, to: at };
-      this.lost.count += 1;
-      this.lost.to = at;
+    const at = Math.max(Math.floor(ct), this.#newestCt);
+    if (this.#kept.length >= EVENTS_LIMIT) {
+      this.#lost ??= { count: 0, from: at, to: at };
+      this.#lost.count += 1;
+      this.#lost.to = at;
       return null;
     }
-    if (this.lost) {
-      const { count, from, to } = this.lost;
-      this.lost = null;
-      this.keep(Math.max(to, this.newestCt), 'gap', { lost: count, from_ct: from, to_ct: to });
+    if (this.#lost) {
+      const { count, from, to } = this.#lost;
+      this.#lost = null;
+      this.#keep(Math.max(to, this.#newestCt), 'gap', { lost: count, from_ct: from, to_ct: to });
     }
-    return this.keep(at, type, data);
+    return this.#keep(at, type, data);
   }
 
-  private keep(ct: number, type: string, data: unknown): number {
-    this.newestCt = ct;
-    this.record.ct = Math.max(this.record.ct, ct);
-    const event = { number: ++this.lastNumber, ct, type, data };
-    this.kept.push(event);
-    this.store.addEvent(this.record.id, event);
+  #keep(ct: number, type: string, data: unknown): number {
+    this.#newestCt = ct;
+    this.#record.ct = Math.max(this.#record.ct, ct);
+    const event = { number: ++this.#lastNumber, ct, type, data };
+    this.#kept.push(event);
+    this.#store.addEvent(this.#record.id, event);
     return event.number;
   }
 
@@ -84,32 +85,32 @@ export class Outbox {
   acknowledge(seq: number): void {
     if (seq <= this.acknowledged) return;
     // What was never sent cannot be what the server has: a page before this one sent that, and did not live to note it.
-    const count = Math.min(seq - this.acknowledged, this.maybeSent);
-    this.kept.splice(0, count);
-    this.sent = Math.max(0, this.sent - count);
-    this.maybeSent -= count;
-    this.record.forgotten += count;
-    this.record.acknowledged = seq;
-    this.store.forget(this.record, this.record.forgotten);
+    const count = Math.min(seq - this.acknowledged, this.#maybeSent);
+    this.#kept.splice(0, count);
+    this.#sent = Math.max(0, this.#sent - count);
+    this.#maybeSent -= count;
+    this.#record.forgotten += count;
+    this.#record.acknowledged = seq;
+    this.#store.forget(this.#record, this.#record.forgotten);
   }
 
   /** A connection begins: everything that the server lacks is to be sent again. */
   resume(acknowledged: number): void {
-    this.sent = 0;
+    this.#sent = 0;
     this.acknowledge(acknowledged);
   }
 
   /** The next message to send on this connection; null when there is none. */
   next(): string | null {
-    const event = this.kept[this.sent];
+    const event = this.#kept[this.#sent];
     if (event === undefined) return null;
-    this.sent += 1;
-    this.maybeSent = Math.max(this.maybeSent, this.sent);
+    this.#sent += 1;
+    this.#maybeSent = Math.max(this.#maybeSent, this.#sent);
     const { ct, type, data } = event;
-    return JSON.stringify({ seq: this.record.acknowledged + this.sent, ct, type, data });
+    return JSON.stringify({ seq: this.#record.acknowledged + this.#sent, ct, type, data });
   }
 
   isAcknowledged(number: number): boolean {
-    return number <= this.record.forgotten;
+    return number <= this.#record.forgotten;
   }
 }

@@ -9,7 +9,7 @@ import { makeKey, publicKey, signHello } from './key.js';
 import { Link, type LinkOwner, type LinkState } from './link.js';
 import { Outbox } from './outbox.js';
 import { Photos } from './photos.js';
-import type { SessionRecord, Store } from './store.js';
+import type { Opened, SessionRecord, Store } from './store.js';
 import { Timeline } from './timeline.js';
 import type { CaptureMessage, ClientEvents, PromptMessage, ServerMessage, WelcomeMessage } from './wire.js';
 
@@ -43,85 +43,90 @@ export interface SessionParts {
 
 export class Session implements LinkOwner {
   readonly link: Link;
-  private ready = false;
-  private readySent = false;
-  private leavingSent = false;
-  private welcomes = 0;
+  #ready = false;
+  #readySent = false;
+  #leavingSent = false;
+  #welcomes = 0;
+
+  readonly #record: SessionRecord;
+  readonly #timeline: Timeline;
+  readonly #outbox: Outbox;
+  readonly #photos: Photos;
+
+  readonly #credentials: Credentials;
+  readonly #owner: SessionOwner;
+  readonly #parts: SessionParts;
+  readonly #publicKey: string;
 
   private constructor(
-    private readonly credentials: Credentials,
-    private readonly owner: SessionOwner,
-    private readonly parts: SessionParts,
-    private readonly record: SessionRecord,
-    private readonly publicKey: string,
-    private readonly timeline: Timeline,
-    private readonly outbox: Outbox,
-    private readonly photos: Photos,
+    credentials: Credentials,
+    owner: SessionOwner,
+    parts: SessionParts,
+    publicKey: string,
+    { record, events, photos }: Opened,
   ) {
+    this.#credentials = credentials;
+    this.#owner = owner;
+    this.#parts = parts;
+    this.#publicKey = publicKey;
+    this.#record = record;
     this.link = new Link(credentials.url, this, parts.clock, parts.random);
+    this.#timeline = new Timeline(parts.clock, record);
+    this.#outbox = new Outbox(parts.store, record, events);
+    this.#photos = new Photos(parts.store, record.id, this.#outbox, photos);
   }
 
   /** Takes up a session where this browser left it, or begins it. Connects with `link.open()`. */
   static async open(credentials: Credentials, owner: SessionOwner, parts: SessionParts): Promise<Session> {
     const id = credentials.session;
-    const kept = await parts.store.open(id);
-    const record: SessionRecord = kept?.record ?? {
-      id,
-      key: await makeKey(),
-      zero: parts.clock.wall(),
-      ct: 0,
-      acknowledged: 0,
-      forgotten: 0,
-      consented: false,
-      leaving: null,
-      touched: 0,
+    const kept = (await parts.store.open(id)) ?? {
+      record: {
+        id,
+        key: await makeKey(),
+        zero: parts.clock.wall(),
+        ct: 0,
+        acknowledged: 0,
+        forgotten: 0,
+        consented: false,
+        leaving: null,
+        touched: 0,
+      },
+      events: [],
+      photos: [],
     };
-    const timeline = new Timeline(parts.clock, record);
-    const outbox = new Outbox(parts.store, record, kept?.events);
-    const photos = new Photos(parts.store, id, outbox, kept?.photos);
-    const session = new Session(
-      credentials,
-      owner,
-      parts,
-      record,
-      await publicKey(record.key),
-      timeline,
-      outbox,
-      photos,
-    );
     // On disk before the server hears of the key: a page that is loaded again must have it.
-    parts.store.save(record);
-    return session;
+    parts.store.save(kept.record);
+    return new Session(credentials, owner, parts, await publicKey(kept.record.key), kept);
   }
 
   get id(): string {
-    return this.record.id;
+    return this.#record.id;
   }
 
   get consented(): boolean {
-    return this.record.consented;
+    return this.#record.consented;
   }
 
   get leaving(): boolean {
-    return this.record.leaving !== null;
+    return this.#record.leaving !== null;
   }
 
   /** Reports something that happened `agoMs` ago. Returns false when too much waits already. */
   report<Type extends keyof ClientEvents>(type: Type, data: ClientEvents[Type], agoMs = 0): boolean {
-    const kept = this.outbox.push(this.timeline.ct() - agoMs, type, data) !== null;
+    const kept = this.#outbox.push(this.#timeline.ct() - agoMs, type, data) !== null;
     this.link.flush();
     return kept;
   }
 
   consent(textSha256: string, language: string): void {
     this.report('consent', { text_sha256: textSha256, language });
-    this.record.consented = true;
+    this.#record.consented = true;
     this.note();
   }
 
   /** Whether an answer to this prompt is on its way. */
   hasAnswered(prompt: string): boolean {
-    return this.outbox
+    return this.#outbox
       .waiting()
       .some(({ type, data }) => type === 'prompt.answered' && (data as { prompt: string }).prompt === prompt);
   }
@@ -129,118 +134,118 @@ export class Session implements LinkOwner {
   /** Answers a capture. The digest is committed to now, the bytes follow once that is on the server's disk. */
   async submit(capture: CaptureMessage, bytes: Uint8Array): Promise<boolean> {
     const digest = await sha256(bytes);
-    const submitted = this.photos.submit(this.ct(), capture, bytes, digest);
+    const submitted = this.#photos.submit(this.ct(), capture, bytes, digest);
     this.link.flush();
     return submitted;
   }
 
   /** The learner says that they are there, after a pause. */
   sayReady(): void {
-    this.ready = true;
-    if (!this.readySent) this.readySent = this.link.say({ type: 'ready' });
+    this.#ready = true;
+    if (!this.#readySent) this.#readySent = this.link.say({ type: 'ready' });
   }
 
   /** Ends the session; `heard` gets the server's `closed`. */
   leave(reason: 'completed' | 'left'): void {
-    this.record.leaving ??= reason;
+    this.#record.leaving ??= reason;
     this.note();
-    this.sayLeaving();
+    this.#sayLeaving();
   }
 
   /** Notes where the session stands: from time to time, and when the page goes. */
   note(): void {
-    this.timeline.note(this.record);
-    this.parts.store.save(this.record);
+    this.#timeline.note(this.#record);
+    this.#parts.store.save(this.#record);
   }
 
   /** The session is over: nothing of it is kept. */
   forget(): void {
-    this.parts.store.clear(this.id);
+    this.#parts.store.clear(this.id);
   }
 
   // --- for the link ---------------------------------------------------------------------------------------------
 
   ct(): number {
-    return this.timeline.ct();
+    return this.#timeline.ct();
   }
 
   async hello(nonce: string): Promise<object> {
-    const { session, token } = this.credentials;
-    const signature = await signHello(this.record.key, nonce, session, token);
-    const device = this.parts.device;
-    const { acknowledged } = this.outbox;
-    return { session, token, key: this.publicKey, signature, acknowledged, ...(device !== null && { device }) };
+    const { session, token } = this.#credentials;
+    const signature = await signHello(this.#record.key, nonce, session, token);
+    const device = this.#parts.device;
+    const { acknowledged } = this.#outbox;
+    return { session, token, key: this.#publicKey, signature, acknowledged, ...(device !== null && { device }) };
   }
 
   async renewToken(): Promise<void> {
-    this.credentials.token = await this.owner.renewToken();
+    this.#credentials.token = await this.#owner.renewToken();
   }
 
   welcomed(welcome: WelcomeMessage): void {
-    this.outbox.resume(welcome.acknowledged);
-    this.photos.resume();
-    this.readySent = this.leavingSent = false;
+    this.#outbox.resume(welcome.acknowledged);
+    this.#photos.resume();
+    this.#readySent = this.#leavingSent = false;
     // Whether we are still to say that the learner is there, the welcome knows better than we do.
-    this.ready &&= welcome.pause !== null;
-    this.welcomes += 1;
-    this.owner.welcomed(welcome, this.welcomes === 1);
-    if (this.ready) this.sayReady();
+    this.#ready &&= welcome.pause !== null;
+    this.#welcomes += 1;
+    this.#owner.welcomed(welcome, this.#welcomes === 1);
+    if (this.#ready) this.sayReady();
     // Behind what was kept: the events of a session stand before its end.
-    this.sayLeaving();
+    this.#sayLeaving();
   }
 
   heard(message: ServerMessage): void {
     switch (message.type) {
       case 'ack':
-        this.timeline.note(this.record);
-        this.outbox.acknowledge(message.seq);
-        return this.sayLeaving();
+        this.#timeline.note(this.#record);
+        this.#outbox.acknowledge(message.seq);
+        return this.#sayLeaving();
       case 'renew':
-        this.credentials.token = message.token;
+        this.#credentials.token = message.token;
         return;
       case 'capture':
-        if (this.photos.asked(message)) return;
+        if (this.#photos.asked(message)) return;
         // Bytes that were committed to and are lost cannot be taken again.
         if (message.committed) return;
-        return this.owner.captured(message);
+        return this.#owner.captured(message);
       case 'photo.received':
       case 'capture.closed':
-        this.photos.forget(message.capture);
+        this.#photos.forget(message.capture);
         break;
       case 'error':
-        if (message.capture) this.photos.refused(message.capture, message.code);
+        if (message.capture) this.#photos.refused(message.capture, message.code);
         break;
       case 'prompt':
-        this.ready = this.readySent = false;
+        this.#ready = this.#readySent = false;
         if (this.hasAnswered(message.prompt)) return;
-        return this.owner.prompted(message);
+        return this.#owner.prompted(message);
       case 'pause':
       case 'play':
-        this.ready = this.readySent = false;
+        this.#ready = this.#readySent = false;
         break;
     }
-    this.owner.heard(message);
+    this.#owner.heard(message);
   }
 
   nextText(): string | null {
-    return this.outbox.next();
+    return this.#outbox.next();
   }
 
   nextBinary(): Uint8Array<ArrayBuffer> | null {
-    return this.photos.next(this.ct());
+    return this.#photos.next(this.ct());
   }
 
   changed(state: LinkState): void {
-    this.owner.linkChanged(state);
+    this.#owner.linkChanged(state);
   }
 
   ended(code: string | null, detail: string): void {
-    this.owner.ended(code, detail);
+    this.#owner.ended(code, detail);
   }
 
-  private sayLeaving(): void {
+  #sayLeaving(): void {
     // Said once everything is on the server's disk, so that the last events are judged too.
-    if (this.record.leaving === null || this.leavingSent || !this.outbox.empty) return;
-    this.leavingSent = this.link.say({ type: 'close', reason: this.record.leaving });
+    if (this.#record.leaving === null || this.#leavingSent || !this.#outbox.empty) return;
+    this.#leavingSent = this.link.say({ type: 'close', reason: this.#record.leaving });
   }
 }

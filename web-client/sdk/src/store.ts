@@ -99,35 +99,38 @@ function openDatabase(): Promise<IDBDatabase> {
 const ofSession = (session: string) => IDBKeyRange.bound([session], [session, []]);
 
 class IndexedStore implements Store {
-  private complained = false;
+  #complained = false;
 
-  constructor(
-    private readonly db: IDBDatabase,
-    private readonly wall: () => number,
-    private readonly failed: (why: string) => void,
-  ) {
+  readonly #db: IDBDatabase;
+  readonly #wall: () => number;
+  readonly #failed: (why: string) => void;
+
+  constructor(db: IDBDatabase, wall: () => number, failed: (why: string) => void) {
+    this.#db = db;
+    this.#wall = wall;
+    this.#failed = failed;
     db.onversionchange = () => db.close();
   }
 
   async open(session: string): Promise<Opened | null> {
     try {
-      return await this.read(session);
+      return await this.#read(session);
     } catch (error) {
-      this.complain(error);
+      this.#complain(error);
       return null;
     }
   }
 
-  private read(session: string): Promise<Opened | null> {
+  #read(session: string): Promise<Opened | null> {
     return new Promise((resolve, reject) => {
-      const transaction = this.db.transaction(STORES, 'readwrite');
+      const transaction = this.#db.transaction(STORES, 'readwrite');
       const get = <T>(request: IDBRequest<T>) => request;
       const all = get<SessionRecord[]>(transaction.objectStore('sessions').getAll());
       const events = get<Kept[]>(transaction.objectStore('events').getAll(ofSession(session)));
       const photos = get<KeptPhoto[]>(transaction.objectStore('photos').getAll(ofSession(session)));
       photos.onsuccess = () => {
         for (const { id, touched } of all.result) {
-          if (id !== session && touched < this.wall() - KEEP_MS) this.erase(transaction, id);
+          if (id !== session && touched < this.#wall() - KEEP_MS) this.#erase(transaction, id);
         }
       };
       transaction.oncomplete = () => {
@@ -139,58 +142,58 @@ class IndexedStore implements Store {
   }
 
   save(record: SessionRecord): void {
-    this.write((transaction) => this.put(transaction, record));
+    this.#write((transaction) => this.#put(transaction, record));
   }
 
   addEvent(session: string, event: Kept): void {
-    this.write((transaction) => transaction.objectStore('events').put(event, [session, event.number]));
+    this.#write((transaction) => transaction.objectStore('events').put(event, [session, event.number]));
   }
 
   forget(record: SessionRecord, upTo: number): void {
-    this.write((transaction) => {
+    this.#write((transaction) => {
       transaction.objectStore('events').delete(IDBKeyRange.bound([record.id], [record.id, upTo]));
-      this.put(transaction, record);
+      this.#put(transaction, record);
     });
   }
 
   addPhoto(session: string, photo: KeptPhoto): void {
-    this.write((transaction) => transaction.objectStore('photos').put(photo, [session, photo.capture]));
+    this.#write((transaction) => transaction.objectStore('photos').put(photo, [session, photo.capture]));
   }
 
   dropPhoto(session: string, capture: string): void {
-    this.write((transaction) => transaction.objectStore('photos').delete([session, capture]));
+    this.#write((transaction) => transaction.objectStore('photos').delete([session, capture]));
   }
 
   clear(session: string): void {
-    this.write((transaction) => this.erase(transaction, session));
+    this.#write((transaction) => this.#erase(transaction, session));
   }
 
   close(): void {
-    this.db.close();
+    this.#db.close();
   }
 
-  private put(transaction: IDBTransaction, record: SessionRecord): void {
-    transaction.objectStore('sessions').put({ ...record, touched: this.wall() });
+  #put(transaction: IDBTransaction, record: SessionRecord): void {
+    transaction.objectStore('sessions').put({ ...record, touched: this.#wall() });
   }
 
-  private erase(transaction: IDBTransaction, session: string): void {
+  #erase(transaction: IDBTransaction, session: string): void {
     transaction.objectStore('sessions').delete(session);
     transaction.objectStore('events').delete(ofSession(session));
     transaction.objectStore('photos').delete(ofSession(session));
   }
 
-  private write(work: (transaction: IDBTransaction) => void): void {
+  #write(work: (transaction: IDBTransaction) => void): void {
     try {
-      const transaction = this.db.transaction(STORES, 'readwrite');
-      transaction.onabort = () => this.complain(transaction.error);
+      const transaction = this.#db.transaction(STORES, 'readwrite');
+      transaction.onabort = () => this.#complain(transaction.error);
       work(transaction);
     } catch (error) {
-      this.complain(error);
+      this.#complain(error);
     }
   }
 
-  private complain(error: unknown): void {
-    if (!this.complained) this.failed(String(error));
-    this.complained = true;
+  #complain(error: unknown): void {
+    if (!this.#complained) this.#failed(String(error));
+    this.#complained = true;
   }
 }

@@ -7,27 +7,27 @@ import type { SessionRecord } from './store.js';
 const RELOAD_LIMIT_MS = 24 * 3_600_000;
 
 export class Timeline {
-  private readonly base: number;
-  private readonly since: number;
+  readonly #base: number;
+  readonly #since: number;
 
-  constructor(
-    private readonly clock: Clock,
-    record: SessionRecord,
-  ) {
+  readonly #clock: Clock;
+
+  constructor(clock: Clock, record: SessionRecord) {
+    this.#clock = clock;
     // Within a page the monotonic clock counts; only from one page to the next there is none but the machine's.
     const byWall = clock.wall() - record.zero;
     const passed = byWall - record.ct;
-    this.base = passed >= 0 && passed <= RELOAD_LIMIT_MS ? byWall : record.ct;
-    this.since = clock.now();
+    this.#base = passed >= 0 && passed <= RELOAD_LIMIT_MS ? byWall : record.ct;
+    this.#since = clock.now();
   }
 
   ct(): number {
-    return Math.floor(this.base + this.clock.now() - this.since);
+    return Math.floor(this.#base + this.#clock.now() - this.#since);
   }
 
   /** Notes where it stands, so that the next page goes on from there. */
   note(record: SessionRecord): void {
     record.ct = Math.max(record.ct, this.ct());
-    record.zero = this.clock.wall() - this.ct();
+    record.zero = this.#clock.wall() - this.ct();
   }
 }

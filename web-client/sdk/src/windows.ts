@@ -10,33 +10,37 @@ export interface WindowsSeen {
 }
 
 export class Windows {
-  private release: (() => void) | null = null;
-  private name = '';
+  #release: (() => void) | null = null;
+  #name = '';
 
-  constructor(private readonly locks: LockManager | undefined = globalThis.navigator?.locks) {}
+  readonly #locks: LockManager | undefined;
+
+  constructor(locks: LockManager | undefined = globalThis.navigator?.locks) {
+    this.#locks = locks;
+  }
 
   /** This window takes part from now on; `id` is its own, `since` tells who was first (ms since the Unix epoch). */
   enter(id: string, since: number): void {
-    if (!this.locks || this.release) return;
-    this.name = `${PREFIX}${String(since).padStart(16, '0')}.${id}`;
+    if (!this.#locks || this.#release) return;
+    this.#name = `${PREFIX}${String(since).padStart(16, '0')}.${id}`;
     const held = new Promise<void>((resolve) => {
-      this.release = resolve;
+      this.#release = resolve;
     });
-    this.locks.request(this.name, () => held).catch(() => {});
+    this.#locks.request(this.#name, () => held).catch(() => {});
   }
 
   leave(): void {
-    this.release?.();
-    this.release = null;
+    this.#release?.();
+    this.#release = null;
   }
 
   /** Who is there now. Without Web Locks, only this one can be seen. */
   async look(): Promise<WindowsSeen> {
     const alone = { count: 1, first: true };
-    if (!this.locks || !this.release) return alone;
-    const { held = [] } = await this.locks.query();
-    const others = held.map(({ name }) => name ?? '').filter((name) => name.startsWith(PREFIX) && name !== this.name);
-    return { count: others.length + 1, first: others.every((name) => name > this.name) };
+    if (!this.#locks || !this.#release) return alone;
+    const { held = [] } = await this.#locks.query();
+    const others = held.map(({ name }) => name ?? '').filter((name) => name.startsWith(PREFIX) && name !== this.#name);
+    return { count: others.length + 1, first: others.every((name) => name > this.#name) };
   }
 }
 

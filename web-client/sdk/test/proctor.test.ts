@@ -100,6 +100,14 @@ describe('proctor', () => {
     expect(requests).toEqual([{ reason: 'start', session: null }]);
   });
 
+  it('is closed to scripts of the page, and left alone by frameworks that would wrap it', async () => {
+    await begin();
+    expect(Object.keys(proctor)).toEqual(['options']);
+    expect(Object.isExtensible(proctor)).toBe(false);
+    expect(() => Object.assign(proctor, { state: {} })).toThrow(TypeError);
+    expect(Object.keys(proctor.options)).toContain('getToken');
+  });
+
   it('says which method came too early, twice, or too late', async () => {
     await begin();
     await expect(proctor.start()).rejects.toMatchObject({ code: 'wrong_order' });

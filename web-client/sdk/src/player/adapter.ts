@@ -48,7 +48,17 @@ export interface Player {
 
 /** What may have happened; what did is read from the player. */
 export type Hint = 'seeking' | 'ratechange' | 'play' | 'loadedmetadata' | 'other';
-const HINTS = ['play', 'playing', 'pause', 'ratechange', 'seeking', 'seeked', 'ended', 'timeupdate', 'loadedmetadata'];
+const HINTS: Record<string, Hint> = {
+  play: 'play',
+  playing: 'play',
+  pause: 'other',
+  ratechange: 'ratechange',
+  seeking: 'seeking',
+  seeked: 'other',
+  ended: 'other',
+  timeupdate: 'other',
+  loadedmetadata: 'loadedmetadata',
+};
 /** Where players of known libraries keep their element: hls.js, Plyr and xgplayer, DPlayer and ArtPlayer, video.js. */
 const PLACES = ['media', 'video', 'el_', 'root', 'template', '$video', 'container'];
 
@@ -81,7 +91,7 @@ function isAdapter(target: object): target is PlayerAdapter {
 
 export function makePlayer(target: PlayerLike, natives: Natives, hint: (hint: Hint) => void): Player {
   if (typeof target === 'object' && target !== null && !isMedia(target) && isAdapter(target)) {
-    return new AdapterPlayer(target, hint);
+    return fromAdapter(target, hint);
   }
   if (findMedia(target) === null) {
     const message =
@@ -92,60 +102,41 @@ export function makePlayer(target: PlayerLike, natives: Natives, hint: (hint: Hi
   return new MediaPlayer(target, natives, hint);
 }
 
-class AdapterPlayer implements Player {
-  constructor(
-    private readonly adapter: PlayerAdapter,
-    hint: (hint: Hint) => void,
-  ) {
-    adapter.onChange?.(() => hint('other'));
-  }
-
-  read(): Reading {
-    return this.adapter.read();
-  }
-
-  play(): void | Promise<void> {
-    return this.adapter.play();
-  }
-
-  pause(): void {
-    this.adapter.pause();
-  }
-
-  seek(positionMs: number): void {
-    this.adapter.seek?.(positionMs);
-  }
-
-  setRate(): void {}
-
-  lies(): string[] {
-    return [];
-  }
-
-  refresh(): void {}
-
-  element(): HTMLElement | null {
-    return null;
-  }
-
-  dispose(): void {}
+function fromAdapter(adapter: PlayerAdapter, hint: (hint: Hint) => void): Player {
+  adapter.onChange?.(() => hint('other'));
+  const nothing = () => {};
+  return {
+    read: () => adapter.read(),
+    play: () => adapter.play(),
+    pause: () => adapter.pause(),
+    seek: (positionMs) => adapter.seek?.(positionMs),
+    setRate: nothing,
+    lies: () => [],
+    refresh: nothing,
+    element: () => null,
+    dispose: nothing,
+  };
 }
 
 class MediaPlayer implements Player {
-  private media!: HTMLMediaElement;
-  private parent: ParentNode | null = null;
-  private unlisten: (() => void)[] = [];
+  #media!: HTMLMediaElement;
+  #parent: ParentNode | null = null;
+  #unlisten: (() => void)[] = [];
 
-  constructor(
-    private readonly target: PlayerLike,
-    private readonly natives: Natives,
-    private readonly hint: (hint: Hint) => void,
-  ) {
+  readonly #target: PlayerLike;
+  readonly #natives: Natives;
+  readonly #hint: (hint: Hint) => void;
+
+  constructor(target: PlayerLike, natives: Natives, hint: (hint: Hint) => void) {
+    this.#target = target;
+    this.#natives = natives;
+    this.#hint = hint;
     this.refresh();
   }
 
   read(): Reading {
-    const { natives, media } = this;
+    const natives = this.#natives;
+    const media = this.#media;
     const ended = natives.ended(media);
     return {
       playing: !natives.paused(media) && !ended,
@@ -156,23 +147,24 @@ class MediaPlayer implements Player {
   }
 
   play(): Promise<void> {
-    return this.natives.play(this.media);
+    return this.#natives.play(this.#media);
   }
 
   pause(): void {
-    this.natives.pause(this.media);
+    this.#natives.pause(this.#media);
   }
 
   seek(positionMs: number): void {
-    this.natives.setCurrentTime(this.media, positionMs / 1000);
+    this.#natives.setCurrentTime(this.#media, positionMs / 1000);
   }
 
   setRate(rate: number): void {
-    this.natives.setPlaybackRate(this.media, rate);
+    this.#natives.setPlaybackRate(this.#media, rate);
   }
 
   lies(): string[] {
-    const { natives, media } = this;
+    const natives = this.#natives;
+    const media = this.#media;
     const lies: string[] = [];
     // Read one right after the other: within a task these do not change by themselves.
     if (media.playbackRate !== natives.playbackRate(media)) lies.push('playback_rate_overridden');
@@ -182,32 +174,28 @@ class MediaPlayer implements Player {
   }
 
   refresh(): void {
-    const found = this.find();
-    if (found === null || found === this.media) return;
+    const found = this.#find();
+    if (found === null || found === this.#media) return;
     this.dispose();
-    this.media = found;
-    this.parent = found.parentNode;
-    this.unlisten = HINTS.map((type) =>
-      this.natives.listen(found, type, () => {
-        const known = type === 'playing' ? 'play' : type;
-        this.hint(['seeking', 'ratechange', 'play', 'loadedmetadata'].includes(known) ? (known as Hint) : 'other');
-      }),
-    );
+    this.#media = found;
+    this.#parent = found.parentNode;
+    const listen = ([type, hint]: [string, Hint]) => this.#natives.listen(found, type, () => this.#hint(hint));
+    this.#unlisten = Object.entries(HINTS).map(listen);
   }
 
   /** The library's element as it is now; for a plain one that was replaced, what stands in its place. */
-  private find(): HTMLMediaElement | null {
-    const found = findMedia(this.target);
-    if (found !== null && (found.isConnected || found !== this.media)) return found;
-    return (this.parent?.isConnected && findMedia(this.parent)) || found;
+  #find(): HTMLMediaElement | null {
+    const found = findMedia(this.#target);
+    if (found !== null && (found.isConnected || found !== this.#media)) return found;
+    return (this.#parent?.isConnected && findMedia(this.#parent)) || found;
   }
 
   element(): HTMLElement {
-    return this.media;
+    return this.#media;
   }
 
   dispose(): void {
-    for (const stop of this.unlisten) stop();
-    this.unlisten = [];
+    for (const stop of this.#unlisten) stop();
+    this.#unlisten = [];
   }
 }
