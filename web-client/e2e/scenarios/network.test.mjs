@@ -29,8 +29,12 @@ scenario(
     await visit.until((proctor) => proctor.state.positionMs > 3_000);
     stage.wire.cut();
     const cutAt = Date.now();
+    const lastSeenMs = await visit.see((proctor) => proctor.state.positionMs);
     await visit.until((proctor) => proctor.state.holds.includes('connection'));
     await visit.until((proctor) => !proctor.state.playing);
+    // Nobody closes a connection that falls silent: its loss is told by what is not acknowledged.
+    const ranMs = (await visit.see((proctor) => proctor.state.positionMs)) - lastSeenMs;
+    assert.ok(ranMs < 30_000, `the film ran on for ${ranMs} ms`);
     await passing(180_000 - (Date.now() - cutAt));
     stage.wire.mend();
     await visit.until((proctor) => proctor.state.playing);

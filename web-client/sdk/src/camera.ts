@@ -48,10 +48,10 @@ const WAYS_OUT: Record<CameraProblem, string> = {
   frame: 'add allow="camera" to the <iframe>',
   webview: "open the page in the system's browser",
   unsupported: 'use a current browser',
-  taken_away: 'connect it and call enableCamera() again',
+  taken_away: 'connect it again',
   interrupted: 'it goes on by itself',
   no_frames: 'check its cover, or choose another',
-  unknown: 'try another browser',
+  unknown: 'use another',
 };
 
 const unusable = (problem: CameraProblem) =>

@@ -8,6 +8,8 @@ import { type ServerMessage, SUBPROTOCOL, type WelcomeMessage } from './wire.js'
 
 /** A connection on which nothing was heard for so long is taken for dead. */
 export const SILENCE_LIMIT_MS = 30_000;
+/** So is one on which nothing was heard for so long after an event was sent: a server acknowledges at once. */
+export const UNANSWERED_LIMIT_MS = 15_000;
 const SHORTEST_WAIT_MS = 500;
 const LONGEST_WAIT_MS = 20_000;
 /** A server takes 20 events a second and 200 at once; what has piled up is sent somewhat slower. */
@@ -95,7 +97,7 @@ export function afterClose(code: number): Next {
 
 export class Link {
   state: LinkState = 'idle';
-  /** when the connection was lost, on the clock; null while it stands */
+  /** when the connection was lost, or last known to stand, on the clock; null while it stands */
   downSinceMs: number | null = null;
   #socket: WebSocket | null = null;
   #attempts = 0;
@@ -106,6 +108,11 @@ export class Link {
   #cancelWait: () => void = () => {};
   #cancelSilence: () => void = () => {};
   #cancelPace: () => void = () => {};
+  #heardAtMs = 0;
+  /** whether something was sent since, whose answer is overdue after a while */
+  #unanswered = false;
+  /** A photo is on its way: until it is there, nothing behind it is answered. */
+  #uploading = false;
   #budget = EVENTS_BURST;
   #budgetAtMs = 0;
 
@@ -140,7 +147,8 @@ export class Link {
     socket.onclose = ({ code }) => {
       if (this.#socket === socket) this.#lost(code);
     };
-    this.#watchSilence();
+    this.#uploading = false;
+    this.#heard();
   }
 
   /** Sends what waits, as fast as the server takes it. */
@@ -154,10 +162,15 @@ export class Link {
       if (text === null) break;
       this.#budget -= 1;
       socket.send(text);
+      if (!this.#unanswered && !this.#uploading) this.#watchSilence(UNANSWERED_LIMIT_MS);
+      this.#unanswered = true;
     }
     const full = this.#budget < 1 || socket.bufferedAmount >= BUFFERED_LIMIT_BYTES;
-    for (let photo = full ? null : this.#owner.nextBinary(); photo; photo = this.#owner.nextBinary())
+    for (let photo = full ? null : this.#owner.nextBinary(); photo; photo = this.#owner.nextBinary()) {
       socket.send(photo);
+      this.#uploading = true;
+      this.#watchSilence(SILENCE_LIMIT_MS);
+    }
     if (full) this.#cancelPace = this.#clock.after(PACE_MS, () => this.flush());
   }
 
@@ -196,19 +209,30 @@ export class Link {
     this.#budgetAtMs = now;
   }
 
-  #watchSilence(): void {
+  #heard(): void {
+    this.#heardAtMs = this.#clock.now();
+    this.#unanswered = false;
+    this.#watchSilence(SILENCE_LIMIT_MS);
+  }
+
+  #watchSilence(limitMs: number): void {
     this.#cancelSilence();
-    this.#cancelSilence = this.#clock.after(SILENCE_LIMIT_MS, () => this.#lost(1006));
+    this.#cancelSilence = this.#clock.after(limitMs, () => {
+      // It has been gone for as long as nothing was heard.
+      this.downSinceMs ??= this.#heardAtMs;
+      this.#lost(1006);
+    });
   }
 
   #hear(text: string, socket: WebSocket): void {
-    this.#watchSilence();
+    this.#heard();
     let message: ServerMessage;
     try {
       message = JSON.parse(text);
     } catch {
       return this.#lost(1006);
     }
+    if (message.type !== 'capture' && 'capture' in message) this.#uploading = false;
     switch (message.type) {
       case 'challenge':
         return void this.#sayHello(message.nonce, socket);

@@ -246,11 +246,7 @@ export class Proctor {
 
   async #begin(): Promise<void> {
     if (!globalThis.crypto?.subtle) {
-      throw new ProctorError(
-        'unsupported',
-        'start: the page must be served over HTTPS (or from localhost)',
-        'insecure',
-      );
+      throw new ProctorError('unsupported', 'start: serve the page over HTTPS', 'insecure');
     }
     await this.#loadInterface();
     this.#store ??= await openStore(

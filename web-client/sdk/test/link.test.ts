@@ -5,6 +5,7 @@ import { FakeSocket, ManualClock, settle, useFakeSockets, WELCOME } from './worl
 
 class Owner implements LinkOwner {
   texts: string[] = [];
+  photos: Uint8Array<ArrayBuffer>[] = [];
   states: LinkState[] = [];
   heardTypes: string[] = [];
   end: string | null | undefined;
@@ -34,8 +35,8 @@ class Owner implements LinkOwner {
     return this.texts.shift() ?? null;
   }
 
-  nextBinary(): null {
-    return null;
+  nextBinary(): Uint8Array<ArrayBuffer> | null {
+    return this.photos.shift() ?? null;
   }
 
   changed(state: LinkState): void {
@@ -122,6 +123,61 @@ describe('link', () => {
     FakeSocket.newest.bufferedAmount = 0;
     await clock.pass(200);
     expect(FakeSocket.newest.sent).toEqual(['a']);
+  });
+
+  it('gives a connection up that answers nothing for 15 s, and says since when it is lost', async () => {
+    link.open();
+    welcome();
+    await clock.pass(2_000);
+    FakeSocket.newest.say({ type: 'ping', id: 1 });
+    const heardMs = clock.nowMs;
+    await clock.pass(3_000);
+    owner.texts = ['a'];
+    link.flush();
+    await clock.pass(10_000);
+    // Another event does not put it off.
+    owner.texts = ['b'];
+    link.flush();
+    await clock.pass(4_999);
+    expect([link.state, FakeSocket.all.length]).toEqual(['up', 1]);
+    await clock.pass(1);
+    expect([link.state, link.downSinceMs]).toEqual(['down', heardMs]);
+    await clock.pass(1_000);
+    expect(FakeSocket.all).toHaveLength(2);
+  });
+
+  it('keeps a connection on which something is heard, or a photo is on its way', async () => {
+    link.open();
+    welcome();
+    for (let k = 0; k < 4; k++) {
+      owner.texts = ['a'];
+      link.flush();
+      await clock.pass(14_000);
+      FakeSocket.newest.say({ type: 'ack', seq: k + 1 });
+    }
+    owner.photos = [new Uint8Array(3)];
+    link.flush();
+    owner.texts = ['b'];
+    link.flush();
+    await clock.pass(29_999);
+    expect(link.state).toBe('up');
+    FakeSocket.newest.say({ type: 'photo.received', capture: 'c1' });
+    owner.texts = ['c'];
+    link.flush();
+    await clock.pass(14_999);
+    expect(link.state).toBe('up');
+    await clock.pass(1);
+    expect(link.state).toBe('down');
+  });
+
+  it('is patient while nothing was asked of the server', async () => {
+    link.open();
+    welcome();
+    const heardMs = clock.nowMs;
+    await clock.pass(29_999);
+    expect(link.state).toBe('up');
+    await clock.pass(1);
+    expect([link.state, link.downSinceMs]).toEqual(['down', heardMs]);
   });
 
   it('asks the platform again and again for a token, while the platform is away', async () => {

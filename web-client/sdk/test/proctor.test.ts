@@ -237,6 +237,22 @@ describe('proctor', () => {
     expect(requests.at(-1)).toEqual({ reason: 'expired', session: 's1' });
   });
 
+  it('pauses the film when the network has been silent for 20 s, and lets it go on', async () => {
+    await begin();
+    film.play();
+    await clock.pass(4_000);
+    FakeSocket.newest.say({ type: 'ack', seq: 1 });
+    await clock.pass(18_000);
+    expect([film.running, proctor.state.link]).toEqual([true, 'down']);
+    await clock.pass(3_000);
+    expect([film.running, proctor.state.holds]).toEqual([false, ['connection']]);
+    FakeSocket.newest.say({ type: 'challenge', nonce: 'n', server: 'invigil/0' });
+    await vi.waitFor(() => expect(FakeSocket.newest.sent.length).toBeGreaterThan(0));
+    FakeSocket.newest.say(WELCOME);
+    await settle();
+    expect([film.running, proctor.state.holds]).toEqual([true, []]);
+  });
+
   it('takes up its connection when it comes back from where browsers put pages away', async () => {
     await begin();
     window.dispatchEvent(Object.assign(new Event('pageshow'), { persisted: false }));
