@@ -7,7 +7,7 @@ import { ended, start } from './process.mjs';
 
 const executablePath = process.env.CHROMIUM ?? '/usr/bin/chromium';
 
-function flags(camera) {
+function flags(camera, permits) {
   const flags = [
     '--disable-background-networking',
     '--disable-component-update',
@@ -18,17 +18,21 @@ function flags(camera) {
   // Chromium's own sandbox does not work for root.
   if (process.getuid() === 0) flags.push('--no-sandbox');
   const answer = camera === 'refused' ? '=deny' : '';
-  flags.push(`--use-fake-ui-for-media-stream${answer}`);
+  if (!permits) flags.push(`--use-fake-ui-for-media-stream${answer}`);
   flags.push(`--use-fake-device-for-media-stream${camera === 'absent' ? '=device-count=0' : ''}`);
   if (camera.startsWith('/')) flags.push(`--use-file-for-fake-video-capture=${camera}`);
   return flags;
 }
 
-/** A browser as Playwright keeps it: every page believes itself visible and focused. */
-export async function openBrowser(cleanup, camera) {
-  const browser = await chromium.launch({ executablePath, args: flags(camera) });
+/**
+ * A browser as Playwright keeps it: every page believes itself visible and focused. `permits`: pages have the camera by
+ * a permission of the context, which can be withdrawn; otherwise the browser says yes to whoever asks.
+ */
+export async function openBrowser(cleanup, camera, permits) {
+  const browser = await chromium.launch({ executablePath, args: flags(camera, permits) });
   cleanup.defer(() => browser.close());
   const context = await browser.newContext({ locale: 'zh-CN', viewport: { width: 1000, height: 760 } });
+  if (permits) await context.grantPermissions(['camera']);
   return context;
 }
 

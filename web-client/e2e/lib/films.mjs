@@ -85,6 +85,21 @@ export class Films {
     );
   }
 
+  /** A folder with the lesson as a stream (HLS), `index.m3u8` and its pieces. */
+  stream(seconds) {
+    return this.#once(`stream-${seconds}`, async (folder) => {
+      const draft = `${folder}.${process.pid}`;
+      await mkdir(draft);
+      const pieces = ['-c', 'copy', '-f', 'hls', '-hls_time', '4', '-hls_playlist_type', 'vod'];
+      const input = ['-nostdin', '-loglevel', 'error', '-i', await this.lesson(seconds)];
+      await run('ffmpeg', [...input, ...pieces, join(draft, 'index.m3u8')]);
+      await rename(draft, folder).catch((error) => {
+        // Another process was faster.
+        if (error.code !== 'ENOTEMPTY') throw error;
+      });
+    });
+  }
+
   async #filmed({ person, from, to, per_s, still }, file) {
     const folder = join(this.folder, `${file.split('/').pop()}.${process.pid}.frames`);
     await mkdir(folder, { recursive: true });

@@ -2,14 +2,22 @@
 import { createReadStream } from 'node:fs';
 import { readFile, stat } from 'node:fs/promises';
 import { createServer } from 'node:http';
+import { createRequire } from 'node:module';
+import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 const page = fileURLToPath(new URL('../page/', import.meta.url));
 const TYPES = {
   html: 'text/html; charset=utf-8',
   js: 'text/javascript; charset=utf-8',
+  mjs: 'text/javascript; charset=utf-8',
   css: 'text/css; charset=utf-8',
+  m3u8: 'application/vnd.apple.mpegurl',
+  ts: 'video/mp2t',
 };
+/** Files of players as their packages have them. */
+const LIBRARIES = { 'hls.mjs': 'hls.js', 'video.min.js': 'video.js' };
+const { resolve: packageOf } = createRequire(import.meta.url);
 
 export class Site {
   /** sessions in the order in which they were opened */
@@ -32,18 +40,23 @@ export class Site {
     return site;
   }
 
-  /** What the course is: the platform, its learner, the film, and the server as pages reach it (`host:port`). */
-  teach({ platform, learner, film, server, wire }) {
-    Object.assign(this, { platform, learner, film, server, wire: wire ?? server.address });
+  /**
+   * What the course is: the platform, its learner, the film, perhaps a folder with the same film as a stream, and the
+   * server as pages reach it (`host:port`).
+   */
+  teach({ platform, learner, film, stream, server, wire }) {
+    Object.assign(this, { platform, learner, film, stream, server, wire: wire ?? server.address });
   }
 
   get course() {
     return `${this.origin}/course.html`;
   }
 
-  get #policy() {
+  #policy(library) {
+    // What hls.js plays is put together in the page.
+    const media = library === 'hls' ? ' blob:' : '';
     return (
-      `default-src 'none'; script-src 'self'; worker-src 'self'; style-src 'self'; media-src 'self'; img-src 'self'; ` +
+      `default-src 'none'; script-src 'self'; worker-src 'self'; style-src 'self'; media-src 'self'${media}; img-src 'self'; ` +
       `connect-src 'self' ws://${this.wire}; base-uri 'none'; form-action 'none'; frame-ancestors 'none'`
     );
   }
@@ -54,10 +67,17 @@ export class Site {
       return this.#token(request, response, searchParams.get('course') === 'second' ? this.second : this.platform);
     if (pathname === '/lesson.mp4') return this.#film(request, response);
     if (pathname.startsWith('/sdk/v1/')) return this.#sdk(pathname, response);
-    const body = await readFile(page + pathname.slice(1).replaceAll('/', '')).catch(() => null);
+    const body = await readFile(this.#file(pathname)).catch(() => null);
     if (body === null) return response.writeHead(404).end();
     const type = TYPES[pathname.split('.').pop()];
-    response.writeHead(200, { 'content-type': type, 'content-security-policy': this.#policy }).end(body);
+    const policy = this.#policy(searchParams.get('player'));
+    response.writeHead(200, { 'content-type': type, 'content-security-policy': policy }).end(body);
+  }
+
+  #file(pathname) {
+    const name = pathname.split('/').pop();
+    if (pathname.startsWith('/stream/')) return join(this.stream, name);
+    return LIBRARIES[name] ? join(dirname(packageOf(LIBRARIES[name])), name) : page + name;
   }
 
   /** The session that this browser holds goes on; otherwise a new one. As docs/integrate.md says. */

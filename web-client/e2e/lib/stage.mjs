@@ -1,4 +1,5 @@
 // All that a scenario needs: server, platform, site, learner, browser; and what a learner does with a page.
+import assert from 'node:assert/strict';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -20,24 +21,26 @@ const PATIENCE_MS = 120_000;
 export class Stage {
   /**
    * `camera`: a film (see `films.mjs`), `absent` or `refused`; `label`: what the camera is called; `lessonS`: length of
-   * the lesson; `pack`: what differs in the pack; `wired`: the page reaches the server through a wire that can be cut;
-   * `real`: the browser hides pages that are behind others.
+   * the lesson; `pack`: what differs in the pack; `stream`: there is the lesson as a stream, too; `wired`: the page
+   * reaches the server through a wire that can be cut; `real`: the browser hides pages that are behind others;
+   * `permits`: the camera is permitted, and the permission can be withdrawn.
    */
-  static async set(cleanup, { camera = 'learner', label, lessonS = 30, pack, wired = false, real = false } = {}) {
+  static async set(cleanup, { camera = 'learner', label, lessonS = 30, pack, stream, wired, real, permits } = {}) {
     const stage = new Stage();
     stage.cleanup = cleanup;
     const isFilm = !['absent', 'refused'].includes(camera);
-    const [film, lesson, server, site] = await Promise.all([
+    const [film, lesson, pieces, server, site] = await Promise.all([
       !isFilm ? camera : label ? films.cameraCalled(label, camera) : films.camera(camera),
       films.lesson(lessonS),
+      stream && films.stream(lessonS),
       Server.start(cleanup, pack),
       Site.open(cleanup),
     ]);
     const platform = await Platform.join(server, { lessonMs: lessonS * 1000, origins: [site.origin] });
     const learner = await platform.enrol(portrait(ENROLLED));
     const wire = wired ? await Wire.to(server.address, cleanup) : null;
-    site.teach({ platform, learner, film: lesson, server, wire: wire?.address });
-    const context = await (real ? openRealBrowser : openBrowser)(cleanup, film);
+    site.teach({ platform, learner, film: lesson, stream: pieces, server, wire: wire?.address });
+    const context = await (real ? openRealBrowser : openBrowser)(cleanup, film, permits);
     return Object.assign(stage, { server, site, platform, learner, wire, context });
   }
 
@@ -64,12 +67,30 @@ export class Stage {
   }
 }
 
+/** The times of the photos in a binary message of docs/protocol.md, ms after the first. */
+function submission(message) {
+  const bytes = message.subarray(4 + message.readUInt32BE(0));
+  if (bytes.toString('latin1', 0, 4) !== 'IVB1') return [0];
+  const times = [];
+  for (let at = 5; at < bytes.length; at += 8 + bytes.readUInt32BE(at + 4)) times.push(bytes.readUInt32BE(at));
+  assert.equal(times.length, bytes[4]);
+  return times;
+}
+
 /** A learner at a course page. */
 export class Visit {
   constructor(page, stage) {
     this.page = page;
     this.stage = stage;
     this.errors = [];
+    /** what was sent for captures, in order */
+    this.submissions = [];
+    page.on('websocket', (socket) =>
+      socket.on(
+        'framesent',
+        ({ payload }) => typeof payload !== 'string' && this.submissions.push(submission(payload)),
+      ),
+    );
     page.on('pageerror', (error) => this.errors.push(error.message));
     page.on('console', (message) => {
       if (/Content Security Policy/i.test(message.text())) this.errors.push(message.text());

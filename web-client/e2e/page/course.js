@@ -1,6 +1,7 @@
 // A course page as an integrator writes it; besides, it notes what happened, for whoever looks at it from outside.
 const parameters = new URLSearchParams(location.search);
 const { createProctor } = await import('/sdk/v1/invigil.js');
+const { playerOn } = await import('./players.js');
 
 async function getToken(request) {
   const answer = await fetch(`token?course=${parameters.get('course') ?? 'first'}`, {
@@ -47,7 +48,8 @@ const NAMES = [
 for (const name of NAMES) proctor.on(name, (event) => note(name, event));
 window.proctor = proctor;
 const film = document.getElementById('film');
-proctor.attach(film);
+window.player = await playerOn(film, parameters.get('player'));
+proctor.attach(window.player);
 document.getElementById('begin').addEventListener('click', async () => {
   try {
     await proctor.enableCamera().catch((error) => {
