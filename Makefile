@@ -7,7 +7,7 @@ RUNTIMES ?= cpu,openvino
 export PYTHONDONTWRITEBYTECODE = 1
 
 help: ## show this
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: models ## run a server and learners, honest and not, watch the verdicts arrive; and a page to try it on your own face
 	@if command -v npm > /dev/null; then $(MAKE) --no-print-directory sdk-modules && npm --prefix web-client run build; fi

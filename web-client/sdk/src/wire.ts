@@ -1,106 +1,27 @@
-/** The messages of docs/protocol.md, as this client reads and writes them. */
+/** The messages of docs/protocol.md, as this client reads and writes them: the server's own types, and what is binary. */
+
+import type { ClientEvent, Heartbeat, Movement, PauseReason, ServerMessage } from './wire.generated.js';
 
 export const SUBPROTOCOL = 'invigil.v1';
 export const STREAM_PATH = '/v1/stream';
 
-/** What the player shows. */
-export interface PlayerState {
-  playing: boolean;
-  /** position in the lesson, whole ms */
-  pos_ms: number;
-  /** 1 is normal */
-  rate: number;
-}
-
-/** Client events (docs/rules.md, section 1), by type. */
-export interface ClientEvents {
-  heartbeat: PlayerState & { speed_milli?: number };
-  playback: PlayerState & { event: 'play' | 'pause' | 'rate' | 'ended' | 'seek'; from_ms?: number };
-  page: PlayerState & { visible: boolean; focused: boolean };
-  windows: { count: number };
-  'capture.submitted': { capture: string; sha256: string };
-  'prompt.answered': { prompt: string; answer: string };
-  tamper: { what: string };
-  gap: { lost: number; from_ct: number; to_ct: number };
-  consent: { text_sha256: string; language: string };
-}
-
+export type { ServerMessage };
 /** A move that a capture may ask for. Left and right are the learner's own. */
-export type Challenge = 'turn_left' | 'turn_right' | 'look_up' | 'look_down' | 'blink_twice';
-
-export interface WelcomeMessage {
-  type: 'welcome';
-  session: string;
-  acknowledged: number;
-  duration_ms: number;
-  furthest_ms: number;
-  position_ms: number;
-  heartbeat_ms: number;
-  pause: ServerPause | null;
-}
-
+export type Challenge = Movement;
 /** Why the server wants the player to stand still. */
-export type ServerPause = 'prompt' | 'wrong_answers' | 'capture' | 'quota';
+export type ServerPause = PauseReason;
+/** What the player shows. */
+export type PlayerState = Heartbeat;
 
-export interface PromptMessage {
-  type: 'prompt';
-  prompt: string;
-  kind: 'choice' | 'sum';
-  text: string;
-  options?: string[] | null;
-  /** base64 of a PNG */
-  picture?: string | null;
-  answer_within_ms: number;
-}
+type Of<Message, Type> = Extract<Message, { type: Type }>;
+export type WelcomeMessage = Of<ServerMessage, 'welcome'>;
+export type PromptMessage = Of<ServerMessage, 'prompt'>;
+export type CaptureMessage = Of<ServerMessage, 'capture'>;
 
-export interface CaptureMessage {
-  type: 'capture';
-  capture: string;
-  nonce: string;
-  reason: string;
-  commit_within_ms: number;
-  send_within_ms: number;
-  bytes_limit: number;
-  pixels_limit: number;
-  committed?: string | null;
-  frames?: number;
-  frame_every_ms?: number;
-  challenge?: Challenge | null;
-}
-
-export interface ErrorMessage {
-  type: 'error';
-  code: string;
-  field: string | null;
-  detail: string;
-  retry_after_ms: number | null;
-  capture: string | null;
-}
-
-export interface ClosedMessage {
-  type: 'closed';
-  reason: string;
-  verdict: unknown;
-}
-
-export type ServerMessage =
-  | { type: 'challenge'; nonce: string; server: string }
-  | { type: 'ping'; id: number }
-  | WelcomeMessage
-  | { type: 'ack'; seq: number }
-  | { type: 'renew'; token: string; expires_in_ms: number }
-  | { type: 'go_away'; reason: string; url: string | null; reconnect_in_ms: number }
-  | ClosedMessage
-  | PromptMessage
-  | { type: 'prompt.closed'; prompt: string; outcome: string }
-  | CaptureMessage
-  | { type: 'photo.received'; capture: string }
-  | { type: 'capture.closed'; capture: string; outcome: string; advice: string | null }
-  | { type: 'pause'; reason: ServerPause }
-  | { type: 'play' }
-  | { type: 'warning'; rule: string; cause: string | null; since_ms?: number }
-  | { type: 'notice'; code: string; detail: string }
-  | ErrorMessage;
+/** Client events (docs/rules.md, section 1), by type. A heartbeat also says the speed that was measured, for the record. */
+export type ClientEvents = {
+  [Type in ClientEvent['type']]: Of<ClientEvent, Type>['data'];
+} & { heartbeat: { speed_milli?: number } };
 
 /** The binary message that carries a photo: length of the header, header, photo. */
 export function photoFrame(capture: string, nonce: string, ct: number, photo: Uint8Array): Uint8Array<ArrayBuffer> {

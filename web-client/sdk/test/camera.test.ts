@@ -179,6 +179,7 @@ const CAPTURE: CaptureMessage = {
   send_within_ms: 60_000,
   bytes_limit: 500_000,
   pixels_limit: 4_000_000,
+  committed: null,
 };
 
 describe('captures', () => {

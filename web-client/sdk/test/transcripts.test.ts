@@ -16,11 +16,14 @@ type Do =
 type Step = { at: number } & (
   | { connect: true | string }
   | { server: object }
+  | { later: object }
   | { client: Record<string, unknown> }
   | { do: Do }
   | { token: string }
   | { close: number }
   | { silent: true }
+  | { cut: true }
+  | { world: string }
   | { ended: string | null }
 );
 interface Transcript {
@@ -56,10 +59,13 @@ class Play implements SessionOwner {
   private async step(step: Step): Promise<void> {
     if ('connect' in step) this.connected(step.connect);
     else if ('server' in step) FakeSocket.newest.say(step.server);
+    else if ('later' in step) FakeSocket.newest.say(step.later);
     else if ('client' in step) await this.said(step.client);
     else if ('do' in step) await this.does(step.do);
     else if ('token' in step) this.token?.(step.token);
     else if ('close' in step) FakeSocket.newest.shut(step.close);
+    // For a real server only: here nothing comes but what the steps say.
+    else if ('cut' in step || 'world' in step) return;
     else if ('ended' in step) expect(this.endedWith).toEqual({ code: step.ended });
     else {
       this.unread = this.unheard();
