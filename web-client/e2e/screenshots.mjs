@@ -8,6 +8,16 @@ import { Stage } from './lib/stage.mjs';
 const folder = fileURLToPath(new URL('../../target/screenshots-sdk', import.meta.url));
 await mkdir(folder, { recursive: true });
 
+/** Every capture asks for a movement, and nothing else is asked for meanwhile. */
+const ALWAYS_A_MOVEMENT = {
+  prompt_min_ms: 200_000,
+  prompt_max_ms: 240_000,
+  challenge_start_milli: 1_000,
+  challenge_recheck_milli: 1_000,
+  challenge_random_milli: 1_000,
+  challenge_frame_every_ms: 250,
+};
+
 /** Holds a session on a stage of its own, and takes pictures where `play` says so. */
 async function picture(locale, options, play) {
   const cleanup = new Cleanup();
@@ -64,5 +74,30 @@ for (const locale of ['zh-CN', 'en']) {
     await visit.begin();
     await visit.hears('capture.closed', { outcome: 'no_face' });
     await take('no-face');
+  });
+  await picture(locale, { lessonS: 240, pack: { schedule: ALWAYS_A_MOVEMENT } }, async (visit, take) => {
+    await visit.begin();
+    const seen = [];
+    while (seen.length < 5) {
+      // The learner of the film does none of them, and so is asked for another soon.
+      await visit.until(({ state }, seen) => {
+        const { challenge, step } = state.capture ?? {};
+        return challenge && ['announced', 'taking'].includes(step) && !seen.includes(challenge);
+      }, seen);
+      const movement = await visit.see((proctor) => proctor.state.capture.challenge);
+      await visit.page.locator('invigil-prompt').locator(`svg.${movement}`).waitFor();
+      // As it stands in the middle of the movement.
+      await visit.page.evaluate(
+        (atMs) => {
+          for (const animation of document.querySelector('invigil-prompt').shadowRoot.getAnimations()) {
+            animation.pause();
+            animation.currentTime = atMs;
+          }
+        },
+        movement === 'blink_twice' ? 480 : 1_200,
+      );
+      await take(`challenge-${movement}`);
+      seen.push(movement);
+    }
   });
 }

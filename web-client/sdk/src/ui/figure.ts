@@ -6,8 +6,8 @@ import { svg } from './dom.js';
 const ARROWS: Partial<Record<Challenge, string>> = {
   turn_left: 'M22 10H4m8-7-8 7 8 7',
   turn_right: 'M98 10h18m-8-7 8 7-8 7',
-  look_up: 'M112 34V14m-7 8 7-8 7 8',
-  look_down: 'M112 86v20m-7-8 7 8 7-8',
+  look_up: 'M109 34V14m-7 8 7-8 7 8',
+  look_down: 'M109 86v20m-7-8 7 8 7-8',
 };
 
 export function figure(challenge: Challenge): SVGElement {

@@ -37,11 +37,11 @@ svg{width:132px;height:132px}
 .turn_left .face{animation:left 2.4s ease-in-out infinite}.turn_right .face{animation:right 2.4s ease-in-out infinite}
 .look_up .face{animation:up 2.4s ease-in-out infinite}.look_down .face{animation:down 2.4s ease-in-out infinite}
 .blink_twice .eyes{transform-origin:60px 52px;animation:blink 2.4s linear infinite}
-@keyframes left{50%{transform:translateX(-18px)}}@keyframes right{50%{transform:translateX(18px)}}
-@keyframes up{50%{transform:translateY(-16px)}}@keyframes down{50%{transform:translateY(16px)}}
+@keyframes left{50%{transform:translateX(-15px)}}@keyframes right{50%{transform:translateX(15px)}}
+@keyframes up{50%{transform:translateY(-14px)}}@keyframes down{50%{transform:translateY(14px)}}
 @keyframes blink{0%,12%,28%,44%,100%{transform:none}20%,36%{transform:scaleY(.08)}}
 @media (prefers-reduced-motion:reduce){.face,.eyes{animation:none!important}
-.turn_left .face{transform:translateX(-18px)}.turn_right .face{transform:translateX(18px)}.look_up .face{transform:translateY(-16px)}.look_down .face{transform:translateY(16px)}}
+.turn_left .face{transform:translateX(-15px)}.turn_right .face{transform:translateX(15px)}.look_up .face{transform:translateY(-14px)}.look_down .face{transform:translateY(14px)}}
 @media (forced-colors:active){.pill,.toast,.panel,button,input{border:1px solid}}
 `;
 
