@@ -88,9 +88,10 @@ for (const locale of ['zh-CN', 'en']) {
       await visit.page.locator('invigil-prompt').locator(`svg.${movement}`).waitFor();
       // As it stands in the middle of the movement.
       await visit.page.evaluate(
-        (atMs) => {
+        async (atMs) => {
           for (const animation of document.querySelector('invigil-prompt').shadowRoot.getAnimations()) {
             animation.pause();
+            await animation.ready;
             animation.currentTime = atMs;
           }
         },

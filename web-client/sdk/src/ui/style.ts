@@ -26,7 +26,7 @@ button.main{background:var(--a);border-color:var(--a);color:var(--o);text-align:
 .pill button{min-height:28px;padding:2px 10px;border-radius:999px;font-size:13px}
 :focus-visible{outline:3px solid var(--a);outline-offset:2px}
 h2:focus{outline:none}
-.row{display:flex;flex-wrap:wrap;gap:10px}
+.row{display:flex;flex-wrap:wrap;gap:10px;align-items:end}
 input{font:inherit;color:inherit;background:transparent;border:1px solid var(--m);border-radius:calc(var(--r) - 2px);padding:9px 12px;min-height:44px;width:10em}
 label{display:grid;gap:6px}
 canvas{max-width:100%;background:#fff;border-radius:6px;justify-self:start}
