@@ -59,6 +59,8 @@ scenario(
     assert.deepEqual(new Set(checked), new Set(['unusable/challenge_not_done']));
     await visit.hears('warning', { source: 'server', code: 'challenge_not_done' });
     assert.equal(verdict.status, 'invalid');
-    assert.ok(rules(verdict).includes('face_liveness/unusable'), rules(verdict).join());
+    // Three photos were of no use, or until now none was of any: whichever came first ended it.
+    const blamed = rules(verdict).filter((rule) => /^face_liveness\/(unusable|unverified)$/.test(rule));
+    assert.ok(blamed.length > 0, rules(verdict).join());
   },
 );

@@ -10,6 +10,8 @@ scenario('an honest session is valid, with matched photos and answered prompts',
   const checks = events(log, 'face.checked').map(({ outcome }) => outcome);
   assert.ok(checks.length >= 2 && checks.every((outcome) => outcome === 'match'), checks.join());
   const prompts = events(log, 'prompt.resolved').map(({ outcome }) => outcome);
+  // The film may end while one is open.
+  if (prompts.at(-1) === 'expired') prompts.pop();
   assert.ok(prompts.length >= 2 && prompts.every((outcome) => outcome === 'passed'), prompts.join());
   const [consent] = events(log, 'consent');
   assert.match(consent.text_sha256, /^[0-9a-f]{64}$/);
