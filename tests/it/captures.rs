@@ -143,7 +143,7 @@ async fn an_honest_burst_is_matched_and_kept_whole() {
     assert_eq!(sitting.answer(&capture, AIM_MS + 610, &submission).await, ("match".to_owned(), None));
     // The next one is slow, as its page is: its timers fire once a second.
     let capture = sitting.capture().await;
-    let slow = film(40, &[0, 1_000, 2_000]);
+    let slow = film(55, &[0, 1_000, 2_000]);
     assert_eq!(sitting.answer(&capture, AIM_MS + 2_000, &slow).await, ("match".to_owned(), None));
     assert_eq!(sitting.logged("capture.requested").await[0]["frames"], 3);
     let kept: Vec<_> = sitting.logged("face.checked").await.iter().map(|check| check["photo"].clone()).collect();
