@@ -41,8 +41,8 @@ fn the_same_faces_give_the_same_decisions_under_every_provider() {
     assert_eq!(engines.len(), 3);
     for engine in engines {
         let faces = &engine["faces"];
-        assert!(faces["photos"].as_u64().unwrap() > 80, "{engine}");
-        assert!(faces["decisions"].as_u64().unwrap() > 480, "{engine}");
+        assert!(faces["photos"].as_u64().unwrap() > 60, "{engine}");
+        assert!(faces["decisions"].as_u64().unwrap() > 400, "{engine}");
         assert_eq!((&faces["other_decisions"], &faces["other_photos"]), (&json!([]), &json!([])), "{engine}");
         let least = if engine["engine"].as_str().unwrap().ends_with("f32") { 0.9999 } else { 0.995 };
         assert!(faces["cosine_least"].as_f64().unwrap() >= least, "{engine}");
