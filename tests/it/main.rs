@@ -33,5 +33,6 @@ mod servers;
 mod session;
 mod stop;
 mod tls;
+mod transcripts;
 mod vision_nodes;
 mod webhook;
