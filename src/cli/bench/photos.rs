@@ -196,7 +196,7 @@ impl PhotosBenchArgs {
                 "workers": self.workers, "rounds": self.rounds, "engines": rows, "absent": absent,
                 "opencv_per_s": table.opencv, "opencv_small_per_s": table.opencv_small,
             });
-            return Ok(crate::cli::say(format_args!("{all:#}"))?);
+            return crate::cli::say(format_args!("{all:#}"));
         }
         if self.rounds > 0 {
             println!("whole photo checks per second, {} workers, median of {} rounds", self.workers, self.rounds);

@@ -44,7 +44,7 @@ impl Frame {
         let (left, right) = if outer[0] < inner[0] { (outer, inner) } else { (inner, outer) };
         let (dx, dy) = (right[0] - left[0], right[1] - left[1]);
         let width = dx.hypot(dy);
-        if !(width > 1.0) {
+        if width.is_nan() || width <= 1.0 {
             return None;
         }
         let mut frame =
