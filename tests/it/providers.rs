@@ -92,6 +92,7 @@ fn a_library_with_other_bytes_is_not_loaded() {
 
 #[tokio::test]
 async fn a_server_without_its_provider_starts_only_where_another_may_take_its_place() {
+    let _ = rustls::crypto::ring::default_provider().install_default();
     let folder = only_cpu();
     let mut home = Home::new(1_000);
     home.models = folder.path().to_owned();

@@ -133,7 +133,10 @@ impl Dialogue {
             ("world", "another_connection") => {
                 drop(Wire::enter(&self.stage.stream_url(), &self.opened("ivt_1"), &self.key, self.now_ms).await);
             }
-            ("world", "restart") => self.restart().await,
+            ("world", "restart") => {
+                self.arrived().await?;
+                self.restart().await;
+            }
             // What only the client's side shows.
             ("do" | "later" | "silent" | "ended", _) => {}
             _ => return Err("no such step".into()),
@@ -264,13 +267,19 @@ impl Dialogue {
 
     /// The connection breaks. What the client had sent has arrived; what the server said to it is lost.
     async fn lose(&mut self) -> Result<(), String> {
+        self.arrived().await?;
+        self.wire = None;
+        Ok(())
+    }
+
+    /// Waits until the server has taken what the client sent, unless the network was cut before.
+    async fn arrived(&mut self) -> Result<(), String> {
         while !self.is_cut && self.acknowledged < self.sent {
             match self.next(&json!({"type": "ack", "seq": self.sent})).await? {
                 Heard::Message(_) => {}
                 end => return Err(format!("the server ended: {end:?}")),
             }
         }
-        self.wire = None;
         Ok(())
     }
 
