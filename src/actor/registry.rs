@@ -453,6 +453,10 @@ impl Registry {
 }
 
 impl SessionDoor for Registry {
+    fn forget(&self, learner: &str) {
+        self.0.services.recent_photos.forget(learner);
+    }
+
     fn open(&self, request: OpenSession) -> BoxFuture<'_, Result<OpenedSession, OpenRefusal>> {
         let registry = self.clone();
         // In a task of its own: who asks may hang up at any moment, and a session on record must have an owner.

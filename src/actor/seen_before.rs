@@ -60,6 +60,11 @@ impl RecentPhotos {
         others.map(|photo| photo.descriptors.clone()).collect()
     }
 
+    /// Forgets what is known of a learner's photos here. Other nodes hold theirs until newer ones push them out.
+    pub(super) fn forget(&self, learner: &str) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).retain(|photo| &*photo.learner != learner);
+    }
+
     fn add(&self, who: &Who, descriptors: Arc<[Descriptor]>) {
         let mut recent = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if recent.len() >= RECENT_LIMIT {
@@ -155,6 +160,17 @@ async fn same_picture(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_is_forgotten_is_forgotten_in_memory_too() {
+        let photos = RecentPhotos::default();
+        for learner in ["a", "b"] {
+            let recent = Recent { platform: "p".into(), learner: learner.into(), descriptors: Arc::new([]) };
+            photos.0.lock().unwrap().push_back(recent);
+        }
+        photos.forget("a");
+        assert_eq!(photos.0.lock().unwrap().iter().map(|photo| &*photo.learner).collect::<Vec<_>>(), ["b"]);
+    }
 
     #[test]
     fn of_many_photos_the_first_the_last_and_one_between_are_kept() {

@@ -111,6 +111,9 @@ pub trait SessionDoor: Send + Sync {
 
     /// The log of a session as it stands: lines, byte for byte, each followed by a line feed.
     fn log(&self, session: String) -> BoxFuture<'_, Result<Vec<u8>, StoreError>>;
+
+    /// The learner is forgotten: what is held of them in memory goes too. All their sessions are closed.
+    fn forget(&self, learner: &str);
 }
 
 /// Why a photo was not accepted as an enrolment photo.

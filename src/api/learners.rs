@@ -108,6 +108,7 @@ async fn forget_learner(
 ) -> Result<StatusCode, Problem> {
     let now_ms = state.clock.now_ms();
     let remains = state.store.forget_learner(&id, now_ms).await?;
+    state.sessions.forget(&id);
     forgetting::remove_remains(&state.store, state.photos.as_ref(), &id, remains, now_ms).await?;
     Ok(StatusCode::NO_CONTENT)
 }
