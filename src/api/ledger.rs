@@ -55,6 +55,7 @@ struct EntryQuery {
     /// opened on this day in China or before
     to: Option<String>,
     /// sessions whose latest verdict is this
+    #[param(inline)]
     status: Option<LedgerStatus>,
     /// the session after which the list goes on: `next` of the page before
     after: Option<String>,
@@ -68,6 +69,7 @@ struct EntryQuery {
 #[into_params(parameter_in = Query)]
 struct TotalsQuery {
     /// what sums are taken by; nothing: one sum of all
+    #[param(inline)]
     by: Option<LedgerGroup>,
     /// sessions of this learner
     learner: Option<String>,
@@ -82,6 +84,7 @@ struct TotalsQuery {
     /// opened on this day in China or before
     to: Option<String>,
     /// sessions whose latest verdict is this
+    #[param(inline)]
     status: Option<LedgerStatus>,
     /// the key after which the list goes on: `next` of the page before
     after: Option<String>,
@@ -107,6 +110,7 @@ struct SheetQuery {
     /// opened on this day in China or before
     to: Option<String>,
     /// sessions whose latest verdict is this
+    #[param(inline)]
     status: Option<LedgerStatus>,
 }
 

@@ -287,6 +287,25 @@ mod tests {
         );
     }
 
+    #[test]
+    fn what_the_document_refers_to_is_in_it() {
+        fn walk(node: &serde_json::Value, document: &serde_json::Value) -> usize {
+            let reference = node.get("$ref").and_then(serde_json::Value::as_str);
+            if let Some(reference) = reference {
+                let target = reference.strip_prefix('#').and_then(|pointer| document.pointer(pointer));
+                assert!(target.is_some(), "{reference} leads nowhere");
+            }
+            let below = match node {
+                serde_json::Value::Object(fields) => fields.values().map(|field| walk(field, document)).sum(),
+                serde_json::Value::Array(items) => items.iter().map(|item| walk(item, document)).sum(),
+                _ => 0,
+            };
+            below + usize::from(reference.is_some())
+        }
+        let document = serde_json::from_str(&openapi_json()).unwrap();
+        assert!(walk(&document, &document) > 50);
+    }
+
     #[tokio::test]
     async fn the_document_is_served_to_anybody_and_names_every_path() {
         let api = Api::start().await.with_key("");

@@ -1,21 +1,27 @@
 #!/usr/bin/env node
 // TypeScript types from the server's committed schemas, so that a page and a back end are checked against what the server
 // reads and writes. `types.mjs` writes them, `types.mjs --check` fails when what is committed is not what it would write.
-// It knows the part of JSON Schema that those documents use, and refuses the rest.
+// It knows the part of JSON Schema that those documents use, and refuses the rest. Of the REST API it writes a client too.
 import { readFile, writeFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
+import { clientOf, clientTypesOf } from './rest.mjs';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
 const OUTPUTS = [
   {
     from: 'docs/protocol.schema.json',
     to: 'web-client/sdk/src/wire.generated.ts',
-    definitions: (document) => document.$defs,
+    parts: (document) => declarations(document.$defs),
   },
   {
     from: 'docs/openapi.json',
     to: 'web-client/examples/node/rest.generated.d.ts',
-    definitions: (document) => document.components.schemas,
+    parts: (document) => [...declarations(document.components.schemas), clientTypesOf(document, { typeOf, comment })],
+  },
+  {
+    from: 'docs/openapi.json',
+    to: 'web-client/examples/node/rest.generated.js',
+    parts: (document) => [clientOf(document)],
   },
 ];
 const KNOWN = new Set([
@@ -126,16 +132,16 @@ function declaration([name, schema]) {
   return `${comment(schema.description, '')}export ${body}\n`;
 }
 
+function declarations(schemas) {
+  return Object.entries(schemas)
+    .sort(([a], [b]) => (a < b ? -1 : 1))
+    .map(declaration);
+}
+
 async function main(isCheck) {
-  for (const { from, to, definitions } of OUTPUTS) {
-    const found = definitions(JSON.parse(await readFile(root + from, 'utf8')));
+  for (const { from, to, parts } of OUTPUTS) {
     const head = `// Written by web-client/scripts/types.mjs from ${from}. Change that, not this.\n`;
-    const text = [
-      head,
-      ...Object.entries(found)
-        .sort(([a], [b]) => (a < b ? -1 : 1))
-        .map(declaration),
-    ].join('\n');
+    const text = [head, ...parts(JSON.parse(await readFile(root + from, 'utf8')))].join('\n');
     if (!isCheck) await writeFile(root + to, text);
     else if ((await readFile(root + to, 'utf8').catch(() => '')) !== text) {
       console.error(`${to} is stale: renew it with \`node web-client/scripts/types.mjs\`, and read the difference`);

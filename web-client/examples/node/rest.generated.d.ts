@@ -1278,3 +1278,422 @@ export interface Withdrawing {
   /** why, at most 1000 characters */
   reason: string;
 }
+
+/** The server refused: its problem says why, and which field is wrong. */
+export class Refusal extends Error {
+  readonly status: number;
+  readonly problem: Problem;
+}
+
+/** One function for each operation. */
+export interface Client {
+  /** Allows a learner to make a lesson up, before the final assessment (operator, supervisor) */
+  allowMakeup(given: {
+    /** the project */
+    id: string;
+    body: NewMakeup;
+  }): Promise<Makeup>;
+
+  /** Takes the webhook away; what was not delivered yet is not */
+  clearWebhook(): Promise<void>;
+
+  /** Closes a session; its verdict is on record when this answers (not auditors) */
+  closeSession(given: {
+    /** the session */
+    id: string;
+    body: Closing;
+  }): Promise<Session>;
+
+  /** Corrects a learner's name (operator, supervisor) */
+  correctPerson(given: {
+    /** the learner */
+    id: string;
+    body: PersonCorrection;
+  }): Promise<void>;
+
+  /** Gives a platform a key, which is shown this once (operator) */
+  createApiKey(given: {
+    /** the platform */
+    id: string;
+    body: NewApiKey;
+  }): Promise<IssuedApiKey>;
+
+  /** Gives a supervisor or an auditor a key, which is shown this once (operator) */
+  createOfficeKey(given: {
+    body: NewOfficeKey;
+  }): Promise<IssuedApiKey>;
+
+  /** Adds a platform (operator) */
+  createPlatform(given: {
+    body: NewPlatform;
+  }): Promise<Platform>;
+
+  /** Makes a project; it awaits the office's approval */
+  createProject(given: {
+    body: NewProject;
+  }): Promise<Project>;
+
+  /** Says what was made of a warning (operator, supervisor) */
+  decideFinding(given: {
+    /** the finding */
+    id: string;
+    body: NewState;
+  }): Promise<FindingWithHistory>;
+
+  /** Approves a lesson's content, or takes the approval back (operator, supervisor) */
+  decideLesson(given: {
+    /** the lesson */
+    id: string;
+    body: ContentApproval;
+  }): Promise<void>;
+
+  /** Decides a platform's status (operator, supervisor) */
+  decidePlatformStatus(given: {
+    /** the platform */
+    id: string;
+    body: StatusDecision;
+  }): Promise<Platform>;
+
+  /** Approves a project's plan, or takes the approval back (operator, supervisor) */
+  decideProject(given: {
+    /** the project */
+    id: string;
+    body: ProjectApproval;
+  }): Promise<void>;
+
+  /** Enrols a learner in an approved project */
+  enrolLearner(given: {
+    /** the project */
+    id: string;
+    body: NewEnrolment;
+  }): Promise<Enrolment>;
+
+  /** Forgets a learner for good */
+  forgetLearner(given: {
+    /** the learner */
+    id: string;
+  }): Promise<void>;
+
+  /** A further token for an open session: when a page is loaded again after its token expired */
+  issueToken(given: {
+    /** the session */
+    id: string;
+  }): Promise<StreamAccess>;
+
+  /** The ledger as a sheet for Excel and WPS, with its sums beneath */
+  ledgerSheet(given?: {
+    /** sessions of this learner */
+    learner?: string;
+    /** sessions of this project */
+    project?: string;
+    /** sessions of this platform */
+    platform?: string;
+    /** sessions of projects whose region begins with these digits (GB/T 2260) */
+    region?: string;
+    /** opened on this day in China or later, as in 2026-03-01 */
+    from?: string;
+    /** opened on this day in China or before */
+    to?: string;
+    /** sessions whose latest verdict is this */
+    status?: "valid" | "review" | "invalid";
+  }): Promise<string>;
+
+  /** A platform's keys, without the keys themselves (operator) */
+  listApiKeys(given: {
+    /** the platform */
+    id: string;
+    /** the identifier after which the list goes on: `next` of the page before */
+    after?: string;
+    /** items wanted, 1 to 200 */
+    limit?: number;
+  }): Promise<Listing_ApiKeyRecord>;
+
+  /** The enrolments of a project */
+  listEnrolments(given: {
+    /** the project */
+    id: string;
+    /** the identifier after which the list goes on: `next` of the page before */
+    after?: string;
+    /** items wanted, 1 to 200 */
+    limit?: number;
+  }): Promise<Listing_Enrolment>;
+
+  /** The searches that were asked for, and by whom (office) */
+  listFaceSearches(given?: {
+    /** the identifier after which the list goes on: `next` of the page before */
+    after?: string;
+    /** items wanted, 1 to 200 */
+    limit?: number;
+  }): Promise<Listing_FaceSearchRecord>;
+
+  /** Warnings for supervisors (office) */
+  listFindings(given?: {
+    /**
+     * `shared_device`, `shared_address`, `answer_times`, `heartbeat_times`, `starts_in_step`, `two_places`,
+     * `platform_rate` or `shared_face`
+     */
+    kind?: string;
+    /** `low`, `medium` or `high` */
+    severity?: string;
+    /** `open`, `acknowledged`, `dismissed` or `confirmed` */
+    state?: string;
+    /** those that concern this platform */
+    platform?: string;
+    /** the identifier after which the list goes on: `next` of the page before */
+    after?: string;
+    /** items wanted, 1 to 200 */
+    limit?: number;
+  }): Promise<Listing_Finding>;
+
+  /** The ledger: every closed session with its latest verdict and its evidence, in the order of opening */
+  listLedger(given?: {
+    /** sessions of this learner */
+    learner?: string;
+    /** sessions of this project */
+    project?: string;
+    /** sessions of this platform */
+    platform?: string;
+    /** sessions of projects whose region begins with these digits (GB/T 2260) */
+    region?: string;
+    /** opened on this day in China or later, as in 2026-03-01 */
+    from?: string;
+    /** opened on this day in China or before */
+    to?: string;
+    /** sessions whose latest verdict is this */
+    status?: "valid" | "review" | "invalid";
+    /** the session after which the list goes on: `next` of the page before */
+    after?: string;
+    /** items wanted, 1 to 200 */
+    limit?: number;
+  }): Promise<Listing_LedgerEntry>;
+
+  /** The make-ups of a project */
+  listMakeups(given: {
+    /** the project */
+    id: string;
+    /** the identifier after which the list goes on: `next` of the page before */
+    after?: string;
+    /** items wanted, 1 to 200 */
+    limit?: number;
+  }): Promise<Listing_Makeup>;
+
+  /** The keys of supervisors and auditors, without the keys themselves (operator) */
+  listOfficeKeys(given?: {
+    /** the identifier after which the list goes on: `next` of the page before */
+    after?: string;
+    /** items wanted, 1 to 200 */
+    limit?: number;
+  }): Promise<Listing_ApiKeyRecord>;
+
+  /** To whom a learner's name and number were shown (office) */
+  listPersonAccesses(given: {
+    /** the learner */
+    id: string;
+    /** the identifier after which the list goes on: `next` of the page before */
+    after?: string;
+    /** items wanted, 1 to 200 */
+    limit?: number;
+  }): Promise<Listing_PersonAccess>;
+
+  /** What was ever decided about a platform's status: for the office, and the platform itself */
+  listPlatformDecisions(given: {
+    /** the platform */
+    id: string;
+    /** the identifier after which the list goes on: `next` of the page before */
+    after?: string;
+    /** items wanted, 1 to 200 */
+    limit?: number;
+  }): Promise<Listing_PlatformDecision>;
+
+  /** All platforms (office) */
+  listPlatforms(given?: {
+    /** the identifier after which the list goes on: `next` of the page before */
+    after?: string;
+    /** items wanted, 1 to 200 */
+    limit?: number;
+  }): Promise<Listing_Platform>;
+
+  /** The platform's projects; for the office, all */
+  listProjects(given?: {
+    /** the identifier after which the list goes on: `next` of the page before */
+    after?: string;
+    /** items wanted, 1 to 200 */
+    limit?: number;
+  }): Promise<Listing_ProjectSummary>;
+
+  /** What was, and is to be, reported to the provincial platform */
+  listReports(given?: {
+    /** items in this state */
+    state?: ReportState;
+    /** the identifier after which the list goes on: `next` of the page before */
+    after?: number;
+    /** items wanted, 1 to 200 */
+    limit?: number;
+  }): Promise<Reports>;
+
+  /** The platform's sessions; for the office, all */
+  listSessions(given?: {
+    /** those of this project */
+    project?: string;
+    /** those of this learner */
+    learner?: string;
+    /** the identifier after which the list goes on: `next` of the page before */
+    after?: string;
+    /** items wanted, 1 to 200 */
+    limit?: number;
+  }): Promise<Listing_Session>;
+
+  /** Names a person; the same person has the same id at every platform */
+  nameLearner(given: {
+    body: NamedPerson;
+  }): Promise<Learner>;
+
+  /** Opens a session; an older open one of this learner and project is closed as superseded */
+  openSession(given: {
+    body: NewSession;
+  }): Promise<OpenedStream>;
+
+  /** Gives a learner's enrolment photo, or replaces it by one of the same face */
+  putPhoto(given: {
+    /** the learner */
+    id: string;
+    body?: Blob;
+  }): Promise<PhotoInForce>;
+
+  /** A warning, with what was decided about it (office) */
+  readFinding(given: {
+    /** the finding */
+    id: string;
+  }): Promise<FindingWithHistory>;
+
+  /** A learner whom this platform has named */
+  readLearner(given: {
+    /** the learner */
+    id: string;
+  }): Promise<Learner>;
+
+  /** The log of a session as it stands: JSON Lines, byte for byte */
+  readLog(given: {
+    /** the session */
+    id: string;
+  }): Promise<string>;
+
+  /** The web origins whose pages may stream for the platform */
+  readOrigins(): Promise<Origins>;
+
+  /** The platform itself */
+  readOwnPlatform(): Promise<Platform>;
+
+  /** Who a learner is: whole for the operator and supervisors, masked for others; each showing is on record */
+  readPerson(given: {
+    /** the learner */
+    id: string;
+  }): Promise<ShownPerson>;
+
+  /** A platform (office) */
+  readPlatform(given: {
+    /** the platform */
+    id: string;
+  }): Promise<Platform>;
+
+  /** A project with its lessons */
+  readProject(given: {
+    /** the project */
+    id: string;
+  }): Promise<Project>;
+
+  /** A session */
+  readSession(given: {
+    /** the session */
+    id: string;
+  }): Promise<Session>;
+
+  /** The verdict of a closed session, byte for byte as it was stored */
+  readVerdict(given: {
+    /** the session */
+    id: string;
+  }): Promise<Record<string, unknown>>;
+
+  /** Gives a platform another name (operator) */
+  renamePlatform(given: {
+    /** the platform */
+    id: string;
+    body: PlatformName;
+  }): Promise<Platform>;
+
+  /** Reports an item again; one that is pending at once, with the batch that it is in */
+  resendReport(given: {
+    /** the item */
+    id: number;
+  }): Promise<ReportItem>;
+
+  /** Revokes a platform's key, at once (operator) */
+  revokeApiKey(given: {
+    /** the platform */
+    id: string;
+    /** the key's id */
+    key: string;
+  }): Promise<void>;
+
+  /** Revokes a supervisor's or an auditor's key, at once (operator) */
+  revokeOfficeKey(given: {
+    /** the key's id */
+    id: string;
+  }): Promise<void>;
+
+  /** Searches the enrolled faces of a set (operator, supervisor) */
+  searchFaces(given: {
+    body: NewFaceSearch;
+  }): Promise<FaceSearch>;
+
+  /** Sets the day on which a project's learners were assessed (operator, supervisor) */
+  setAssessment(given: {
+    /** the project */
+    id: string;
+    body: Assessment;
+  }): Promise<void>;
+
+  /** Sets the web origins whose pages may stream for the platform; a browser's page of any other is refused */
+  setOrigins(given: {
+    body: Origins;
+  }): Promise<Origins>;
+
+  /** Sets where webhooks go; answers with a new secret, which is shown this once */
+  setWebhook(given: {
+    body: NewWebhook;
+  }): Promise<IssuedWebhook>;
+
+  /** Sums over the ledger: sessions, hours and attendance */
+  sumLedger(given?: {
+    /** what sums are taken by; nothing: one sum of all */
+    by?: "learner" | "project" | "platform" | "region" | "day" | "month";
+    /** sessions of this learner */
+    learner?: string;
+    /** sessions of this project */
+    project?: string;
+    /** sessions of this platform */
+    platform?: string;
+    /** sessions of projects whose region begins with these digits (GB/T 2260) */
+    region?: string;
+    /** opened on this day in China or later, as in 2026-03-01 */
+    from?: string;
+    /** opened on this day in China or before */
+    to?: string;
+    /** sessions whose latest verdict is this */
+    status?: "valid" | "review" | "invalid";
+    /** the key after which the list goes on: `next` of the page before */
+    after?: string;
+    /** items wanted, 1 to 200 */
+    limit?: number;
+  }): Promise<Listing_LedgerTotals>;
+
+  /** Withdraws an enrolment (platform: before the learner's first session; operator, supervisor: while none is open) */
+  withdrawEnrolment(given: {
+    /** the enrolment */
+    id: string;
+    body: Withdrawing;
+  }): Promise<Enrolment>;
+}
+
+/** A client of the server at `url` with an API key. Each of its functions throws `Refusal` when the server refuses. */
+export function createClient(options: { url: string; key: string; fetch?: typeof fetch }): Client;

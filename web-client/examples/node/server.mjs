@@ -9,8 +9,10 @@ import { stat } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import { extname, join, normalize } from 'node:path';
 import { Webhook } from 'standardwebhooks';
+import { createClient, Refusal } from './rest.generated.js';
 
 const { INVIGIL_URL, INVIGIL_KEY, WEBHOOK_SECRET, LESSON, LEARNER, PAGES, PORT = '3000' } = process.env;
+const invigil = createClient({ url: INVIGIL_URL, key: INVIGIL_KEY });
 const webhook = new Webhook(WEBHOOK_SECRET);
 /** Verdicts by session: where a platform has its database. */
 const verdicts = new Map();
@@ -22,17 +24,6 @@ class Refused extends Error {
   }
 }
 
-async function invigil(method, path, body) {
-  const answer = await fetch(`${INVIGIL_URL}/api/v1${path}`, {
-    method,
-    headers: { authorization: `Bearer ${INVIGIL_KEY}`, ...(body && { 'content-type': 'application/json' }) },
-    body: body && JSON.stringify(body),
-  });
-  // A refusal is problem+json and says what is wrong: for the platform's log, not for the learner.
-  if (!answer.ok) throw new Refused(502, `invigil: ${answer.status} ${await answer.text()}`);
-  return answer.json();
-}
-
 /**
  * What `getToken` of the page asks for. Here a platform looks up who is logged in and which lesson they chose, and that
  * the session which the page names is theirs.
@@ -41,12 +32,12 @@ async function invigil(method, path, body) {
  */
 async function access({ reason, session }) {
   if (session) {
-    const { closed_at, learner } = await invigil('GET', `/sessions/${encodeURIComponent(session)}`);
+    const { closed_at, learner } = await invigil.readSession({ id: session });
     if (learner !== LEARNER) throw new Refused(403, 'not your session');
-    if (closed_at === null) return { session, ...(await invigil('POST', `/sessions/${session}/tokens`, {})) };
+    if (closed_at === null) return { session, ...(await invigil.issueToken({ id: session })) };
     if (reason === 'expired') throw new Refused(409, 'the session has ended');
   }
-  return invigil('POST', '/sessions', { lesson: LESSON, learner: LEARNER });
+  return invigil.openSession({ body: { lesson: LESSON, learner: LEARNER } });
 }
 
 /** A verdict arrives, perhaps more than once: what is done with it must be the same the second time. */
@@ -110,7 +101,10 @@ async function answer(request, response) {
 const server = createServer((request, response) => {
   answer(request, response).catch((error) => {
     if (!(error instanceof Refused)) console.error(error);
-    response.writeHead(error.status ?? 500, { 'content-type': 'text/plain' }).end(error.message);
+    // What the server refuses the platform is for the platform's log, not for the learner.
+    const status = error instanceof Refusal ? 502 : (error.status ?? 500);
+    const words = error instanceof Refused ? error.message : 'something is wrong here';
+    response.writeHead(status, { 'content-type': 'text/plain' }).end(words);
   });
 });
 server.listen(Number(PORT), '127.0.0.1', () => console.log(`listening on ${PORT}`));
