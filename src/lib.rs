@@ -22,6 +22,8 @@ pub mod clock;
 pub mod cluster;
 /// What can be configured, and its defaults.
 pub mod config;
+/// The console's pages.
+pub mod console;
 /// The outbox, and signed webhooks out of it.
 pub mod delivery;
 /// Learners, honest and not, who show the server at work.

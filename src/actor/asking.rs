@@ -6,9 +6,9 @@ use serde::Serialize;
 
 use super::live::Live;
 use crate::gateway::wire::{Capture, PhotoHeader, Prompt, ServerMessage};
-use crate::log::{CaptureExpired, CaptureRequested, CloseReason, EventType, PromptOutcome};
+use crate::log::{CaptureExpired, CaptureReason, CaptureRequested, CloseReason, EventType, PromptOutcome};
 use crate::schedule::question::Challenge;
-use crate::schedule::{CaptureDue, Due, Now, PauseReason, picture};
+use crate::schedule::{Asked, CaptureDue, Due, NotNow, Now, PauseReason, picture};
 use crate::vision::{PHOTO_LIMIT_PIXELS, burst};
 
 /// What the log says of a prompt: all that was shown, so that it can be looked at years later, but not the answer.
@@ -21,7 +21,13 @@ struct PromptIssued<'a> {
     text: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     options: Option<&'a [String]>,
+    /// when it was not the schedule
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'static str>,
 }
+
+/// The `reason` of a prompt that a supervisor asked for; that of a capture is the same word.
+const BY_SUPERVISOR: &str = CaptureReason::Supervisor.as_str();
 
 impl Live {
     pub(super) fn schedule_now(&self) -> Now {
@@ -43,7 +49,7 @@ impl Live {
         if self.leaving.is_none() {
             while let Some(due) = self.schedule.due(&self.schedule_now()) {
                 match due {
-                    Due::Prompt(number) => self.issue_prompt(number, at),
+                    Due::Prompt(number) => self.issue_prompt(number, at, None),
                     Due::Capture(capture) => self.request_capture(capture, at),
                 }
             }
@@ -76,7 +82,22 @@ impl Live {
         });
     }
 
-    fn issue_prompt(&mut self, number: u64, at: i64) {
+    /// A supervisor asks for something beside the schedule.
+    pub(super) fn ask(&mut self, asked: Asked) -> Result<(), NotNow> {
+        let at = self.now();
+        self.expire(at);
+        self.leave_if_quota_is_spent();
+        if self.leaving.is_some() {
+            return Err(NotNow::Ending);
+        }
+        match self.schedule.asked(&self.schedule_now(), asked)? {
+            Due::Prompt(number) => self.issue_prompt(number, at, Some(BY_SUPERVISOR)),
+            Due::Capture(capture) => self.request_capture(capture, at),
+        }
+        Ok(())
+    }
+
+    fn issue_prompt(&mut self, number: u64, at: i64, reason: Option<&'static str>) {
         let (prompt, challenge) = (format!("q{number}"), self.challenge(number));
         let deadline_at = at + self.policy.schedule.prompt_answer_ms;
         let (text, options) = match &challenge {
@@ -85,7 +106,8 @@ impl Live {
             Challenge::Sum { .. } => (None, None),
         };
         let kind = challenge.kind().as_str();
-        self.record(at, EventType::PromptIssued, &PromptIssued { prompt: &prompt, kind, deadline_at, text, options });
+        let issued = PromptIssued { prompt: &prompt, kind, deadline_at, text, options, reason };
+        self.record(at, EventType::PromptIssued, &issued);
         self.show_prompt(at);
     }
 

@@ -11,6 +11,7 @@ use crate::risk::{Sign, is_conduct};
 use crate::rules::online_quota;
 use crate::session::at_rate;
 use crate::store::outbox::NewDelivery;
+use crate::store::review::Entry;
 use crate::store::sessions::Closing;
 use crate::store::{Batch, StoreError};
 use crate::verdict::Status;
@@ -90,10 +91,17 @@ impl Live {
         let faulty =
             verdict.status == Status::Invalid && verdict.violations.iter().any(|violation| is_conduct(violation.rule));
         let text = serde_json::value::to_raw_value(&verdict).map_err(|error| corrupt(&error))?;
+        let (prompts_asked, prompts_passed) = self.schedule.prompts_so_far();
         let closing = Closing {
             batch: self.take_batch().unwrap_or_else(|| self.empty_batch()),
             delivery: self.delivery(&text).map_err(|error| corrupt(&error))?,
+            review: (verdict.status == Status::Review).then(|| {
+                let now_ms = self.services.wall.now_ms();
+                Entry::of(&verdict, self.policy.review.due_at(now_ms), now_ms)
+            }),
             status: verdict.status.as_str(),
+            prompts_asked,
+            prompts_passed,
             log_digest: verdict.log_digest,
             verdict: text.get().to_owned(),
             now_ms: at,

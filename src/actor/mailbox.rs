@@ -17,6 +17,7 @@ use crate::clock::Stopwatch;
 use crate::gateway::bucket::Bucket;
 use crate::gateway::wire::{ErrorMessage, LeaveReason, ServerMessage};
 use crate::log::CloseReason;
+use crate::schedule::{Asked, NotNow};
 
 /// Messages that may wait for one session.
 pub(super) const MAILBOX_LIMIT: usize = 64;
@@ -306,6 +307,14 @@ impl Handle {
             turn.live().leave(reason, at);
         }
         turn.end().await
+    }
+
+    /// A supervisor asks for something beside the schedule; the log has it when this returns.
+    pub(super) async fn ask(&self, asked: Asked) -> Result<Result<(), NotNow>, Gone> {
+        let mut turn = self.turn().await?;
+        let answer = turn.live().ask(asked);
+        turn.end().await?;
+        Ok(answer)
     }
 
     /// The connection is gone.

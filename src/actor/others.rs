@@ -6,22 +6,23 @@ use futures_util::{StreamExt as _, stream};
 use tokio::sync::mpsc;
 use tokio::sync::oneshot;
 
-use super::mailbox::{Handle, Message, Parting, Released};
+use super::mailbox::{Gone, Handle, Message, Parting, Released};
 use super::registry::{Registry, StartError};
 use crate::cluster::Member;
 use crate::cluster::redis::{Answer, Claim, Command, Received, TakenUp};
 use crate::findings::heard;
 use crate::log::CloseReason;
+use crate::schedule::{Asked, NotNow};
 use crate::store::SessionKey;
 
 /// How long another node may take to let go of a session before it is asked again, ms.
 const RELEASE_LIMIT_MS: i64 = 1_000;
 /// How often it is asked: longer, in all, than a dead node's lease goes on.
 const RELEASES: usize = 8;
-/// How long another node may take to close a session, ms: less than whoever waits for the platform's request waits.
-const CLOSE_LIMIT_MS: i64 = 5_000;
-/// How often a session is looked for whose owner changes while it is to be closed.
-const CLOSES: usize = 3;
+/// How long another node may take to do what was ordered, ms: less than whoever waits for the request waits.
+const ORDER_LIMIT_MS: i64 = 5_000;
+/// How often a session is looked for whose owner changes while something is to be done to it.
+const ORDERS: usize = 3;
 /// Commands of other nodes that are done at the same time.
 const COMMANDS_LIMIT: usize = 64;
 /// Open sessions that are looked at together when nobody may own them.
@@ -38,6 +39,18 @@ pub(super) enum Taking {
     /// Somebody has to keep its times, unless somebody does.
     IfFree,
 }
+
+/// What the office or a platform wants of a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Order {
+    /// That it ends.
+    End(CloseReason),
+    /// That its learner is asked.
+    Ask(Asked),
+}
+
+/// Whether an order could be followed: nobody can be asked who is not there.
+pub(super) type Obeyed = Result<(), NotNow>;
 
 impl Registry {
     /// Makes a session this node's.
@@ -68,14 +81,18 @@ impl Registry {
 
     /// Closes a session, wherever it lives; returns once its verdict is on record.
     pub(super) async fn end(&self, session: &str, key: SessionKey, reason: CloseReason) -> Result<(), StartError> {
+        self.order(session, key, Order::End(reason)).await.map(drop)
+    }
+
+    /// Has something done to a session, wherever it lives; returns once it is on record.
+    pub(super) async fn order(&self, session: &str, key: SessionKey, order: Order) -> Result<Obeyed, StartError> {
         let mut last = StartError::NotOpen;
-        for _ in 0..CLOSES {
+        for _ in 0..ORDERS {
             match self.live_as(session, key, Taking::IfFree).await {
-                Ok(handle) => return self.end_here(&handle, key, reason).await,
-                Err(StartError::Elsewhere(holder)) => match self.end_there(session, &holder, reason).await {
-                    Ok(true) => return Ok(()),
-                    Ok(false) => last = StartError::Elsewhere(holder),
-                    Err(error) => return Err(error),
+                Ok(handle) => return self.obey_here(&handle, key, order).await,
+                Err(StartError::Elsewhere(holder)) => match self.order_there(session, &holder, order).await? {
+                    Some(obeyed) => return Ok(obeyed),
+                    None => last = StartError::Elsewhere(holder),
                 },
                 Err(error) => return Err(error),
             }
@@ -83,14 +100,29 @@ impl Registry {
         Err(last)
     }
 
-    /// Has another node close a session. False: it is not there any more.
-    async fn end_there(&self, session: &str, holder: &str, reason: CloseReason) -> Result<bool, StartError> {
-        let Some(member) = self.services().cluster.member() else { return Ok(false) };
-        let command = Command::Close { session: session.to_owned(), reason: reason.as_str().to_owned() };
+    async fn obey_here(&self, handle: &Handle, key: SessionKey, order: Order) -> Result<Obeyed, StartError> {
+        match order {
+            Order::End(reason) => self.end_here(handle, key, reason).await.map(Ok),
+            Order::Ask(asked) => match handle.ask(asked).await {
+                Ok(obeyed) => Ok(obeyed),
+                Err(Gone) => Err(self.gone(key).await),
+            },
+        }
+    }
+
+    /// Has another node do it. None: the session is not there any more.
+    async fn order_there(&self, session: &str, holder: &str, order: Order) -> Result<Option<Obeyed>, StartError> {
+        let Some(member) = self.services().cluster.member() else { return Ok(None) };
+        let session = session.to_owned();
+        let command = match order {
+            Order::End(reason) => Command::Close { session, reason: reason.as_str().to_owned() },
+            Order::Ask(asked) => Command::Ask { session, what: asked.as_str().to_owned() },
+        };
         let broken = |why: String| StartError::Broken { what: "the node that has it", why };
-        match member.bus.ask(holder, &command, CLOSE_LIMIT_MS).await {
-            Ok(Answer::Done) => Ok(true),
-            Ok(Answer::NotHere) => Ok(false),
+        match member.bus.ask(holder, &command, ORDER_LIMIT_MS).await {
+            Ok(Answer::Done) => Ok(Some(Ok(()))),
+            Ok(Answer::NotNow { why }) => Ok(Some(Err(why))),
+            Ok(Answer::NotHere) => Ok(None),
             Ok(Answer::Failed { why }) => Err(broken(why)),
             Ok(answer) => Err(broken(format!("{answer:?}"))),
             Err(error) => Err(broken(error.to_string())),
@@ -142,7 +174,14 @@ impl Registry {
     async fn obey(&self, received: &Received) -> Answer {
         match &received.command {
             Command::Release { session, arrived_at } => self.release(session, *arrived_at, &received.from).await,
-            Command::Close { session, reason } => self.end_for_another(session, reason, &received.from).await,
+            Command::Close { session, reason } => match CloseReason::from_word(reason) {
+                Some(reason) => self.obey_for_another(session, Order::End(reason), &received.from).await,
+                None => Answer::Failed { why: format!("sessions do not close as {reason:?} here") },
+            },
+            Command::Ask { session, what } => match Asked::from_word(what) {
+                Some(asked) => self.obey_for_another(session, Order::Ask(asked), &received.from).await,
+                None => Answer::Failed { why: format!("learners are not asked for {what:?} here") },
+            },
             Command::Wake { session } => {
                 if let Some(handle) = self.find(session) {
                     let _ = handle.mailbox.send(Message::Overlaps.into()).await;
@@ -179,18 +218,16 @@ impl Registry {
         if was_here { Answer::Done } else { Answer::NotHere }
     }
 
-    async fn end_for_another(&self, session: &str, reason: &str, asker: &str) -> Answer {
-        let Some(reason) = CloseReason::from_word(reason) else {
-            return Answer::Failed { why: format!("sessions do not close as {reason:?} here") };
-        };
+    async fn obey_for_another(&self, session: &str, order: Order, asker: &str) -> Answer {
         let Some(handle) = self.find_once_started(session).await else {
             self.services().cluster.give_up(session, Some(asker)).await;
             return Answer::NotHere;
         };
         let failed = |why: String| Answer::Failed { why };
         match self.services().store.session_key(session).await {
-            Ok(Some(key)) => match self.end_here(&handle, key, reason).await {
-                Ok(()) => Answer::Done,
+            Ok(Some(key)) => match self.obey_here(&handle, key, order).await {
+                Ok(Ok(())) => Answer::Done,
+                Ok(Err(why)) => Answer::NotNow { why },
                 Err(StartError::NotOpen) => Answer::NotHere,
                 Err(error) => failed(error.to_string()),
             },

@@ -15,17 +15,17 @@ use tokio::task::JoinHandle;
 
 use super::live::{Face, Live, Start};
 use super::mailbox::{Handle, MAILBOX_LIMIT, Mail, Message, Parting};
-use super::others::Taking;
+use super::others::{Order, Taking};
 use super::run::{Left, Seat};
 use super::services::Services;
-use crate::api::doors::{CloseReason, CloseRefusal, OpenRefusal, OpenSession, OpenedSession, SessionDoor};
+use crate::api::doors::{AskRefusal, CloseReason, CloseRefusal, OpenRefusal, OpenSession, OpenedSession, SessionDoor};
 use crate::auth::keys::DataKey;
 use crate::cluster::redis::Away;
 use crate::gateway::bucket::{Bucket, Rate};
 use crate::log::{self, Body};
 use crate::policy::Policy;
 use crate::rules::online_quota;
-use crate::schedule::Seed;
+use crate::schedule::{Asked, Seed};
 use crate::store::sessions::{NewSession, OpenError, PackInForce};
 use crate::store::{AppendError, SessionKey, StoreError, Writing};
 use crate::vision::Template;
@@ -441,14 +441,18 @@ impl Registry {
         let (closed, answer) = oneshot::channel();
         let message = Message::Close { reason, closed: Some(closed) };
         handle.mailbox.send(message.into()).await.map_err(|_| StartError::NotOpen)?;
-        if answer.await.is_ok() {
-            return Ok(());
+        if answer.await.is_ok() { Ok(()) } else { Err(self.gone(key).await) }
+    }
+
+    /// What it means that the owner of a session is gone without an answer. Whether it closed the session is on disk.
+    pub(super) async fn gone(&self, key: SessionKey) -> StartError {
+        match self.0.services.store.open_sessions().await {
+            Ok(open) if open.iter().any(|(open, _)| *open == key) => {
+                StartError::Broken { what: "journal", why: "it refused in the middle of a request".into() }
+            }
+            Ok(_) => StartError::NotOpen,
+            Err(error) => error.into(),
         }
-        // The owner is gone without an answer. Whether it closed the session is on disk.
-        if self.0.services.store.open_sessions().await?.iter().any(|(open, _)| *open == key) {
-            return Err(StartError::Broken { what: "journal", why: "it refused while the session closed".into() });
-        }
-        Err(StartError::NotOpen)
     }
 }
 
@@ -486,6 +490,21 @@ impl SessionDoor for Registry {
                 Err(error) => {
                     tracing::error!(session, %error, "a session cannot be closed");
                     Err(CloseRefusal::Busy { retry_after_ms: RETRY_AFTER_MS })
+                }
+            }
+        })
+    }
+
+    fn ask(&self, session: String, asked: Asked) -> BoxFuture<'_, Result<(), AskRefusal>> {
+        Box::pin(async move {
+            let key = self.0.services.store.session_key(&session).await?.ok_or(AskRefusal::AlreadyClosed)?;
+            match self.order(&session, key, Order::Ask(asked)).await {
+                Ok(obeyed) => Ok(obeyed?),
+                Err(StartError::NotOpen) => Err(AskRefusal::AlreadyClosed),
+                Err(StartError::Store(error)) => Err(AskRefusal::Store(error)),
+                Err(error) => {
+                    tracing::warn!(session, %error, "a learner cannot be asked");
+                    Err(AskRefusal::Busy { retry_after_ms: RETRY_AFTER_MS })
                 }
             }
         })
@@ -534,13 +553,16 @@ mod tests {
 
     use tokio::sync::Notify;
 
+    use super::super::mailbox::{Arrival, Outbound, Outlet};
     use super::*;
     use crate::auth::keys::Keys;
-    use crate::clock::{Clock, Entropy};
+    use crate::clock::{Clock, Entropy, Stopwatch};
     use crate::cluster::{Cluster, Presence};
     use crate::config::{Config, Roles};
     use crate::faces::Faces;
+    use crate::gateway::wire::ClientEvent;
     use crate::policy::Policies;
+    use crate::schedule::NotNow;
     use crate::store::enrolled_photos::seal_template;
     use crate::store::evidence::Evidence;
     use crate::store::fixture;
@@ -635,5 +657,67 @@ mod tests {
         }
         assert_eq!((registry.count(), store.read_log(key).await.unwrap().is_empty()), (1, false));
         registry.stop().await;
+    }
+
+    #[tokio::test]
+    async fn what_a_supervisor_asks_for_is_in_the_log_and_said_to_the_learner_who_can_see_it() {
+        let (_folder, registry) = registry().await;
+        let (store, clock) = (registry.0.services.store.clone(), registry.0.services.clock.clone());
+        let session = registry.open(request()).await.unwrap().session;
+        let key = store.session_key(&session).await.unwrap().unwrap();
+        let ask = async |asked| registry.ask(session.clone(), asked).await;
+        let why_not = async |asked| match ask(asked).await {
+            Err(AskRefusal::NotNow(why)) => why,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(why_not(Asked::Prompt).await, NotNow::Away);
+
+        let handle = registry.find(&session).unwrap();
+        let (outlet, mut queue) = Outlet::new();
+        let arrival = Arrival { ct: 0, at: clock.now_ms(), address: None, device: None };
+        handle.attach(1, outlet, arrival).await.unwrap();
+        assert_eq!(why_not(Asked::Prompt).await, NotNow::Away, "the handshake is not over");
+        handle.welcome(1).await.unwrap();
+        assert_eq!(why_not(Asked::Capture).await, NotNow::Still);
+        let data = serde_json::value::to_raw_value(&serde_json::json!({"event": "play", "playing": true,
+            "pos_ms": 0, "rate": 1.0}));
+        let data = data.unwrap();
+        let plays = ClientEvent { seq: 1, ct: 0, kind: "playback".into(), data: &data };
+        let mut turn = handle.turn().await.unwrap();
+        turn.event(1, &plays, clock.now_ms(), Stopwatch::start());
+        turn.end().await.unwrap();
+
+        ask(Asked::Prompt).await.unwrap();
+        assert_eq!(why_not(Asked::Prompt).await, NotNow::Open);
+        ask(Asked::Capture).await.unwrap();
+        assert_eq!(why_not(Asked::Capture).await, NotNow::Open);
+        let log = String::from_utf8(store.read_log(key).await.unwrap()).unwrap();
+        let lines: Vec<serde_json::Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let asked: Vec<_> = lines.iter().filter(|line| line["data"]["reason"] == "supervisor").collect();
+        assert_eq!(
+            (asked.len(), &asked[0]["type"], &asked[0]["data"]["prompt"]),
+            (2, &"prompt.issued".into(), &"q1".into())
+        );
+        assert_eq!((&asked[1]["type"], &asked[1]["data"]["capture"]), (&"capture.requested".into(), &"c1".into()));
+        let mut heard = Vec::new();
+        while let Some(Outbound::Text(text) | Outbound::Acknowledgement(text, _)) = queue.try_next() {
+            let message: serde_json::Value = serde_json::from_str(&text).unwrap();
+            heard.push(message["type"].as_str().unwrap().to_owned());
+        }
+        assert_eq!(heard, ["welcome", "ack", "prompt", "capture"]);
+
+        // Taken up again from its log, it still waits for both.
+        registry.stop().await;
+        let again = Registry::new(registry.0.services.clone());
+        again.recover().await.unwrap();
+        let mut turn = again.find(&session).unwrap().turn().await.unwrap();
+        let live = turn.live();
+        assert_eq!(live.schedule.open_prompt().map(|open| open.id.as_str()), Some("q1"));
+        assert_eq!(live.schedule.pending_capture().map(|pending| pending.reason), Some(log::CaptureReason::Supervisor));
+        turn.end().await.unwrap();
+        again.close(session.clone(), CloseReason::Revoked).await.unwrap();
+        let refused = again.ask(session.clone(), Asked::Prompt).await.unwrap_err();
+        assert!(matches!(refused, AskRefusal::AlreadyClosed), "{refused}");
+        again.stop().await;
     }
 }

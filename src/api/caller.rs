@@ -1,7 +1,8 @@
-//! Who calls, by the API key in `Authorization: Bearer`: the operator, a supervisor, an auditor, or a platform.
+//! Who calls: by the API key in `Authorization: Bearer` the operator, a supervisor, an auditor, or a platform; by the console's
+//! cookie an account.
 //!
-//! Each handler says by the extractor that it takes who may call it; the test in `roles.rs` walks them all. A platform
-//! sees only what is its own; what belongs to others does not exist for it. A suspended or banned platform can still
+//! Each handler says by the extractor that it takes who may call it; the test in `roles.rs` walks them all. What belongs to
+//! another platform, or to another region than a supervisor's, does not exist. A suspended or banned platform can still
 //! read: its records are its own, and the rules see to what its sessions are worth.
 
 use axum::extract::FromRequestParts;
@@ -9,82 +10,222 @@ use axum::http::header;
 use axum::http::request::Parts;
 
 use super::ApiState;
+use super::cookie;
 use super::problem::Problem;
+use crate::auth::SecretHash;
 use crate::auth::api_key::ApiKey;
 use crate::gateway::address::ClientAddress;
+use crate::store::StoreError;
+use crate::store::access_log::{Actor, LoggedAccess};
+use crate::store::accounts::AccountRecord;
 use crate::store::api_keys::Role;
+use crate::store::reach::{Reach, Thing};
+use crate::store::words::{AccessKind, AccountRole};
 
-/// Whoever showed a valid key.
+/// Whoever showed a valid key or is signed in, but for administrators, for whom no session, photo or name exists.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Caller {
-    /// the key's identifier
+    /// identifier of the key or account: decisions are on record by it
     pub key: String,
+    /// the account's name; `None` for a key
+    pub account: Option<String>,
     /// what they may do
     pub role: Role,
+    /// what the region of a supervisor's projects begins with; `None`: everywhere
+    pub region: Option<String>,
 }
 
-/// The operator; everybody else is refused.
+/// Whoever runs the installation: the operator or an administrator; everybody else is refused.
 pub struct Operator {
-    /// the key's identifier
+    /// identifier of the key or account
     pub key: String,
 }
 
 /// Who decides for the office: the operator or a supervisor.
-pub struct Decider {
-    /// the key's identifier: decisions are on record by it
-    pub key: String,
-}
+pub struct Decider(pub Caller);
 
 /// Whoever is of the office: the operator, a supervisor or an auditor.
 pub struct Official(pub Caller);
 
-/// Everybody but an auditor, who decides nothing.
+/// Whoever showed a valid key or is signed in, administrators too.
+pub struct Known(pub Caller);
+
+/// Whoever is of the office, or runs the installation.
+pub struct Overseer(pub Caller);
+
+/// Who may be shown photos of captures: the office, and a platform's staff, but no key of a platform.
+pub struct PhotoViewer(pub Caller);
+
+/// Who may see who was shown what: whoever runs the installation, or an auditor.
+pub struct Reviser;
+
+/// Everybody but auditors and staff, who decide nothing.
 pub struct Participant(pub Caller);
 
 /// A platform, by its identifier; others are refused, who have no learners or projects.
 pub struct OwnPlatform(pub String);
 
+/// A platform or its staff, by the platform's identifier.
+pub struct PlatformReader(pub String);
+
+/// Who is signed in at the console; keys are refused.
+pub struct SignedIn {
+    /// the account
+    pub account: AccountRecord,
+    /// the digest of what the browser holds
+    pub hash: SecretHash,
+}
+
+/// Whoever watches what happens, for as long as they may.
+pub struct Watcher {
+    /// who
+    pub caller: Caller,
+    shown: Shown,
+}
+
+/// What somebody showed to say who they are.
+#[derive(Clone, Copy)]
+enum Shown {
+    Key(SecretHash),
+    Cookie(SecretHash),
+}
+
+impl Watcher {
+    /// Whether they still are who they were: the key is not revoked, the account neither disabled nor signed out.
+    ///
+    /// # Errors
+    /// When the store could not read.
+    pub async fn may_still(&self, state: &ApiState) -> Result<bool, StoreError> {
+        match self.shown {
+            Shown::Key(hash) => Ok(state.store.key_holder(hash).await?.is_some()),
+            Shown::Cookie(hash) => state.store.is_still_signed_in(hash, state.clock.now_ms()).await,
+        }
+    }
+}
+
 impl Caller {
-    /// Whether what belongs to `platform` exists for this caller.
-    pub fn sees(&self, platform: &str) -> bool {
-        self.platform().is_none_or(|own| own == platform)
+    /// Whose records exist for this caller.
+    pub fn reach(&self) -> Reach {
+        Reach { platform: self.platform().map(str::to_owned), region: self.region.clone() }
     }
 
-    /// The platform to whose records a list is limited; `None` for the office, which sees all.
-    pub fn scope(self) -> Option<String> {
-        match self.role {
-            Role::Platform(own) => Some(own),
-            Role::Operator | Role::Supervisor | Role::Auditor => None,
+    /// That a record exists for this caller, as far as it exists at all.
+    ///
+    /// # Errors
+    /// 404 when it does not.
+    pub async fn must_reach(&self, state: &ApiState, thing: Thing, id: &str) -> Result<(), Problem> {
+        match state.store.reaches(&self.reach(), thing, id).await? {
+            true => Ok(()),
+            false => Err(Problem::no_such(thing.word())),
         }
     }
 
-    /// The platform that calls; `None` for the office.
+    /// The platform that calls, or whose staff does; `None` for the office.
     pub fn platform(&self) -> Option<&str> {
         match &self.role {
-            Role::Platform(own) => Some(own),
-            Role::Operator | Role::Supervisor | Role::Auditor => None,
+            Role::Platform(own) | Role::Staff(own) => Some(own),
+            Role::Operator | Role::Supervisor | Role::Auditor | Role::Administrator => None,
         }
     }
+
+    /// Puts on record that this caller is about to be shown something, or has done it: on disk when it returns.
+    ///
+    /// # Errors
+    /// When the store could not write.
+    pub async fn log_access(
+        &self,
+        state: &ApiState,
+        kind: AccessKind,
+        subject: &str,
+        detail: impl Into<String>,
+    ) -> Result<(), Problem> {
+        let (id, at) = (state.new_id(), state.clock.now_ms());
+        Ok(state.store.log_access(LoggedAccess::new(id, at, self.actor(), kind, subject, detail.into())).await?)
+    }
+
+    /// As whom they are noted.
+    pub fn actor(&self) -> Actor {
+        let name = self.account.clone().unwrap_or_default();
+        Actor { id: self.key.clone(), name, role: Some(self.role.word()) }
+    }
+
+    fn of_account(account: AccountRecord) -> Result<Self, Problem> {
+        let role = match (account.role, account.platform) {
+            (AccountRole::Supervisor, None) => Role::Supervisor,
+            (AccountRole::Auditor, None) => Role::Auditor,
+            (AccountRole::Administrator, None) => Role::Administrator,
+            (AccountRole::Staff, Some(platform)) => Role::Staff(platform),
+            // Rather nobody than somebody with too much.
+            _ => return Err(Problem::failed("reading an account", &"its role is not its owner's")),
+        };
+        let region = Some(account.region).filter(|region| !region.is_empty());
+        Ok(Self { key: account.id, account: Some(account.name), role, region })
+    }
+}
+
+/// Whoever showed a valid key or is signed in.
+async fn identify(parts: &Parts, state: &ApiState) -> Result<Caller, Problem> {
+    if !parts.headers.contains_key(header::AUTHORIZATION)
+        && let Some(signed_in) = signed_in(parts, state).await?
+    {
+        return Caller::of_account(signed_in.account);
+    }
+    let address = parts.extensions.get::<ClientAddress>().copied();
+    state.rates.may_authenticate(address).await?;
+    let failed = async |why| {
+        state.rates.authentication_failed(address).await;
+        Err(Problem::unauthenticated(why))
+    };
+    let Some(key) = bearer(parts) else {
+        return failed("give an API key: Authorization: Bearer ivk_…").await;
+    };
+    let Some(holder) = state.store.key_holder(key.hash()).await? else {
+        return failed("this API key is unknown or revoked").await;
+    };
+    state.rates.request_of_key(key.hash()).await?;
+    Ok(Caller { key: holder.key, account: None, role: holder.role, region: None })
+}
+
+/// Who is signed in by the console's cookie, if there is one.
+async fn signed_in(parts: &Parts, state: &ApiState) -> Result<Option<SignedIn>, Problem> {
+    let Some(key) = cookie::of(&parts.headers) else { return Ok(None) };
+    // It cannot be guessed, so a browser that was away for long is not counted among those who try.
+    let account = state.store.signed_in(key.hash(), state.clock.now_ms()).await?;
+    let account = account.ok_or_else(|| Problem::unauthenticated("sign in again"))?;
+    cookie::refuse_cross_site(&parts.method, &parts.headers, &state.public_url)?;
+    state.rates.request_of_key(key.hash()).await?;
+    Ok(Some(SignedIn { account, hash: key.hash() }))
 }
 
 impl FromRequestParts<ApiState> for Caller {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &ApiState) -> Result<Self, Problem> {
-        let address = parts.extensions.get::<ClientAddress>().copied();
-        state.rates.may_authenticate(address).await?;
-        let failed = async |why| {
-            state.rates.authentication_failed(address).await;
-            Err(Problem::unauthenticated(why))
+        let caller = identify(parts, state).await?;
+        let is_shown = caller.role != Role::Administrator;
+        is_shown.then_some(caller).ok_or_else(|| Problem::forbidden("an administrator reads no records"))
+    }
+}
+
+impl FromRequestParts<ApiState> for Watcher {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &ApiState) -> Result<Self, Problem> {
+        let caller = Caller::from_request_parts(parts, state).await?;
+        let shown = match bearer(parts) {
+            Some(key) => Some(Shown::Key(key.hash())),
+            None => cookie::of(&parts.headers).map(|key| Shown::Cookie(key.hash())),
         };
-        let Some(key) = bearer(parts) else {
-            return failed("give an API key: Authorization: Bearer ivk_…").await;
-        };
-        let Some(holder) = state.store.key_holder(key.hash()).await? else {
-            return failed("this API key is unknown or revoked").await;
-        };
-        state.rates.request_of_key(key.hash()).await?;
-        Ok(Self { key: holder.key, role: holder.role })
+        let shown = shown.ok_or_else(|| Problem::unauthenticated("sign in"))?;
+        Ok(Self { caller, shown })
+    }
+}
+
+impl FromRequestParts<ApiState> for Known {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &ApiState) -> Result<Self, Problem> {
+        Ok(Self(identify(parts, state).await?))
     }
 }
 
@@ -92,10 +233,10 @@ impl FromRequestParts<ApiState> for Operator {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &ApiState) -> Result<Self, Problem> {
-        let caller = Caller::from_request_parts(parts, state).await?;
+        let caller = identify(parts, state).await?;
         match caller.role {
-            Role::Operator => Ok(Self { key: caller.key }),
-            _ => Err(Problem::forbidden("only the operator may do that")),
+            Role::Operator | Role::Administrator => Ok(Self { key: caller.key }),
+            _ => Err(Problem::forbidden("only the operator or an administrator may do that")),
         }
     }
 }
@@ -104,12 +245,10 @@ impl FromRequestParts<ApiState> for Decider {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &ApiState) -> Result<Self, Problem> {
-        let caller = Caller::from_request_parts(parts, state).await?;
+        let caller = identify(parts, state).await?;
         match caller.role {
-            Role::Operator | Role::Supervisor => Ok(Self { key: caller.key }),
-            Role::Auditor | Role::Platform(_) => {
-                Err(Problem::forbidden("only the operator or a supervisor may do that"))
-            }
+            Role::Operator | Role::Supervisor => Ok(Self(caller)),
+            _ => Err(Problem::forbidden("only the operator or a supervisor may do that")),
         }
     }
 }
@@ -118,10 +257,47 @@ impl FromRequestParts<ApiState> for Official {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &ApiState) -> Result<Self, Problem> {
-        let caller = Caller::from_request_parts(parts, state).await?;
+        let caller = identify(parts, state).await?;
         match caller.role {
             Role::Operator | Role::Supervisor | Role::Auditor => Ok(Self(caller)),
-            Role::Platform(_) => Err(Problem::forbidden("only the office may do that: no platform's key")),
+            _ => Err(Problem::forbidden("only the office may do that: nobody of a platform")),
+        }
+    }
+}
+
+impl FromRequestParts<ApiState> for Overseer {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &ApiState) -> Result<Self, Problem> {
+        let caller = identify(parts, state).await?;
+        match caller.role {
+            Role::Operator | Role::Supervisor | Role::Auditor | Role::Administrator => Ok(Self(caller)),
+            Role::Platform(_) | Role::Staff(_) => {
+                Err(Problem::forbidden("only the office may do that: nobody of a platform"))
+            }
+        }
+    }
+}
+
+impl FromRequestParts<ApiState> for PhotoViewer {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &ApiState) -> Result<Self, Problem> {
+        let caller = identify(parts, state).await?;
+        match caller.role {
+            Role::Operator | Role::Supervisor | Role::Auditor | Role::Staff(_) => Ok(Self(caller)),
+            Role::Administrator | Role::Platform(_) => Err(Problem::forbidden("photos are shown to people who review")),
+        }
+    }
+}
+
+impl FromRequestParts<ApiState> for Reviser {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &ApiState) -> Result<Self, Problem> {
+        match identify(parts, state).await?.role {
+            Role::Operator | Role::Administrator | Role::Auditor => Ok(Self),
+            _ => Err(Problem::forbidden("only auditors and administrators may see that")),
         }
     }
 }
@@ -130,10 +306,10 @@ impl FromRequestParts<ApiState> for Participant {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &ApiState) -> Result<Self, Problem> {
-        let caller = Caller::from_request_parts(parts, state).await?;
+        let caller = identify(parts, state).await?;
         match caller.role {
-            Role::Auditor => Err(Problem::forbidden("an auditor reads and decides nothing")),
             Role::Operator | Role::Supervisor | Role::Platform(_) => Ok(Self(caller)),
+            _ => Err(Problem::forbidden("auditors, administrators and staff decide nothing")),
         }
     }
 }
@@ -142,10 +318,33 @@ impl FromRequestParts<ApiState> for OwnPlatform {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &ApiState) -> Result<Self, Problem> {
-        match Caller::from_request_parts(parts, state).await?.role {
+        match identify(parts, state).await?.role {
             Role::Platform(platform) => Ok(Self(platform)),
             _ => Err(Problem::forbidden("only a platform may do that: use a platform's key")),
         }
+    }
+}
+
+impl FromRequestParts<ApiState> for PlatformReader {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &ApiState) -> Result<Self, Problem> {
+        match identify(parts, state).await?.role {
+            Role::Platform(platform) | Role::Staff(platform) => Ok(Self(platform)),
+            _ => Err(Problem::forbidden("only a platform may see that: use a platform's key")),
+        }
+    }
+}
+
+impl FromRequestParts<ApiState> for SignedIn {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &ApiState) -> Result<Self, Problem> {
+        if parts.headers.contains_key(header::AUTHORIZATION) {
+            identify(parts, state).await?;
+            return Err(Problem::forbidden("only an account may do that: a key has none"));
+        }
+        signed_in(parts, state).await?.ok_or_else(|| Problem::unauthenticated("sign in"))
     }
 }
 

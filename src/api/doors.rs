@@ -6,6 +6,7 @@ use futures_util::future::BoxFuture;
 
 use crate::auth::keys::DataKey;
 use crate::policy::NotInForce;
+use crate::schedule::{Asked, NotNow};
 use crate::store::StoreError;
 
 /// A session that a platform asks for. Platform, project and lesson exist and belong together; the learner is
@@ -101,6 +102,26 @@ pub enum CloseRefusal {
     Store(#[from] StoreError),
 }
 
+/// Why a learner was not asked.
+#[derive(Debug, thiserror::Error)]
+pub enum AskRefusal {
+    /// The session was closed before.
+    #[error("the session is already closed")]
+    AlreadyClosed,
+    /// They cannot be asked now.
+    #[error(transparent)]
+    NotNow(#[from] NotNow),
+    /// The session has too much to do, or its node does not answer.
+    #[error("the session cannot be reached now")]
+    Busy {
+        /// when to try again, ms from now
+        retry_after_ms: i64,
+    },
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
 /// Where sessions are opened, closed and read.
 pub trait SessionDoor: Send + Sync {
     /// Opens a session; an older open one of this learner and project is closed as `superseded` first.
@@ -108,6 +129,9 @@ pub trait SessionDoor: Send + Sync {
 
     /// Closes a session; its verdict is on record when this returns.
     fn close(&self, session: String, reason: CloseReason) -> BoxFuture<'_, Result<(), CloseRefusal>>;
+
+    /// Asks the learner of an open session for something beside the schedule; the log has it when this returns.
+    fn ask(&self, session: String, asked: Asked) -> BoxFuture<'_, Result<(), AskRefusal>>;
 
     /// The log of a session as it stands: lines, byte for byte, each followed by a line feed.
     fn log(&self, session: String) -> BoxFuture<'_, Result<Vec<u8>, StoreError>>;
@@ -155,6 +179,9 @@ pub trait FaceDoor: Send + Sync {
 pub trait PhotoVault: Send + Sync {
     /// Keeps `photo` encrypted with `key`; answers with what names it. Durable when it returns.
     fn put(&self, key: DataKey, photo: Vec<u8>) -> BoxFuture<'_, Result<String, VaultError>>;
+
+    /// A photo that was kept under `key`.
+    fn get(&self, key: DataKey, evidence: String) -> BoxFuture<'_, Result<Vec<u8>, VaultError>>;
 
     /// Removes a photo for good; one that is not there is removed already.
     fn remove(&self, evidence: String) -> BoxFuture<'_, Result<(), VaultError>>;

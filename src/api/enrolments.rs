@@ -19,6 +19,7 @@ use super::validate::{Findings, NAME_CHARS, REASON_CHARS};
 use super::{Answer, ApiState};
 use crate::store::enrolments::{EnrolError, EnrolmentRecord, NewWithdrawal, WithdrawError, Withdrawal};
 use crate::store::projects::ProjectRecord;
+use crate::store::reach::{Reach, Thing};
 
 /// Most online time that can have been credited elsewhere, ms: 10 000 hours.
 const PRIOR_ONLINE_LIMIT_MS: i64 = 36_000_000_000;
@@ -67,7 +68,7 @@ async fn enrol_learner(
         findings.text("class", class, CLASS_CHARS);
     }
     findings.finish()?;
-    let project = find_project(&state, &project, |of| of == platform).await?;
+    let project = find_project(&state, &Reach { platform: Some(platform.clone()), region: None }, &project).await?;
     let policy = state.pack_in_force(&project.policy)?;
     let learner = state.store.learner(&platform, &new.learner).await?;
     let learner = learner.ok_or_else(|| Problem::field("learner", "is not known to this platform"))?.id;
@@ -104,7 +105,7 @@ async fn list_enrolments(
     QueryOf(page): QueryOf<PageQuery>,
 ) -> Answer<Listing<EnrolmentRecord>> {
     let page = page.request()?;
-    find_project(&state, &project, |of| caller.sees(of)).await?;
+    find_project(&state, &caller.reach(), &project).await?;
     let enrolments = state.store.enrolments(&project, page).await?;
     Ok(Json(Listing::of(enrolments, |enrolment| enrolment)))
 }
@@ -135,19 +136,20 @@ async fn withdraw_enrolment(
         reason: asked.reason,
         document: asked.document,
     };
+    caller.must_reach(&state, Thing::Enrolment, &enrolment).await?;
     let (id, decided_by) = (state.new_id(), caller.key.clone());
-    let new = NewWithdrawal { id, enrolment, platform: caller.scope(), withdrawal, decided_by };
+    let platform = caller.platform().map(str::to_owned);
+    let new = NewWithdrawal { id, enrolment, platform, withdrawal, decided_by };
     Ok(Json(state.store.withdraw(new).await?))
 }
 
-/// A project of a platform that the caller sees.
-pub(super) async fn find_project(
-    state: &ApiState,
-    project: &str,
-    sees: impl Fn(&str) -> bool,
-) -> Result<ProjectRecord, Problem> {
-    let found = state.store.project(project).await?.filter(|(project, _)| sees(&project.platform));
-    found.map(|(project, _)| project).ok_or_else(|| Problem::no_such("project"))
+/// A project that exists for whom this is the reach.
+pub(super) async fn find_project(state: &ApiState, reach: &Reach, project: &str) -> Result<ProjectRecord, Problem> {
+    let no_such = || Problem::no_such("project");
+    if !state.store.reaches(reach, Thing::Project, project).await? {
+        return Err(no_such());
+    }
+    state.store.project(project).await?.map(|(project, _)| project).ok_or_else(no_such)
 }
 
 impl From<EnrolError> for Problem {

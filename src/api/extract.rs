@@ -112,7 +112,11 @@ fn is_json(headers: &HeaderMap) -> bool {
     content_type == "application/json" || content_type.ends_with("+json")
 }
 
-fn parse_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
+/// A JSON value that was read already.
+///
+/// # Errors
+/// 400 or 422, with the field.
+pub fn parse_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
     let mut deserializer = serde_json::Deserializer::from_slice(bytes);
     let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
         let path = error.path().to_string();

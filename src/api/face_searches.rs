@@ -14,7 +14,7 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::caller::{Decider, Official};
+use super::caller::{Caller, Decider, Official};
 use super::extract::{JsonBody, QueryOf};
 use super::listing::{Listing, PageQuery};
 use super::problem::{Problem, Refusals};
@@ -23,6 +23,7 @@ use crate::policy::Policy;
 use crate::search::{Made, Manner, PAIRS_LIMIT, Probe, SearchResult, all_of, allowed_day, findings, sweep};
 use crate::store::face_scope::{Scope, SearchKind};
 use crate::store::face_searches::SearchRecord;
+use crate::store::reach::Thing;
 use crate::vision::Template;
 
 /// Searches that are made at the same time: each reads a whole set.
@@ -64,10 +65,11 @@ struct FaceSearch {
     responses((status = 200, body = FaceSearch), Refusals))]
 async fn search_faces(
     State(state): State<ApiState>,
-    decider: Decider,
+    Decider(caller): Decider,
     JsonBody(new): JsonBody<NewFaceSearch>,
 ) -> Answer<FaceSearch> {
     let scope = chosen_set(&new.scope)?;
+    must_reach(&state, &caller, &scope, new.learner.as_deref()).await?;
     let Ok(_permit) = state.face_searches.try_acquire() else {
         return Err(Problem::too_busy("other searches of faces are being made"));
     };
@@ -83,7 +85,7 @@ async fn search_faces(
         kind: SearchKind::Chosen,
         scope: scope.clone(),
         learner: new.learner,
-        asked_by: Some(decider.key),
+        asked_by: Some(caller.key),
         at: now_ms,
     };
     let record = result.record(made);
@@ -99,11 +101,32 @@ async fn search_faces(
     responses((status = 200, body = Listing<SearchRecord>), Refusals))]
 async fn list_face_searches(
     State(state): State<ApiState>,
-    _: Official,
+    Official(caller): Official,
     QueryOf(page): QueryOf<PageQuery>,
 ) -> Answer<Listing<SearchRecord>> {
-    let searches = state.store.face_searches(page.request()?).await?;
+    // Of others' searches, those of a region's supervisor would show sets of other regions.
+    let asked_by = caller.region.is_some().then_some(caller.key);
+    let searches = state.store.face_searches(asked_by, page.request()?).await?;
     Ok(Json(Listing::of(searches, |search| search)))
+}
+
+/// Of a region's supervisor: a class of the region, or learners who are enrolled there; anybody whom they look for as well.
+async fn must_reach(state: &ApiState, caller: &Caller, scope: &Scope, learner: Option<&str>) -> Result<(), Problem> {
+    if caller.region.is_none() {
+        return Ok(());
+    }
+    let learners = match scope {
+        Scope::Class { project, .. } => {
+            caller.must_reach(state, Thing::Project, project).await?;
+            Vec::new()
+        }
+        Scope::Learners(learners) => learners.iter().map(String::as_str).collect(),
+        _ => return Err(Problem::field("scope", "must be a class or learners of your region")),
+    };
+    for learner in learners.into_iter().chain(learner) {
+        caller.must_reach(state, Thing::Learner, learner).await?;
+    }
+    Ok(())
 }
 
 fn chosen_set(text: &str) -> Result<Scope, Problem> {

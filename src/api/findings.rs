@@ -10,7 +10,7 @@ use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::caller::{Decider, Official};
+use super::caller::{Caller, Decider, Official};
 use super::extract::{JsonBody, PathOf, QueryOf};
 use super::listing::{Listing, page_request};
 use super::problem::{Problem, Refusals};
@@ -136,7 +136,7 @@ struct NewState {
     responses((status = 200, body = Listing<Finding>), Refusals))]
 async fn list_findings(
     State(state): State<ApiState>,
-    _: Official,
+    Official(caller): Official,
     QueryOf(query): QueryOf<FindingQuery>,
 ) -> Answer<Listing<Finding>> {
     let page = page_request(query.after, query.limit.as_deref())?;
@@ -146,6 +146,7 @@ async fn list_findings(
         severity: one_of("severity", query.severity.as_deref(), Severity::from_word, Severity::ALL, &mut wrong),
         state: one_of("state", query.state.as_deref(), risk::State::from_word, risk::State::ALL, &mut wrong),
         platform: query.platform,
+        region: caller.region,
     };
     wrong.finish()?;
     Ok(Json(Listing::of(state.store.findings(filter, page).await?, Finding::from)))
@@ -156,9 +157,10 @@ async fn list_findings(
     responses((status = 200, body = FindingWithHistory), Refusals))]
 async fn read_finding(
     State(state): State<ApiState>,
-    _: Official,
+    Official(caller): Official,
     PathOf(id): PathOf<String>,
 ) -> Answer<FindingWithHistory> {
+    must_reach(&state, &caller, &id).await?;
     state.store.finding(&id).await?.map(with_history).ok_or_else(|| Problem::no_such("finding"))
 }
 
@@ -169,10 +171,11 @@ async fn read_finding(
     request_body = NewState, responses((status = 200, body = FindingWithHistory), Refusals))]
 async fn decide_finding(
     State(state): State<ApiState>,
-    decider: Decider,
+    Decider(caller): Decider,
     PathOf(id): PathOf<String>,
     JsonBody(new): JsonBody<NewState>,
 ) -> Answer<FindingWithHistory> {
+    must_reach(&state, &caller, &id).await?;
     let mut wrong = Wrong::default();
     let decided = one_of("state", Some(&new.state), risk::State::from_word, risk::State::ALL, &mut wrong);
     if let Some(note) = &new.note {
@@ -180,9 +183,16 @@ async fn decide_finding(
     }
     wrong.finish()?;
     let decided = decided.unwrap_or(risk::State::Open);
-    let decision = FindingState { state: decided, decided_by: decider.key, note: new.note, at: state.clock.now_ms() };
+    let decision = FindingState { state: decided, decided_by: caller.key, note: new.note, at: state.clock.now_ms() };
     let found = state.store.decide_finding(&id, decision).await?;
     found.map(with_history).ok_or_else(|| Problem::no_such("finding"))
+}
+
+/// That a finding exists for the caller.
+async fn must_reach(state: &ApiState, caller: &Caller, id: &str) -> Result<(), Problem> {
+    let Some(region) = &caller.region else { return Ok(()) };
+    let reached = state.store.finding_is_within(id, region).await?;
+    if reached { Ok(()) } else { Err(Problem::no_such("finding")) }
 }
 
 /// The word's meaning; one that is not among `all` is noted as wrong.

@@ -1,19 +1,21 @@
 //! The API over a store in a temporary folder, with doors that pretend: what the tests of the handlers call.
 
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use axum::Router;
-use axum::body::Body;
+use axum::body::{Body, BodyDataStream};
 use axum::http::{HeaderMap, Request, header};
-use futures_util::FutureExt as _;
+use axum::response::Response;
 use futures_util::future::BoxFuture;
+use futures_util::{FutureExt as _, StreamExt as _};
 use serde_json::{Value, json};
 use tower::ServiceExt as _;
 
 use super::doors::{
-    CloseReason, CloseRefusal, EnrolledFace, FaceDoor, FaceRefusal, OpenRefusal, OpenSession, OpenedSession,
-    PhotoVault, SessionDoor, VaultError,
+    AskRefusal, CloseReason, CloseRefusal, EnrolledFace, FaceDoor, FaceRefusal, OpenRefusal, OpenSession,
+    OpenedSession, PhotoVault, SessionDoor, VaultError,
 };
 use super::{ApiState, Limits, router};
 use crate::auth::api_key::ensure_operator_key;
@@ -24,6 +26,7 @@ use crate::config::Config;
 use crate::gateway::address::ClientAddress;
 use crate::gateway::rates::Rates;
 use crate::policy::Policies;
+use crate::schedule::{Asked, NotNow};
 use crate::store::{Store, StoreError, fixture};
 use crate::telemetry::Telemetry;
 
@@ -36,6 +39,12 @@ pub(super) struct Api {
     pub(super) platform: String,
     platform_key: String,
     key: String,
+    /// as what it shows the key
+    scheme: &'static str,
+    /// who signed in instead of showing a key
+    cookie: Option<String>,
+    /// whether it says that it is the console's
+    is_own: bool,
     /// where it calls from: loopback at first, which has no limits
     pub(super) address: ClientAddress,
     router: Router,
@@ -96,6 +105,10 @@ impl Api {
             face_searches: Arc::new(tokio::sync::Semaphore::new(super::face_searches::SEARCHES_LIMIT)),
             limits,
             rates: Arc::new(Rates::new(&Config::default().limits, clock.clone(), Arc::new(Telemetry::new([])))),
+            passwords: Default::default(),
+            deliver: Default::default(),
+            keep_photos_ms: Some(1_000),
+            board: Default::default(),
             allow_localhost_origins: false,
         };
         let router = router(state.clone());
@@ -103,7 +116,20 @@ impl Api {
         let (platform, platform_key) = (String::new(), String::new());
         let folder = Arc::new(folder);
         let address = ClientAddress([127, 0, 0, 1].into());
-        let mut api = Self { state, clock, platform, platform_key, key, address, router, doors, folder };
+        let mut api = Self {
+            state,
+            clock,
+            platform,
+            platform_key,
+            key,
+            scheme: "Bearer",
+            cookie: None,
+            is_own: true,
+            address,
+            router,
+            doors,
+            folder,
+        };
         (api.platform, api.platform_key) = api.new_platform().await;
         api
     }
@@ -116,7 +142,12 @@ impl Api {
     }
 
     pub(super) fn with_key(&self, key: &str) -> Self {
-        Self { key: key.to_owned(), ..self.clone() }
+        Self { key: key.to_owned(), cookie: None, ..self.clone() }
+    }
+
+    /// Whoever has the token of a link.
+    pub(super) fn by_link(&self, token: &str) -> Self {
+        Self { scheme: "Appeal", ..self.with_key(token) }
     }
 
     pub(super) fn as_platform(&self) -> Self {
@@ -131,6 +162,27 @@ impl Api {
     pub(super) async fn office(&self, role: &str) -> Self {
         let issued = self.post("/keys", json!({"label": role, "role": role})).await.expect(201);
         self.with_key(issued["key"].as_str().unwrap())
+    }
+
+    /// Whoever holds an account, signed in.
+    pub(super) async fn account(&self, name: &str, role: &str, more: Value) -> Self {
+        let password = "four words and more";
+        let mut account = json!({"name": name, "role": role, "password": password});
+        more.as_object().unwrap().iter().for_each(|(field, value)| account[field] = value.clone());
+        self.post("/accounts", account).await.expect(201);
+        let nobody = self.with_key("");
+        nobody.signed_in(nobody.post("/login", json!({"name": name, "password": password})).await)
+    }
+
+    /// With the cookie of an answer.
+    pub(super) fn signed_in(&self, answer: Answer) -> Self {
+        let cookie = answer.headers[header::SET_COOKIE].to_str().unwrap().split(';').next().unwrap().to_owned();
+        Self { cookie: Some(cookie), ..self.clone() }
+    }
+
+    /// As a page of somebody else would have its browser ask.
+    pub(super) fn without_own_header(&self) -> Self {
+        Self { is_own: false, ..self.clone() }
     }
 
     /// Decides the status of the fixture's platform; a ban is for something that happened on the first day.
@@ -197,17 +249,56 @@ impl Api {
     }
 
     pub(super) async fn send_body(&self, method: &str, path: &str, content_type: Option<&str>, body: Body) -> Answer {
+        let (parts, bytes) = self.exchange(method, path, content_type, body).await;
+        Answer { status: parts.status.as_u16(), headers: parts.headers, text: String::from_utf8(bytes).unwrap() }
+    }
+
+    async fn respond(&self, method: &str, path: &str, content_type: Option<&str>, body: Body) -> Response {
         let mut request = Request::builder().method(method).uri(format!("/api/v1{path}"));
-        request = request.header(header::AUTHORIZATION, format!("Bearer {}", self.key));
+        request = match &self.cookie {
+            None => request.header(header::AUTHORIZATION, format!("{} {}", self.scheme, self.key)),
+            Some(cookie) => request.header(header::COOKIE, cookie),
+        };
+        if self.cookie.is_some() && self.is_own {
+            request = request.header("x-invigil-console", "1");
+        }
         request = request.extension(self.address);
         if let Some(content_type) = content_type {
             request = request.header(header::CONTENT_TYPE, content_type);
         }
-        let response = self.router.clone().oneshot(request.body(body).unwrap()).await.unwrap();
-        let (parts, body) = response.into_parts();
+        self.router.clone().oneshot(request.body(body).unwrap()).await.unwrap()
+    }
+
+    async fn exchange(
+        &self,
+        method: &str,
+        path: &str,
+        content_type: Option<&str>,
+        body: Body,
+    ) -> (axum::http::response::Parts, Vec<u8>) {
+        let (parts, body) = self.respond(method, path, content_type, body).await.into_parts();
+        // A stream of events has no end.
+        if parts.headers.get(header::CONTENT_TYPE).is_some_and(|kind| kind == "text/event-stream") {
+            return (parts, Vec::new());
+        }
         let bytes = axum::body::to_bytes(body, usize::MAX).await.unwrap();
-        let text = String::from_utf8(bytes.to_vec()).unwrap();
-        Answer { status: parts.status.as_u16(), headers: parts.headers, text }
+        (parts, bytes.to_vec())
+    }
+
+    /// What a stream of events says until `end` of them have come, and what it says further.
+    pub(super) async fn events(&self, path: &str, end: usize) -> (String, BodyDataStream) {
+        let mut chunks = self.respond("GET", path, None, Body::empty()).await.into_body().into_data_stream();
+        let mut text = String::new();
+        while text.matches("event: ").count() < end {
+            text.push_str(std::str::from_utf8(&chunks.next().await.unwrap().unwrap()).unwrap());
+        }
+        (text, chunks)
+    }
+
+    /// Status, content type and bytes of what is no text.
+    pub(super) async fn get_bytes(&self, path: &str) -> (u16, String, Vec<u8>) {
+        let (parts, bytes) = self.exchange("GET", path, None, Body::empty()).await;
+        (parts.status.as_u16(), parts.headers[header::CONTENT_TYPE].to_str().unwrap().to_owned(), bytes)
     }
 
     /// The id of the person with this number.
@@ -246,6 +337,22 @@ impl Api {
 
     pub(super) fn kept_photos(&self) -> usize {
         self.doors.photos.load(Ordering::SeqCst)
+    }
+
+    /// What every session's log is from now on.
+    pub(super) fn set_log(&self, log: &str) {
+        *self.doors.log.lock().unwrap() = log.as_bytes().to_vec();
+    }
+
+    /// Keeps a photo where captures are kept; what names it.
+    pub(super) async fn keep(&self, photo: &[u8]) -> String {
+        let key = DataKey::generate(&self.state.entropy);
+        self.doors.put(key, photo.to_vec()).await.unwrap()
+    }
+
+    /// Who was asked for what, so far.
+    pub(super) fn asked(&self) -> Vec<(String, Asked)> {
+        self.doors.asked.lock().unwrap().clone()
     }
 
     pub(super) fn refuse_sessions(&self) {
@@ -315,11 +422,25 @@ struct Doors {
     busy: AtomicBool,
     photos: AtomicUsize,
     opened: Mutex<u32>,
+    /// what was kept, by its name
+    kept: Mutex<HashMap<String, Vec<u8>>>,
+    /// what every session's log is
+    log: Mutex<Vec<u8>>,
+    /// who was asked for what
+    asked: Mutex<Vec<(String, Asked)>>,
 }
 
 impl Doors {
     fn new(store: &Store) -> Self {
-        Self { store: store.clone(), busy: false.into(), photos: 0.into(), opened: Mutex::default() }
+        Self {
+            store: store.clone(),
+            busy: false.into(),
+            photos: 0.into(),
+            opened: Mutex::default(),
+            kept: Mutex::default(),
+            log: Mutex::new(b"{\"n\":1}\n{\"n\":2}\n".to_vec()),
+            asked: Mutex::default(),
+        }
     }
 
     fn next_session(&self) -> String {
@@ -363,8 +484,20 @@ impl SessionDoor for Doors {
         .boxed()
     }
 
+    fn ask(&self, session: String, asked: Asked) -> BoxFuture<'_, Result<(), AskRefusal>> {
+        async move {
+            if self.busy.load(Ordering::SeqCst) {
+                return Err(NotNow::Still.into());
+            }
+            self.asked.lock().unwrap().push((session, asked));
+            Ok(())
+        }
+        .boxed()
+    }
+
     fn log(&self, _session: String) -> BoxFuture<'_, Result<Vec<u8>, StoreError>> {
-        async { Ok(b"{\"n\":1}\n{\"n\":2}\n".to_vec()) }.boxed()
+        let log = self.log.lock().unwrap().clone();
+        async { Ok(log) }.boxed()
     }
 }
 
@@ -388,9 +521,16 @@ impl FaceDoor for Doors {
 }
 
 impl PhotoVault for Doors {
-    fn put(&self, _key: DataKey, _photo: Vec<u8>) -> BoxFuture<'_, Result<String, VaultError>> {
-        let kept = self.photos.fetch_add(1, Ordering::SeqCst);
-        async move { Ok(format!("photo-{kept}")) }.boxed()
+    fn put(&self, _key: DataKey, photo: Vec<u8>) -> BoxFuture<'_, Result<String, VaultError>> {
+        let name = format!("photo-{}", self.photos.fetch_add(1, Ordering::SeqCst));
+        self.kept.lock().unwrap().insert(name.clone(), photo);
+        async move { Ok(name) }.boxed()
+    }
+
+    fn get(&self, _key: DataKey, evidence: String) -> BoxFuture<'_, Result<Vec<u8>, VaultError>> {
+        let found = self.kept.lock().unwrap().get(&evidence).cloned();
+        let missing = || VaultError { why: "there is no such photo".to_owned(), passing: false };
+        async move { found.ok_or_else(missing) }.boxed()
     }
 
     fn remove(&self, _evidence: String) -> BoxFuture<'_, Result<(), VaultError>> {

@@ -11,7 +11,7 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::caller::{Operator, OwnPlatform};
+use super::caller::{Operator, OwnPlatform, PlatformReader};
 use super::extract::{JsonBody, PathOf};
 use super::persons;
 use super::problem::{Problem, Refusals};
@@ -87,7 +87,7 @@ async fn name_learner(
     responses((status = 200, body = LearnerRecord), Refusals))]
 async fn read_learner(
     State(state): State<ApiState>,
-    OwnPlatform(platform): OwnPlatform,
+    PlatformReader(platform): PlatformReader,
     PathOf(id): PathOf<String>,
 ) -> Answer<LearnerRecord> {
     state.store.learner(&platform, &id).await?.map(Json).ok_or_else(|| Problem::no_such("learner"))

@@ -26,6 +26,7 @@ use crate::ledger::sheet::Sheet;
 use crate::store::StoreError;
 use crate::store::ledger::{LedgerEntry, LedgerFilter, LedgerStatus};
 use crate::store::ledger_totals::{LedgerGroup, LedgerTotals};
+use crate::store::reach::Thing;
 
 /// Entries that are read for a sheet at once: a few hundred kilobytes.
 const CHUNK: u32 = 500;
@@ -122,6 +123,11 @@ async fn list_ledger(
     caller: Caller,
     QueryOf(query): QueryOf<EntryQuery>,
 ) -> Answer<Listing<LedgerEntry>> {
+    if let Some(after) = &query.after
+        && caller.must_reach(&state, Thing::Session, after).await.is_err()
+    {
+        return Err(Problem::field("after", "is not a session of this ledger"));
+    }
     let page = page_request(query.after, query.limit.as_deref())?;
     let EntryQuery { learner, project, platform, region, from, to, status, .. } = query;
     let filter = SheetQuery { learner, project, platform, region, from, to, status }.filter(caller)?;
@@ -183,7 +189,8 @@ impl SheetQuery {
         }
         findings.finish()?;
         Ok(LedgerFilter {
-            scope: scope(caller),
+            scope: caller.platform().map(str::to_owned),
+            scope_region: caller.region,
             learner: self.learner,
             project: self.project,
             platform: self.platform,
@@ -193,11 +200,6 @@ impl SheetQuery {
             status: self.status,
         })
     }
-}
-
-/// Whose sessions a caller may see in the ledger; `None`: everybody's. The one place that decides it.
-fn scope(caller: Caller) -> Option<String> {
-    caller.scope()
 }
 
 /// What is sent of a sheet. A stream that ends without `End` was broken off, and the client is told so.

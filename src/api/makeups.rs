@@ -44,7 +44,7 @@ struct NewMakeup {
     request_body = NewMakeup, responses((status = 201, body = MakeupRecord), Refusals))]
 async fn allow_makeup(
     State(state): State<ApiState>,
-    Decider { key }: Decider,
+    Decider(caller): Decider,
     PathOf(project): PathOf<String>,
     JsonBody(new): JsonBody<NewMakeup>,
 ) -> Result<(StatusCode, Json<MakeupRecord>), Problem> {
@@ -53,7 +53,7 @@ async fn allow_makeup(
     findings.text("office", &new.office, NAME_CHARS);
     findings.text("reason", &new.reason, REASON_CHARS);
     findings.finish()?;
-    let project = find_project(&state, &project, |_| true).await?;
+    let project = find_project(&state, &caller.reach(), &project).await?;
     let makeup = MakeupRecord {
         id: state.new_id(),
         enrolment: new.enrolment,
@@ -61,7 +61,7 @@ async fn allow_makeup(
         reference: new.reference,
         office: new.office,
         reason: new.reason,
-        created_by: key,
+        created_by: caller.key,
         created_at: state.clock.now_ms(),
     };
     Ok((StatusCode::CREATED, Json(state.store.add_makeup(&project.id, makeup).await?)))
@@ -78,7 +78,7 @@ async fn list_makeups(
     QueryOf(page): QueryOf<PageQuery>,
 ) -> Answer<Listing<MakeupRecord>> {
     let page = page.request()?;
-    let project = find_project(&state, &project, |of| caller.sees(of)).await?;
+    let project = find_project(&state, &caller.reach(), &project).await?;
     Ok(Json(Listing::of(state.store.makeups(&project.id, page).await?, |makeup| makeup)))
 }
 

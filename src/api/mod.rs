@@ -11,13 +11,21 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 use axum::{Json, Router};
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore};
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 use utoipa_axum::router::OpenApiRouter;
 
+mod access_log;
+pub mod accounts;
+mod appeals;
+mod asking;
+mod bundle;
 pub mod caller;
+mod cookie;
+mod decisions;
 pub mod doors;
+mod dossier;
 mod enrolments;
 pub mod extract;
 mod face_photos;
@@ -30,12 +38,17 @@ mod keys;
 mod learners;
 pub mod ledger;
 pub mod listing;
+pub mod live;
 mod makeups;
+mod overview;
 mod own_platform;
 mod persons;
+mod photo_views;
 mod platforms;
+mod policies;
 pub mod problem;
 mod projects;
+mod queue;
 mod reports;
 #[cfg(test)]
 mod roles;
@@ -46,6 +59,7 @@ use doors::{FaceDoor, PhotoVault, SessionDoor};
 use problem::Problem;
 
 use crate::auth::keys::Keys;
+use crate::auth::password::Passwords;
 use crate::auth::token;
 use crate::clock::{Clock, Entropy};
 use crate::gateway::address::ClientAddress;
@@ -94,6 +108,14 @@ pub struct ApiState {
     pub limits: Limits,
     /// how fast whoever may ask
     pub rates: Arc<Rates>,
+    /// how long photos are kept, ms; none: for ever
+    pub keep_photos_ms: Option<i64>,
+    /// what is shown of sessions in progress
+    pub board: Arc<live::Board>,
+    /// told when a platform is to be told something
+    pub deliver: Arc<Notify>,
+    /// hashes and compares passwords
+    pub passwords: Passwords,
     /// whether platforms may name origins on this machine, without TLS
     pub allow_localhost_origins: bool,
 }
@@ -182,6 +204,18 @@ impl Modify for ApiKeyScheme {
 
 fn documented_routes() -> OpenApiRouter<ApiState> {
     OpenApiRouter::with_openapi(Document::openapi())
+        .merge(accounts::routes())
+        .merge(access_log::routes())
+        .merge(queue::routes())
+        .merge(dossier::routes())
+        .merge(photo_views::routes())
+        .merge(decisions::routes())
+        .merge(appeals::routes())
+        .merge(asking::routes())
+        .merge(live::routes())
+        .merge(overview::routes())
+        .merge(policies::routes())
+        .merge(bundle::routes())
         .merge(platforms::routes())
         .merge(keys::routes())
         .merge(own_platform::routes())

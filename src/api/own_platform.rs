@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::caller::OwnPlatform;
+use super::caller::{OwnPlatform, PlatformReader};
 use super::extract::JsonBody;
 use super::problem::{Problem, Refusals};
 use super::validate::Findings;
@@ -47,7 +47,7 @@ struct IssuedWebhook {
 #[utoipa::path(get, path = "/platform", tag = "platform", responses((status = 200, body = PlatformRecord), Refusals))]
 async fn read_own_platform(
     State(state): State<ApiState>,
-    OwnPlatform(platform): OwnPlatform,
+    PlatformReader(platform): PlatformReader,
 ) -> Answer<PlatformRecord> {
     state.store.platform(&platform, state.clock.now_ms()).await?.map(Json).ok_or_else(|| Problem::no_such("platform"))
 }
@@ -87,7 +87,7 @@ struct Origins {
 /// The web origins whose pages may stream for the platform
 #[utoipa::path(get, path = "/platform/origins", tag = "platform",
     responses((status = 200, body = Origins), Refusals))]
-async fn read_origins(State(state): State<ApiState>, OwnPlatform(platform): OwnPlatform) -> Answer<Origins> {
+async fn read_origins(State(state): State<ApiState>, PlatformReader(platform): PlatformReader) -> Answer<Origins> {
     Ok(Json(Origins { origins: state.store.platform_origins(&platform).await? }))
 }
 

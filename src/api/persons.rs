@@ -21,7 +21,8 @@ use crate::auth::keys::DataKey;
 use crate::auth::person::Person;
 use crate::store::api_keys::Role;
 use crate::store::persons::{AccessRecord, SealedPerson};
-use crate::store::words::PersonForm;
+use crate::store::reach::Thing;
+use crate::store::words::{AccessKind, PersonForm};
 
 pub(super) fn routes() -> OpenApiRouter<ApiState> {
     OpenApiRouter::new().routes(routes!(read_person, correct_person)).routes(routes!(list_person_accesses))
@@ -50,17 +51,18 @@ struct PersonCorrection {
 #[utoipa::path(get, path = "/learners/{id}/person", tag = "learners", params(("id" = String, Path, description = "the learner")),
     responses((status = 200, body = ShownPerson), Refusals))]
 async fn read_person(State(state): State<ApiState>, caller: Caller, PathOf(id): PathOf<String>) -> Answer<ShownPerson> {
-    if let Some(platform) = caller.platform() {
-        state.store.learner(platform, &id).await?.ok_or_else(|| Problem::no_such("learner"))?;
-    }
+    caller.must_reach(&state, Thing::Learner, &id).await?;
     let sealed = find(&state, &id).await?;
     let person = open(&state, &sealed)?.ok_or_else(|| Problem::not_found("this learner's name was never kept"))?;
     let (form, person) = match caller.role {
         Role::Operator | Role::Supervisor => (PersonForm::Full, person),
-        Role::Auditor | Role::Platform(_) => (PersonForm::Masked, person.masked()),
+        Role::Auditor | Role::Platform(_) | Role::Staff(_) | Role::Administrator => {
+            (PersonForm::Masked, person.masked())
+        }
     };
     let (role, at) = (caller.role.word(), state.clock.now_ms());
-    let access = AccessRecord { id: state.new_id(), shown_to: caller.key, role, form, at };
+    let access = AccessRecord { id: state.new_id(), shown_to: caller.key.clone(), role, form, at };
+    caller.log_access(&state, AccessKind::Person, &id, form.as_str()).await?;
     state.store.note_access(&id, access).await?;
     Ok(Json(ShownPerson { learner: id, form, name: person.name, id_number: person.id_number }))
 }
@@ -70,10 +72,11 @@ async fn read_person(State(state): State<ApiState>, caller: Caller, PathOf(id): 
     request_body = PersonCorrection, responses((status = 204), Refusals))]
 async fn correct_person(
     State(state): State<ApiState>,
-    _: Decider,
+    Decider(caller): Decider,
     PathOf(id): PathOf<String>,
     JsonBody(correction): JsonBody<PersonCorrection>,
 ) -> Result<StatusCode, Problem> {
+    caller.must_reach(&state, Thing::Learner, &id).await?;
     let mut findings = Findings::default();
     findings.text("name", &correction.name, NAME_CHARS);
     findings.finish()?;
@@ -92,10 +95,11 @@ async fn correct_person(
     responses((status = 200, body = Listing<AccessRecord>), Refusals))]
 async fn list_person_accesses(
     State(state): State<ApiState>,
-    _: Official,
+    Official(caller): Official,
     PathOf(id): PathOf<String>,
     QueryOf(page): QueryOf<PageQuery>,
 ) -> Answer<Listing<AccessRecord>> {
+    caller.must_reach(&state, Thing::Learner, &id).await?;
     Ok(Json(Listing::of(state.store.accesses(&id, page.request()?).await?, |access| access)))
 }
 
@@ -108,6 +112,18 @@ pub(super) fn open(state: &ApiState, sealed: &SealedPerson) -> Result<Option<Per
     let Some(person) = &sealed.person else { return Ok(None) };
     let opened = Person::open(&data_key(state, sealed)?, &sealed.learner, person);
     opened.map(Some).map_err(|error| Problem::failed("opening a person", &error))
+}
+
+/// Enough of a learner's name to be known by whoever knows them; `sealed` are data key and person. `None` when no name was given, or
+/// the learner is forgotten.
+pub(super) fn masked_name(
+    state: &ApiState,
+    learner: &str,
+    sealed: Option<(Vec<u8>, Option<Vec<u8>>)>,
+) -> Result<Option<String>, Problem> {
+    let Some((data_key, person)) = sealed else { return Ok(None) };
+    let sealed = SealedPerson { learner: learner.to_owned(), data_key, person };
+    Ok(open(state, &sealed)?.and_then(|person| person.masked().name))
 }
 
 /// Seals a person with the key of the learner that they are.

@@ -12,7 +12,7 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::caller::{Caller, Decider, Official, Operator};
+use super::caller::{Decider, Known, Operator, Overseer};
 use super::extract::{JsonBody, PathOf, QueryOf};
 use super::listing::{Listing, PageQuery};
 use super::problem::{Problem, Refusals};
@@ -20,6 +20,7 @@ use super::validate::{Findings, NAME_CHARS, REASON_CHARS};
 use super::{Answer, ApiState};
 use crate::policy::date_in_china;
 use crate::store::platforms::{PlatformRecord, StatusRecord};
+use crate::store::reach::Thing;
 use crate::store::words::PlatformStatus;
 
 pub(super) fn routes() -> OpenApiRouter<ApiState> {
@@ -98,10 +99,10 @@ async fn create_platform(
     responses((status = 200, body = Listing<PlatformRecord>), Refusals))]
 async fn list_platforms(
     State(state): State<ApiState>,
-    _: Official,
+    Overseer(caller): Overseer,
     QueryOf(page): QueryOf<PageQuery>,
 ) -> Answer<Listing<PlatformRecord>> {
-    let page = state.store.platforms(page.request()?, state.clock.now_ms()).await?;
+    let page = state.store.platforms(caller.reach(), page.request()?, state.clock.now_ms()).await?;
     Ok(Json(Listing::of(page, |platform| platform)))
 }
 
@@ -110,9 +111,10 @@ async fn list_platforms(
     responses((status = 200, body = PlatformRecord), Refusals))]
 async fn read_platform(
     State(state): State<ApiState>,
-    _: Official,
+    Overseer(caller): Overseer,
     PathOf(id): PathOf<String>,
 ) -> Answer<PlatformRecord> {
+    caller.must_reach(&state, Thing::Platform, &id).await?;
     found(state.store.platform(&id, state.clock.now_ms()).await?)
 }
 
@@ -140,10 +142,11 @@ async fn rename_platform(
     request_body = StatusDecision, responses((status = 200, body = PlatformRecord), Refusals))]
 async fn decide_platform_status(
     State(state): State<ApiState>,
-    Decider { key }: Decider,
+    Decider(caller): Decider,
     PathOf(id): PathOf<String>,
     JsonBody(given): JsonBody<StatusDecision>,
 ) -> Answer<PlatformRecord> {
+    caller.must_reach(&state, Thing::Platform, &id).await?;
     let decided_at = state.clock.now_ms();
     let ban = check_decision(&state, &given, date_in_china(decided_at))?;
     let decision = StatusRecord {
@@ -153,7 +156,7 @@ async fn decide_platform_status(
         document: given.document,
         banned_from: ban.map(|(from, _)| from.to_string()),
         banned_until: ban.map(|(_, until)| until.to_string()),
-        decided_by: key,
+        decided_by: caller.key,
         decided_at,
     };
     found(state.store.decide_platform_status(&id, decision).await?)
@@ -165,13 +168,13 @@ async fn decide_platform_status(
     responses((status = 200, body = Listing<StatusRecord>), Refusals))]
 async fn list_platform_decisions(
     State(state): State<ApiState>,
-    caller: Caller,
+    Known(caller): Known,
     PathOf(id): PathOf<String>,
     QueryOf(page): QueryOf<PageQuery>,
 ) -> Answer<Listing<StatusRecord>> {
     let page = page.request()?;
-    let platform = state.store.platform(&id, state.clock.now_ms()).await?;
-    platform.filter(|platform| caller.sees(&platform.id)).ok_or_else(|| Problem::no_such("platform"))?;
+    caller.must_reach(&state, Thing::Platform, &id).await?;
+    state.store.platform(&id, state.clock.now_ms()).await?.ok_or_else(|| Problem::no_such("platform"))?;
     Ok(Json(Listing::of(state.store.platform_decisions(&id, page).await?, |decision| decision)))
 }
 

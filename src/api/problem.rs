@@ -54,6 +54,9 @@ pub struct Problem {
     /// when to try again, ms from now
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retry_after_ms: Option<u32>,
+    /// when it was deleted, ms since the Unix epoch
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub deleted_at: Option<i64>,
     /// the rules that forbid it
     #[serde(flatten)]
     pub broken: Box<BrokenRules>,
@@ -89,6 +92,14 @@ kinds! {
     malformed: BAD_REQUEST, "malformed", "The request cannot be read";
     /// 401: no key, or none that is valid.
     unauthenticated: UNAUTHORIZED, "unauthenticated", "A valid API key is needed";
+    /// 401: no such name, or not its password, or not its code: which of them is not said.
+    wrong_login: UNAUTHORIZED, "wrong-login", "Name, password or code is wrong";
+    /// 401: the password was right, and a one-time code is asked for.
+    code_needed: UNAUTHORIZED, "code-needed", "A one-time code is needed";
+    /// 429: too many failures to sign in, one after the other.
+    locked: TOO_MANY_REQUESTS, "locked", "Too many failures to sign in";
+    /// 403: a browser sent it for a page of somebody else.
+    cross_site: FORBIDDEN, "cross-site", "The request does not come from the console";
     /// 403: a valid key, but of somebody else.
     forbidden: FORBIDDEN, "forbidden", "This key may not do that";
     /// 404: it does not exist, or is not the caller's.
@@ -123,6 +134,14 @@ kinds! {
     too_many_sessions: CONFLICT, "too-many-sessions", "Too many sessions are open";
     /// 409: the session was closed before.
     session_closed: CONFLICT, "session-closed", "The session is already closed";
+    /// 409: the learner cannot be asked now.
+    not_now: CONFLICT, "not-now", "The learner cannot be asked now";
+    /// 409: what was looked at is not the newest any more.
+    stale: CONFLICT, "stale", "The verdict has changed";
+    /// 409: nobody confirms their own proposal.
+    second_person: CONFLICT, "second-person", "A second person is needed";
+    /// 410: it was there.
+    deleted: GONE, "deleted", "It was deleted";
     /// 413: more bytes than allowed.
     too_large: PAYLOAD_TOO_LARGE, "too-large", "The request is too large";
     /// 415: not a content type that is read here.
@@ -142,7 +161,16 @@ kinds! {
 impl Problem {
     fn new(status: StatusCode, kind: &'static str, title: &'static str, detail: String) -> Self {
         let (status, detail) = (status.as_u16(), detail.into());
-        Self { kind, title, status, detail, errors: Vec::new(), retry_after_ms: None, broken: Box::default() }
+        Self {
+            kind,
+            title,
+            status,
+            detail,
+            errors: Vec::new(),
+            retry_after_ms: None,
+            deleted_at: None,
+            broken: Box::default(),
+        }
     }
 
     /// 422 for a single field.
@@ -160,6 +188,12 @@ impl Problem {
     /// Says when to try again.
     pub fn retry_after_ms(mut self, retry_after_ms: i64) -> Self {
         self.retry_after_ms = Some(u32::try_from(retry_after_ms.max(0)).unwrap_or(u32::MAX));
+        self
+    }
+
+    /// Says when it was deleted.
+    pub fn deleted_at(mut self, at: i64) -> Self {
+        self.deleted_at = Some(at);
         self
     }
 

@@ -24,6 +24,7 @@ use crate::policy::date_in_china;
 use crate::store::projects::{
     LessonApproval, LessonRecord, NewLesson, PlanRecord, ProjectDecision, ProjectRecord, StoredQuestion,
 };
+use crate::store::reach::Thing;
 use crate::store::words::{Certificate, Delivery, LessonKind};
 
 /// Class hours of the longest project: five years of full working days.
@@ -199,7 +200,7 @@ async fn list_projects(
     caller: Caller,
     QueryOf(page): QueryOf<PageQuery>,
 ) -> Answer<Listing<ProjectRecord>> {
-    let page = state.store.projects(caller.scope(), page.request()?).await?;
+    let page = state.store.projects(caller.reach(), page.request()?).await?;
     Ok(Json(Listing::of(page, |project| project)))
 }
 
@@ -207,8 +208,8 @@ async fn list_projects(
 #[utoipa::path(get, path = "/projects/{id}", tag = "projects", params(("id" = String, Path, description = "the project")),
     responses((status = 200, body = Project), Refusals))]
 async fn read_project(State(state): State<ApiState>, caller: Caller, PathOf(id): PathOf<String>) -> Answer<Project> {
-    let found = state.store.project(&id).await?.filter(|(project, _)| caller.sees(&project.platform));
-    let (project, lessons) = found.ok_or_else(|| Problem::no_such("project"))?;
+    caller.must_reach(&state, Thing::Project, &id).await?;
+    let (project, lessons) = state.store.project(&id).await?.ok_or_else(|| Problem::no_such("project"))?;
     Ok(Json(Project { project, lessons }))
 }
 
@@ -220,10 +221,11 @@ async fn read_project(State(state): State<ApiState>, caller: Caller, PathOf(id):
     params(("id" = String, Path, description = "the project")), request_body = ProjectApproval, responses((status = 204), Refusals))]
 async fn decide_project(
     State(state): State<ApiState>,
-    Decider { key }: Decider,
+    Decider(caller): Decider,
     PathOf(id): PathOf<String>,
     JsonBody(given): JsonBody<ProjectApproval>,
 ) -> Result<StatusCode, Problem> {
+    caller.must_reach(&state, Thing::Project, &id).await?;
     let mut findings = Findings::default();
     match &given.document {
         Some(document) => findings.text("document", document, NAME_CHARS),
@@ -236,7 +238,7 @@ async fn decide_project(
         check_plan(&state, &project, &lessons)?;
     }
     let (document, decided_at) = (given.document, state.clock.now_ms());
-    let decision = ProjectDecision { approved: given.approved, document, decided_by: key, decided_at };
+    let decision = ProjectDecision { approved: given.approved, document, decided_by: caller.key, decided_at };
     let found = state.store.decide_project(&id, decision).await?;
     if found { Ok(StatusCode::NO_CONTENT) } else { Err(Problem::no_such("project")) }
 }
@@ -246,10 +248,11 @@ async fn decide_project(
     params(("id" = String, Path, description = "the project")), request_body = Assessment, responses((status = 204), Refusals))]
 async fn set_assessment(
     State(state): State<ApiState>,
-    _: Decider,
+    Decider(caller): Decider,
     PathOf(id): PathOf<String>,
     JsonBody(given): JsonBody<Assessment>,
 ) -> Result<StatusCode, Problem> {
+    caller.must_reach(&state, Thing::Project, &id).await?;
     let mut findings = Findings::default();
     if let Some(day) = &given.assessed_on {
         findings.day("assessed_on", day, date_in_china(state.clock.now_ms()));
@@ -264,10 +267,11 @@ async fn set_assessment(
     params(("id" = String, Path, description = "the lesson")), request_body = ContentApproval, responses((status = 204), Refusals))]
 async fn decide_lesson(
     State(state): State<ApiState>,
-    _: Decider,
+    Decider(caller): Decider,
     PathOf(id): PathOf<String>,
     JsonBody(given): JsonBody<ContentApproval>,
 ) -> Result<StatusCode, Problem> {
+    caller.must_reach(&state, Thing::Lesson, &id).await?;
     let approval = check_content_approval(&state, given)?;
     let found = state.store.set_lesson_approval(&id, approval).await?;
     if found { Ok(StatusCode::NO_CONTENT) } else { Err(Problem::no_such("lesson")) }

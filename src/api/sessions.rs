@@ -19,6 +19,7 @@ use super::listing::{Listing, page_request};
 use super::problem::{Problem, Refusals};
 use super::{Answer, ApiState};
 use crate::auth::token::LearnerToken;
+use crate::store::reach::{Reach, Thing};
 use crate::store::session_records::{SessionFilter, SessionRecord};
 
 /// The WebSocket subprotocol that the stream speaks.
@@ -161,7 +162,8 @@ async fn issue_token(
     OwnPlatform(platform): OwnPlatform,
     PathOf(id): PathOf<String>,
 ) -> Result<(StatusCode, Json<StreamAccess>), Problem> {
-    let session = find(&state, &id, |of| of == platform).await?;
+    let own = Reach { platform: Some(platform), region: None };
+    let session = find(&state, &own, &id).await?;
     if session.closed_at.is_some() {
         return Err(Problem::session_closed("open another one"));
     }
@@ -177,7 +179,7 @@ async fn list_sessions(
     QueryOf(query): QueryOf<SessionQuery>,
 ) -> Answer<Listing<Session>> {
     let page = page_request(query.after, query.limit.as_deref())?;
-    let filter = SessionFilter { platform: caller.scope(), project: query.project, learner: query.learner };
+    let filter = SessionFilter { reach: caller.reach(), project: query.project, learner: query.learner };
     Ok(Json(Listing::of(state.store.session_records(filter, page).await?, Session::from)))
 }
 
@@ -185,7 +187,7 @@ async fn list_sessions(
 #[utoipa::path(get, path = "/sessions/{id}", tag = "sessions", params(("id" = String, Path, description = "the session")),
     responses((status = 200, body = Session), Refusals))]
 async fn read_session(State(state): State<ApiState>, caller: Caller, PathOf(id): PathOf<String>) -> Answer<Session> {
-    Ok(Json(find(&state, &id, |of| caller.sees(of)).await?.into()))
+    Ok(Json(find(&state, &caller.reach(), &id).await?.into()))
 }
 
 /// Closes a session; its verdict is on record when this answers (not auditors)
@@ -197,7 +199,7 @@ async fn close_session(
     PathOf(id): PathOf<String>,
     JsonBody(closing): JsonBody<Closing>,
 ) -> Answer<Session> {
-    let session = find(&state, &id, |of| caller.sees(of)).await?;
+    let session = find(&state, &caller.reach(), &id).await?;
     if session.closed_at.is_some() {
         return Err(CloseRefusal::AlreadyClosed.into());
     }
@@ -206,7 +208,7 @@ async fn close_session(
         RequestedReason::Revoked => CloseReason::Revoked,
     };
     state.sessions.close(session.id, reason).await?;
-    Ok(Json(find(&state, &id, |of| caller.sees(of)).await?.into()))
+    Ok(Json(find(&state, &caller.reach(), &id).await?.into()))
 }
 
 /// The verdict of a closed session, byte for byte as it was stored
@@ -218,7 +220,7 @@ async fn read_verdict(
     caller: Caller,
     PathOf(id): PathOf<String>,
 ) -> Result<Response, Problem> {
-    let session = find(&state, &id, |of| caller.sees(of)).await?;
+    let session = find(&state, &caller.reach(), &id).await?;
     let body = state.store.verdict_body(&session.id).await?;
     let body = body.ok_or_else(|| Problem::session_open("the verdict comes when the session is closed"))?;
     Ok(([(header::CONTENT_TYPE, "application/json")], body).into_response())
@@ -233,16 +235,19 @@ async fn read_log(
     caller: Caller,
     PathOf(id): PathOf<String>,
 ) -> Result<Response, Problem> {
-    let session = find(&state, &id, |of| caller.sees(of)).await?;
+    let session = find(&state, &caller.reach(), &id).await?;
     let name = format!("attachment; filename=\"{}.jsonl\"", session.id);
     let lines = state.sessions.log(session.id).await?;
     let headers = [(header::CONTENT_TYPE, "application/jsonl".to_owned()), (header::CONTENT_DISPOSITION, name)];
     Ok((headers, lines).into_response())
 }
 
-async fn find(state: &ApiState, id: &str, sees: impl Fn(&str) -> bool) -> Result<SessionRecord, Problem> {
-    let found = state.store.session_record(id).await?.filter(|session| sees(&session.platform));
-    found.ok_or_else(|| Problem::no_such("session"))
+async fn find(state: &ApiState, reach: &Reach, id: &str) -> Result<SessionRecord, Problem> {
+    let no_such = || Problem::no_such("session");
+    if !state.store.reaches(reach, Thing::Session, id).await? {
+        return Err(no_such());
+    }
+    state.store.session_record(id).await?.ok_or_else(no_such)
 }
 
 /// Everything that can be seen to stand against a session before it is opened.

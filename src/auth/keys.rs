@@ -186,6 +186,18 @@ impl Keys {
         hex::encode(&tag.as_ref()[..8])
     }
 
+    /// What shows that a text of this kind was written by this installation.
+    pub fn signature(&self, kind: &str, text: &str) -> [u8; 32] {
+        // Two line feeds: no pseudonym is of the same text, whose kinds and values hold none.
+        let tag = hmac::sign(&self.pepper, format!("{kind}\n\n{text}").as_bytes());
+        tag.as_ref().try_into().expect("HMAC-SHA-256 gives 32 bytes")
+    }
+
+    /// Whether this is the signature of a text; compared in constant time.
+    pub fn is_signature(&self, kind: &str, text: &str, signature: &[u8]) -> bool {
+        hmac::verify(&self.pepper, format!("{kind}\n\n{text}").as_bytes(), signature).is_ok()
+    }
+
     /// A learner's data key as the database keeps it.
     pub fn wrap(&self, entropy: &Entropy, learner: &str, key: &DataKey) -> Vec<u8> {
         self.master.seal(entropy, &format!("learner {learner}"), &key.0)

@@ -71,7 +71,7 @@ impl DemoArgs {
         let speed = self.speed.unwrap_or(if self.nodes > 1 { SPEED_OF_NODES } else { SPEED });
         let who =
             if self.nodes > 1 { format!("{} nodes, PostgreSQL, Redis", self.nodes) } else { "a server".to_owned() };
-        eprintln!("starting {who}, two platforms with a webhook receiver, and everybody who takes part …");
+        eprintln!("starting {who}, three platforms with a webhook receiver, and everybody who takes part …");
         let options = DemoOptions { speed, models_folder: self.models.clone(), nodes: self.nodes as usize };
         let demo = tokio::select! {
             demo = Demo::set_up(&options) => demo?,
@@ -96,7 +96,10 @@ impl DemoArgs {
         };
         self.show(&report)?;
         if !self.once {
-            eprintln!("\nstill serving at {}; Ctrl-C ends it", demo.address());
+            let console = demo.open_console().await?;
+            eprintln!("\nthe supervisors' console: {}", console.address);
+            eprintln!("  sign in as {}; password: {}", console.accounts.join(", "), console.password);
+            eprintln!("still serving at {}; Ctrl-C ends it", demo.address());
             stopped.await?;
         }
         if let Some(classroom) = classroom {

@@ -19,6 +19,7 @@ pub mod policy;
 pub mod protocol;
 pub mod replay;
 pub mod serve;
+pub mod user;
 
 use std::io::Write as _;
 use std::process::ExitCode;
@@ -68,6 +69,8 @@ enum Command {
     Doctor(doctor::Doctor),
     /// The ledger: export it, check it against the logs
     Ledger(ledger::LedgerArgs),
+    /// Accounts of people at the console
+    User(user::UserArgs),
     /// Print the REST API's OpenAPI document
     Openapi(openapi::OpenApi),
     /// Print the JSON Schema of the streaming protocol's messages
@@ -93,6 +96,7 @@ impl Cli {
             Command::Migrate(migrate) => reported(migrate.run()),
             Command::Doctor(doctor) => reported(doctor.run()),
             Command::Ledger(ledger) => reported(ledger.run()),
+            Command::User(user) => reported(user.run()),
             Command::Openapi(openapi) => reported(openapi.run()),
             Command::Protocol(protocol) => reported(protocol.run()),
             Command::Bench(bench) => bench.run(),

@@ -1,5 +1,6 @@
 //! `invigil models`: are the models the ones this binary was built for, and which test photos are fit for use?
 
+mod attacks;
 mod twins;
 
 use std::path::{Path, PathBuf};
@@ -33,6 +34,12 @@ enum Command {
         #[arg(long, value_name = "FILE")]
         svg: Option<PathBuf>,
     },
+    /// Makes a set for `invigil bench attacks` of the test people's photos: live bursts, and attacks by kind.
+    Attacks {
+        /// The folder to make.
+        #[arg(long, value_name = "DIR")]
+        to: PathBuf,
+    },
 }
 
 impl ModelsArgs {
@@ -45,6 +52,7 @@ impl ModelsArgs {
             Command::Verify => verify_all(&self.engine),
             Command::Survey => survey(&self.engine),
             Command::Twins { svg } => twins::run(&self.engine, svg),
+            Command::Attacks { to } => attacks::run(&self.engine, &to),
         }
     }
 }

@@ -7,6 +7,8 @@ use serde_json::value::RawValue;
 
 /// The media type of the body.
 pub const CONTENT_TYPE: &str = "application/cloudevents+json";
+/// The type of the event that tells another version of a session's verdict.
+pub const SESSION_DECIDED: &str = "invigil.session.verdict.v1";
 /// The type of the event that tells a session's verdict.
 pub const SESSION_CLOSED: &str = "invigil.session.closed.v1";
 
@@ -29,6 +31,15 @@ pub struct SessionClosed<'a> {
     pub lesson: &'a str,
     /// The verdict, byte for byte.
     pub verdict: &'a RawValue,
+}
+
+/// A person decided about a session, and this is its verdict from now on.
+#[derive(Debug, Clone, Copy)]
+pub struct SessionDecided<'a> {
+    /// Which session, with the new verdict, and when it was decided.
+    pub closed: SessionClosed<'a>,
+    /// The version of the verdict: 2 or more.
+    pub version: i64,
 }
 
 /// A time that no calendar holds.
@@ -55,7 +66,19 @@ struct SessionData<'a> {
     learner: &'a str,
     project: &'a str,
     lesson: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    version: Option<i64>,
     verdict: &'a RawValue,
+}
+
+impl SessionDecided<'_> {
+    /// The body of the webhook.
+    ///
+    /// # Errors
+    /// [`TimeError`] when the time lies outside the years −9999 to 9999.
+    pub fn to_body(&self) -> Result<String, TimeError> {
+        self.closed.body(SESSION_DECIDED, Some(self.version))
+    }
 }
 
 impl SessionClosed<'_> {
@@ -64,12 +87,16 @@ impl SessionClosed<'_> {
     /// # Errors
     /// [`TimeError`] when the time lies outside the years −9999 to 9999.
     pub fn to_body(&self) -> Result<String, TimeError> {
+        self.body(SESSION_CLOSED, None)
+    }
+
+    fn body(&self, kind: &'static str, version: Option<i64>) -> Result<String, TimeError> {
         let time = jiff::Timestamp::from_millisecond(self.closed_at_ms).map_err(|_| TimeError(self.closed_at_ms))?;
         let envelope = Envelope {
             specversion: "1.0",
             id: self.id,
             source: self.source,
-            kind: SESSION_CLOSED,
+            kind,
             subject: self.session,
             time: time.to_string(),
             datacontenttype: "application/json",
@@ -78,6 +105,7 @@ impl SessionClosed<'_> {
                 learner: self.learner,
                 project: self.project,
                 lesson: self.lesson,
+                version,
                 verdict: self.verdict,
             },
         };
@@ -103,6 +131,9 @@ mod tests {
             verdict: &verdict,
         };
         insta::assert_snapshot!(event.to_body().unwrap(), @r#"{"specversion":"1.0","id":"e1","source":"https://invigil.example","type":"invigil.session.closed.v1","subject":"s1","time":"2026-01-01T00:00:00.123Z","datacontenttype":"application/json","data":{"session":"s1","learner":"l1","project":"p1","lesson":"lesson \"1\"","verdict":{"status": "valid","credited_hours":1.50}}}"#);
+        let decided = SessionDecided { closed: event, version: 2 }.to_body().unwrap();
+        assert!(decided.contains(r#""type":"invigil.session.verdict.v1""#), "{decided}");
+        assert!(decided.contains(r#""version":2,"verdict":{"status": "valid","credited_hours":1.50}"#), "{decided}");
         let never = SessionClosed { closed_at_ms: i64::MAX, ..event };
         assert_eq!(never.to_body(), Err(TimeError(i64::MAX)));
     }

@@ -8,8 +8,8 @@ use std::collections::HashSet;
 
 use tokio::sync::watch;
 
+use super::camera::Camera;
 use super::course;
-use super::people::Film;
 use super::progress::Progress;
 use crate::client::{Client, Ended, Event, Link, PlaybackEvent, PlayerState};
 use crate::clock::{Clock, Entropy};
@@ -47,7 +47,7 @@ pub struct Habits {
     /// what the page reports of the player
     pub reports: Reports,
     /// what the camera sees; none: photos are not taken
-    pub camera: Option<Film>,
+    pub camera: Option<Camera>,
 }
 
 /// What a page reports.
@@ -200,6 +200,11 @@ impl Desk {
         self.send(Event::Playback { event: PlaybackEvent::Progress, from_ms: None, player }).await
     }
 
+    /// The page finds that the camera is a program.
+    pub async fn find_virtual_camera(&mut self) -> Result<(), Over> {
+        self.send(Event::Tamper { what: "virtual_camera".to_owned() }).await
+    }
+
     /// Sits there for so long.
     pub async fn wait(&mut self, for_ms: i64) -> Result<(), Over> {
         self.live(Until::Time(self.clock.now_ms() + for_ms)).await
@@ -284,9 +289,8 @@ impl Desk {
             Duty::Answer { prompt, answer } => self.send(Event::PromptAnswered { prompt, answer }).await,
             Duty::Ready => Ok(self.client.handle().ready().await?),
             Duty::Photo(capture) => {
-                let frames = usize::try_from(capture.frames).unwrap_or(1);
-                let photos = self.habits.camera.as_ref().and_then(|film| film.next_photos(frames));
-                let Some(photos) = photos else { return Ok(()) };
+                let Some(camera) = &self.habits.camera else { return Ok(()) };
+                let Some(photos) = camera.photos(&capture).await else { return Ok(()) };
                 self.progress.photo_taken();
                 let submission = submission(&photos, capture.frame_every_ms);
                 Ok(self.client.handle().send_photo(capture, submission).await?)

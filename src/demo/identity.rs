@@ -9,10 +9,23 @@ pub fn invented_id_number(index: u32) -> String {
     format!("{body}{check}")
 }
 
+/// A name for the `index`th learner.
+pub fn invented_name(index: usize) -> String {
+    const FAMILIES: [&str; 8] = ["王", "李", "张", "刘", "陈", "杨", "赵", "欧阳"];
+    const GIVEN: [&str; 7] = ["秀英", "建国", "晓明", "丽华", "志强", "玉兰", "文"];
+    format!("{}{}", FAMILIES[index % FAMILIES.len()], GIVEN[index % GIVEN.len()])
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::auth::id_number::IdNumber;
+
+    #[test]
+    fn names_differ() {
+        let names: std::collections::HashSet<_> = (0..56).map(invented_name).collect();
+        assert_eq!(names.len(), 56);
+    }
 
     #[test]
     fn numbers_are_well_formed_and_differ() {

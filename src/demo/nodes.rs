@@ -77,7 +77,7 @@ pub struct Happening {
 
 impl Nodes {
     /// Starts the engines and `count` nodes whose sessions run by a clock that was started at `origin_ms`. Their files go
-    /// to `folder`; sessions are judged by the pack in the file `policy`.
+    /// to `folder`; sessions are judged by the packs in the files `policies`.
     ///
     /// # Errors
     /// When an engine is not installed, or a node does not start.
@@ -85,7 +85,7 @@ impl Nodes {
         count: usize,
         origin_ms: i64,
         folder: &Path,
-        policy: &Path,
+        policies: &[PathBuf],
         options: &DemoOptions,
     ) -> Result<Self, DemoError> {
         let listener = TcpListener::bind("127.0.0.1:0").await.map_err(|error| DemoError::Io("a port", error))?;
@@ -100,7 +100,7 @@ impl Nodes {
         for number in 0..count {
             let path = folder.join(format!("node-{}.toml", number + 1));
             let urls = [format!("http://{address}"), postgres.url(), redis.url()];
-            std::fs::write(&path, settings(number, folder, policy, options, &urls))
+            std::fs::write(&path, settings(number, folder, policies, options, &urls))
                 .map_err(|error| DemoError::Io("configuration", error))?;
             let arguments = [
                 "demo-node".to_owned(),
@@ -254,14 +254,14 @@ fn data_folder(folder: &Path, number: usize) -> PathBuf {
 fn settings(
     number: usize,
     folder: &Path,
-    policy: &Path,
+    policies: &[PathBuf],
     options: &DemoOptions,
     [public_url, database, redis]: &[String; 3],
 ) -> String {
     let data = data_folder(folder, number);
     let mut toml = format!(
         "listen = \"127.0.0.1:0\"\npublic_url = \"{public_url}\"\ndata_folder = {data:?}\nmodels_folder = {:?}\n\
-         policies = [{policy:?}]\nvision.workers = 1\ndatabase.url = \"{database}\"\nredis.url = \"{redis}\"\n\
+         policies = {policies:?}\nvision.workers = 1\ndatabase.url = \"{database}\"\nredis.url = \"{redis}\"\n\
          evidence.url = \"file://{}\"\nwebhook = {{allow_private_addresses = true, allow_http = true}}\n",
         options.models_folder,
         folder.join("photos").display()

@@ -8,6 +8,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde::Deserialize;
 
+use crate::vision::alter;
+
+/// How often a stored portrait is held before a camera.
+const ALTERED: u64 = 40;
+
 /// Which frames show whom.
 pub const LIST: &str = include_str!("../../models/people.json");
 
@@ -92,7 +97,22 @@ impl People {
         let frames = frames.ok_or(PeopleError::Unknown(name))?;
         let numbers = frames.frames.iter().skip(part).step_by(parts.max(1));
         let photos: Result<Vec<_>, _> = numbers.map(|number| self.frame(name, *number)).collect();
-        Ok(Film { photos: photos?.into(), next: Arc::default() })
+        Ok(Film::of(photos?))
+    }
+
+    /// The portrait of `name`, kept in a file and altered a little each time that it is held before the camera.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn stored_portrait(&self, name: &'static str) -> Result<Film, PeopleError> {
+        let portrait = self.portrait(name)?;
+        let picture = image::load_from_memory(&portrait).map_err(|_| PeopleError::Unknown(name))?.into_rgb8();
+        let photos = (0..ALTERED).map(|number| {
+            let gain = 0.85 + 0.005 * number as f32;
+            let moved = alter::moved(&picture, 0.5 * number as f32, -0.3 * number as f32, 1.0, 0.0);
+            alter::jpeg(&alter::lit(&alter::noisy(&moved, 2.0, number), gain, 0.0), 88)
+        });
+        Ok(Film::of(photos.collect()))
     }
 
     fn frame(&self, name: &str, number: u32) -> Result<Vec<u8>, PeopleError> {
@@ -105,6 +125,15 @@ fn read(path: &Path) -> Result<Vec<u8>, PeopleError> {
 }
 
 impl Film {
+    fn of(photos: Vec<Vec<u8>>) -> Self {
+        Self { photos: photos.into(), next: Arc::default() }
+    }
+
+    /// The last photo: the others end before it as a rule.
+    pub fn last(&self) -> Option<&[u8]> {
+        self.photos.last().map(Vec::as_slice)
+    }
+
     /// The next photos, one after the other as they were filmed; none once too few are left.
     pub fn next_photos(&self, count: usize) -> Option<Vec<Vec<u8>>> {
         let first = self.next.fetch_add(count, Ordering::Relaxed);

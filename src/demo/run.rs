@@ -7,11 +7,14 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
 use serde_json::Value;
 use tokio::task::JoinSet;
 
-use super::identity::invented_id_number;
-use super::learners::{Learner, Seat, everybody};
+use super::camera::{Camera, Movements};
+use super::identity::{invented_id_number, invented_name};
+use super::learners::{Learner, Seat, Shows, everybody};
 use super::nodes::Nodes;
 use super::people::{LIST, People, PeopleError};
 use super::progress::{Progress, Seen};
@@ -22,9 +25,12 @@ use crate::clock::{Clock, Entropy, Stopwatch};
 use crate::config::{Config, Webhook};
 use crate::lifecycle::{Server, ServerConfig, StartError};
 use crate::risk::Code;
+use crate::vision::Models;
+use crate::vision::puppet::{Puppet, PuppetError};
 
-const POLICY: &str = include_str!("policy.toml");
-const POLICY_NAME: &str = "demo";
+/// The packs, with their names.
+const POLICIES: [(&str, &str); 2] =
+    [("demo", include_str!("policy.toml")), ("demo-close", include_str!("policy_close.toml"))];
 /// How long the last webhooks may take, in real time: their first attempt is made at once.
 const WEBHOOKS_WITHIN_MS: i64 = 10_000;
 
@@ -37,7 +43,7 @@ pub enum DemoError {
     /// A file could not be written, or a port not be had.
     #[error("{0}: {1}")]
     Io(&'static str, std::io::Error),
-    /// What several nodes need could not be started.
+    /// What several nodes need could not be started, or what somebody shows not be rendered.
     #[error("{0}")]
     Engine(String),
     /// The people could not be read.
@@ -46,6 +52,9 @@ pub enum DemoError {
     /// The server does not start.
     #[error("the server does not start")]
     Start(#[from] StartError),
+    /// Nobody can be made to move.
+    #[error("nobody can be made to move")]
+    Puppet(#[from] PuppetError),
     /// The stage could not be set.
     #[error("the stage could not be set")]
     World(#[from] WorldError),
@@ -68,6 +77,17 @@ enum Site {
     Here(Box<Server>),
     /// processes of their own
     Nodes(Nodes),
+}
+
+/// How to sign in to the console.
+#[derive(Debug)]
+pub struct ConsoleAccess {
+    /// where it is
+    pub address: String,
+    /// who may
+    pub accounts: Vec<&'static str>,
+    /// with what, all of them
+    pub password: String,
 }
 
 /// A server with learners at its door.
@@ -109,22 +129,28 @@ impl Demo {
         let clock = Clock::scaled_since(options.speed, origin_ms);
         let people = People::of(LIST, &options.models_folder.join("people"))?;
         let folder = tempfile::tempdir().map_err(|error| DemoError::Io("temporary folder", error))?;
-        let policy = folder.path().join("policy.toml");
-        std::fs::write(&policy, POLICY).map_err(|error| DemoError::Io("policy", error))?;
+        let mut policies = Vec::with_capacity(POLICIES.len());
+        for (name, text) in POLICIES {
+            let policy = folder.path().join(format!("{name}.toml"));
+            std::fs::write(&policy, text).map_err(|error| DemoError::Io("policy", error))?;
+            policies.push(policy);
+        }
         let site = if options.nodes > 1 {
-            Site::Nodes(Nodes::start(options.nodes, origin_ms, folder.path(), &policy, options).await?)
+            Site::Nodes(Nodes::start(options.nodes, origin_ms, folder.path(), &policies, options).await?)
         } else {
-            let config = config(&folder, policy, options);
+            let config = config(&folder, policies, options);
             let (session_clock, real, random) = (clock.clone(), wall.clone(), entropy.clone());
             let server = Server::start(ServerConfig { config, clock: session_clock, wall: real, entropy: random });
             Site::Here(Box::new(server.await?))
         };
         let receiver = Receiver::start(wall.clone()).await.map_err(|error| DemoError::Io("webhook receiver", error))?;
-        let world = World::set_up(site.public_url(), site.operator_key(), POLICY_NAME, &receiver).await?;
+        let world =
+            World::set_up(site.public_url(), site.operator_key(), POLICIES.map(|(name, _)| name), &receiver).await?;
         let world = Arc::new(world);
+        let models = Models::load(&options.models_folder).map_err(PuppetError::from)?;
         let mut cast = Vec::new();
         for (index, learner) in everybody().into_iter().enumerate() {
-            let seat = seat(&world, &people, index, &learner, (&clock, &entropy)).await?;
+            let seat = seat(&world, (&people, &models), index, &learner, (&clock, &entropy)).await?;
             cast.push((learner, seat));
         }
         let speed = options.speed;
@@ -177,6 +203,16 @@ impl Demo {
         let elapsed_s = stopwatch.elapsed().as_secs_f64();
         let nodes = self.nodes().map(Nodes::happened).unwrap_or_default();
         Report { speed: self.speed, elapsed_s, learners: reports, webhooks, findings, nodes, as_deserved }
+    }
+
+    /// Lets people sign in to the console.
+    ///
+    /// # Errors
+    /// When the server refuses.
+    pub async fn open_console(&self) -> Result<ConsoleAccess, DemoError> {
+        let password = BASE64.encode(Entropy::system().bytes::<12>());
+        let accounts = self.world.accounts(&password).await?;
+        Ok(ConsoleAccess { address: format!("{}/console/", self.address()), accounts, password })
     }
 
     /// Stops the server.
@@ -249,12 +285,12 @@ impl Demo {
     }
 }
 
-fn config(folder: &tempfile::TempDir, policy: PathBuf, options: &DemoOptions) -> Config {
+fn config(folder: &tempfile::TempDir, policies: Vec<PathBuf>, options: &DemoOptions) -> Config {
     Config {
         listen: SocketAddr::from(([127, 0, 0, 1], 0)),
         data_folder: folder.path().join("data"),
         models_folder: options.models_folder.clone(),
-        policies: vec![policy],
+        policies,
         // The receiver is on this machine.
         webhook: Webhook { allow_private_addresses: true, allow_http: true, ..Webhook::default() },
         ..Config::default()
@@ -264,24 +300,35 @@ fn config(folder: &tempfile::TempDir, policy: PathBuf, options: &DemoOptions) ->
 /// Makes a learner known everywhere where they are to learn, and gives them a camera.
 async fn seat(
     world: &Arc<World>,
-    people: &People,
+    (people, models): (&People, &Models),
     index: usize,
     learner: &Learner,
     (clock, entropy): (&Clock, &Entropy),
 ) -> Result<Seat, DemoError> {
     let sitters: Vec<&str> = everybody().iter().map(|other| other.sitter).collect();
     let same_face = |sitters: &[&str]| sitters.iter().filter(|sitter| **sitter == learner.sitter).count();
-    let film = people.film(learner.sitter, same_face(&sitters[..index]), same_face(&sitters))?;
+    let film = match learner.shows {
+        Shows::Themselves => people.film(learner.sitter, same_face(&sitters[..index]), same_face(&sitters))?,
+        Shows::StoredPortrait => people.stored_portrait(learner.sitter)?,
+    };
+    let moving = film.last().filter(|_| learner.movements != Movements::Unasked);
+    let puppet = moving.map(|photo| Puppet::of(photo, models)).transpose()?;
+    let mut camera = Camera::of(film);
+    if let Some(puppet) = puppet {
+        let hears = learner.movements == Movements::Done;
+        let moving = tokio::task::spawn_blocking(move || camera.with(puppet, hears)).await;
+        camera = moving.map_err(|error| DemoError::Engine(error.to_string()))?;
+    }
     let portrait = people.portrait(learner.portrait)?;
     let id_number = invented_id_number(index as u32);
     let mut id = String::new();
     for place in learner.places {
-        id = world.enrol(*place, &id_number, &portrait, learner.prior_online_ms).await?;
+        id = world.enrol(*place, (&invented_name(index), &id_number), &portrait, learner.prior_online_ms).await?;
     }
     Ok(Seat {
         world: world.clone(),
         learner: id,
-        film,
+        camera,
         clock: clock.clone(),
         entropy: entropy.clone(),
         progress: Progress::default(),

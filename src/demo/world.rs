@@ -16,6 +16,14 @@ const SMALL_HOURS: i64 = 3;
 /// What the office writes on everything that it approves here.
 const APPROVED_ON: &str = "2026-01-05";
 
+/// Who may sign in to the console, and as what: two supervisors, since some decisions need a second person.
+const ACCOUNTS: [(&str, &str); 4] = [
+    ("demo-supervisor", "supervisor"),
+    ("demo-second", "supervisor"),
+    ("demo-auditor", "auditor"),
+    ("demo-administrator", "administrator"),
+];
+
 /// How often a request is made that a server did not answer, or was too busy for: a node may have been killed.
 const ATTEMPTS: u32 = 40;
 /// The pause before it is made again, ms.
@@ -72,6 +80,8 @@ pub enum Place {
     Elsewhere,
     /// A course so short that its online quota is soon spent.
     Small,
+    /// A course at the third platform, whose photos are looked at more closely.
+    Close,
 }
 
 /// A session that a platform has opened for a learner.
@@ -94,17 +104,21 @@ pub struct Admission {
     pub credentials: Credentials,
 }
 
-/// Two platforms and their courses.
+/// Three platforms and their courses.
 pub struct World {
     operator: Api,
-    platforms: [Api; 2],
-    projects: [String; 3],
-    lessons: [String; 4],
+    platforms: [Api; 3],
+    projects: [String; 4],
+    lessons: [String; 5],
 }
 
 impl Place {
     fn platform(self) -> usize {
-        usize::from(self == Self::Elsewhere)
+        match self {
+            Self::First | Self::Second | Self::Small => 0,
+            Self::Elsewhere => 1,
+            Self::Close => 2,
+        }
     }
 
     fn project(self) -> usize {
@@ -112,6 +126,7 @@ impl Place {
             Self::First | Self::Second => 0,
             Self::Elsewhere => 1,
             Self::Small => 2,
+            Self::Close => 3,
         }
     }
 
@@ -121,25 +136,25 @@ impl Place {
 }
 
 impl World {
-    /// Makes platforms and courses on the server at `address` (`http://host:port`), judged by the pack `policy`, with
-    /// webhooks that go to `receiver`.
+    /// Makes platforms and courses on the server at `address` (`http://host:port`), judged by the pack `policy`, the last
+    /// by `close_policy`, with webhooks that go to `receiver`.
     ///
     /// # Errors
     /// When the server refuses.
     pub async fn set_up(
         address: &str,
         operator_key: &str,
-        policy: &str,
+        [policy, close_policy]: [&str; 2],
         receiver: &Receiver,
     ) -> Result<Self, WorldError> {
         let operator = Api::of(address, operator_key);
-        let mut platforms = Vec::with_capacity(2);
-        for (index, name) in ["青田在线", "北河云课堂"].into_iter().enumerate() {
+        let mut platforms = Vec::with_capacity(3);
+        for (index, name) in ["青田在线", "北河云课堂", "南岭学堂"].into_iter().enumerate() {
             let platform = operator.platform(name).await?;
             platform.subscribe(index, receiver).await?;
             platforms.push(platform);
         }
-        let [here, elsewhere] = <[Api; 2]>::try_from(platforms).unwrap_or_else(|_| unreachable!("two names"));
+        let [here, elsewhere, close] = <[Api; 3]>::try_from(platforms).unwrap_or_else(|_| unreachable!("three names"));
         let titles = ["第一课 安全用电", "第二课 电工仪表"];
         let titles = titles.map(course::lesson);
         let first = &titles[..1];
@@ -147,10 +162,12 @@ impl World {
         // Nobody may have two subsidised trainings at once: who learns at both platforms pays for this one.
         let (other, other_lessons) = operator.course(&elsewhere, policy, "电工（五级）", HOURS, false, first).await?;
         let (small, small_lessons) = operator.course(&here, policy, "安全用电常识", SMALL_HOURS, true, first).await?;
-        let lessons: Vec<String> = [main_lessons, other_lessons, small_lessons].concat();
+        let (careful, careful_lessons) =
+            operator.course(&close, close_policy, "电工（五级）", HOURS, true, first).await?;
+        let lessons: Vec<String> = [main_lessons, other_lessons, small_lessons, careful_lessons].concat();
         let lessons =
             lessons.try_into().map_err(|_| WorldError::Answer { what: "/projects".into(), field: "lessons" })?;
-        Ok(Self { operator, platforms: [here, elsewhere], projects: [main, other, small], lessons })
+        Ok(Self { operator, platforms: [here, elsewhere, close], projects: [main, other, small, careful], lessons })
     }
 
     /// Makes a learner known at the platform of `place`, with a photo, and enrols them there. Returns their id.
@@ -160,12 +177,12 @@ impl World {
     pub async fn enrol(
         &self,
         place: Place,
-        id_number: &str,
+        (name, id_number): (&str, &str),
         portrait: &[u8],
         prior_online_ms: i64,
     ) -> Result<String, WorldError> {
         let platform = &self.platforms[place.platform()];
-        let learner = platform.send(Method::POST, "/learners", json!({"id_number": id_number})).await?;
+        let learner = platform.send(Method::POST, "/learners", json!({"name": name, "id_number": id_number})).await?;
         let id = text(&learner, "/learners", "id")?.to_owned();
         // Known from the other platform already: the photo in force stays.
         if learner["photo_version"].as_i64().unwrap_or(0) == 0 {
@@ -190,6 +207,18 @@ impl World {
         let (session_of, device) = (session.clone(), Some(format!("browser-of-{learner}")));
         let credentials = Credentials { session: session_of, token: field("token")?, key: key.into(), device };
         Ok(Admission { session: OpenedSession { id: session, place }, url: field("url")?, credentials })
+    }
+
+    /// Makes the accounts of those who look at it all in the console, with one password: their names.
+    ///
+    /// # Errors
+    /// When the server refuses.
+    pub async fn accounts(&self, password: &str) -> Result<Vec<&'static str>, WorldError> {
+        for (name, role) in ACCOUNTS {
+            let account = json!({"name": name, "role": role, "password": password});
+            self.operator.send(Method::POST, "/accounts", account).await?;
+        }
+        Ok(ACCOUNTS.map(|(name, _)| name).to_vec())
     }
 
     /// The verdict on record.

@@ -57,8 +57,9 @@ impl Desk {
                 return Answer::Failed { why: error.to_string() };
             }
         };
+        let urgency = if job.is_start { Urgency::Start } else { Urgency::Later };
         let looked = tokio::select! {
-            looked = self.look(opened) => looked,
+            looked = self.look(opened, urgency) => looked,
             () = self.steady.sleep_ms(LOOK_LIMIT_MS) => Err(format!("not within {LOOK_LIMIT_MS} ms")),
         };
         match looked {
@@ -73,12 +74,12 @@ impl Desk {
         }
     }
 
-    async fn look(&self, job: Job) -> Result<Told, String> {
+    async fn look(&self, job: Job, urgency: Urgency) -> Result<Told, String> {
         match job {
             Job::Check { evidence, key, question } => {
                 let photo = self.evidence.get(&key, &evidence).await.map_err(|error| error.to_string())?;
                 let (photo, deadline_ms) = (Bytes::from(photo), self.pool.deadline_ms(LOOK_LIMIT_MS));
-                let turn = Turn { urgency: Urgency::Later, deadline_ms, asker: Asker::Node };
+                let turn = Turn { urgency, deadline_ms, asker: Asker::Node };
                 let check =
                     patiently(&self.steady, || self.pool.check(turn.clone(), photo.clone(), question.clone())).await;
                 check.map(|check| Told::Checked(Box::new(check))).ok_or_else(|| "not in time".to_owned())

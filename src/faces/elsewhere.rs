@@ -12,9 +12,9 @@ use super::job::Job;
 use super::told::Told;
 use crate::auth::keys::DataKey;
 use crate::clock::{Clock, Entropy, Stopwatch};
-use crate::cluster::redis::{Answer, Bus, PhotoJob, PhotoQueue, Question, QueueError, Redis};
+use crate::cluster::redis::{Answer, Bus, PhotoJob, PhotoQueue, Question, QueueError, Queued, Redis};
 use crate::telemetry::instruments::Gauge;
-use crate::vision::{Busy, Check, EnrolError, VisionMeters};
+use crate::vision::{Busy, Check, EnrolError, Urgency, VisionMeters};
 
 /// How often it is looked whether a photo still waits, ms.
 const LOOK_EVERY_MS: i64 = 1_000;
@@ -94,12 +94,12 @@ impl Elsewhere {
     }
 
     /// Asks until there is an answer, or whoever waits for it gives up.
-    pub(super) async fn check(&self, job: &Job, deadline_ms: i64) -> Result<Check, Busy> {
+    pub(super) async fn check(&self, job: &Job, urgency: Urgency, deadline_ms: i64) -> Result<Check, Busy> {
         let wanted = |told| match told {
             Told::Checked(check) => Some(*check),
             Told::Enrolled(_) => None,
         };
-        self.ask(job, deadline_ms, wanted).await
+        self.ask(job, urgency, deadline_ms, wanted).await
     }
 
     /// The same for an enrolment.
@@ -108,10 +108,17 @@ impl Elsewhere {
             Told::Enrolled(enrolled) => Some(*enrolled),
             Told::Checked(_) => None,
         };
-        self.ask(job, deadline_ms, wanted).await?
+        self.ask(job, Urgency::Later, deadline_ms, wanted).await?
     }
 
-    async fn ask<T>(&self, job: &Job, deadline_ms: i64, wanted: impl Fn(Told) -> Option<T>) -> Result<T, Busy> {
+    async fn ask<T>(
+        &self,
+        job: &Job,
+        urgency: Urgency,
+        deadline_ms: i64,
+        wanted: impl Fn(Told) -> Option<T>,
+    ) -> Result<T, Busy> {
+        let is_start = urgency == Urgency::Start;
         let _room = self.room.try_acquire().map_err(|_| self.refuse())?;
         if self.steady.now_ms() < self.full_until_ms.load(Ordering::Relaxed) {
             return Err(self.refuse());
@@ -122,7 +129,7 @@ impl Elsewhere {
             let mut question = self.bus.question();
             let of = Of { node: &self.node, question: question.number };
             let payload = job.seal(&self.master, &self.entropy, of);
-            let queued = PhotoJob { node: self.node.clone(), question: question.number, wait_ms: 0, payload };
+            let queued = PhotoJob { node: self.node.clone(), question: question.number, is_start, wait_ms: 0, payload };
             match self.answer(queued, deadline_ms, &mut question).await? {
                 Answer::Checked { check } => {
                     match self.open(of, &check).and_then(|told| wanted(told).ok_or_else(other)) {
@@ -145,8 +152,8 @@ impl Elsewhere {
         loop {
             job.wait_ms = deadline_ms - self.steady.now_ms();
             match self.queue.add(&job).await {
-                Ok(entry) => {
-                    if let Some(answer) = self.answer_to(question, &entry).await {
+                Ok(queued) => {
+                    if let Some(answer) = self.answer_to(question, &queued).await {
                         return Ok(answer);
                     }
                     tracing::debug!(
@@ -170,13 +177,13 @@ impl Elsewhere {
     }
 
     /// The answer; none once the photo is in the queue no longer.
-    async fn answer_to(&self, question: &mut Question, entry: &str) -> Option<Answer> {
+    async fn answer_to(&self, question: &mut Question, queued: &Queued) -> Option<Answer> {
         let mut gone = 0;
         while gone < GONE_LIMIT {
             if let Some(answer) = self.bus.answer_to(question, LOOK_EVERY_MS).await {
                 return Some(answer);
             }
-            match self.queue.holds(entry).await {
+            match self.queue.holds(queued).await {
                 Ok(true) => gone = 0,
                 Ok(false) => gone += 1,
                 // Nobody knows.

@@ -103,7 +103,7 @@ impl Faces {
                     let job = job::Job::Check { evidence: kept.evidence, key: kept.key, question };
                     drop(kept.photo);
                     let deadline_ms = elsewhere.deadline_ms(limit_ms);
-                    patiently(&self.wall, || async { Ok(elsewhere.check(&job, deadline_ms).await?) }).await
+                    patiently(&self.wall, || async { Ok(elsewhere.check(&job, urgency, deadline_ms).await?) }).await
                 }
             }
         };

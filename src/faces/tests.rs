@@ -77,7 +77,7 @@ impl Ground {
     /// What comes back from the other node, once through all that it goes through.
     async fn there(&self, job: &Job) -> Told {
         let payload = job.seal(&self.master, &self.entropy, OF);
-        let queued = PhotoJob { node: OF.node.into(), question: OF.question, wait_ms: 0, payload };
+        let queued = PhotoJob { node: OF.node.into(), question: OF.question, is_start: false, wait_ms: 0, payload };
         let Answer::Checked { check } = self.there.answer(queued).await else { panic!("not looked at") };
         let sealed = STANDARD.decode(check.as_str().unwrap()).unwrap();
         assert!(Told::open(&self.master, Of { question: 8, ..OF }, &sealed).is_err(), "for this question alone");
@@ -166,7 +166,7 @@ async fn what_cannot_be_fetched_is_not_answered_as_if_it_had_been_looked_at() {
     let evidence = EvidenceId::parse("nowhere").unwrap();
     let job = Job::Check { evidence, key: DataKey::generate(&ground.entropy), question: enrolled.into() };
     let payload = job.seal(&ground.master, &ground.entropy, OF);
-    let queued = PhotoJob { node: OF.node.into(), question: OF.question, wait_ms: 0, payload };
+    let queued = PhotoJob { node: OF.node.into(), question: OF.question, is_start: false, wait_ms: 0, payload };
     let answer = ground.there.answer(queued).await;
     assert!(matches!(&answer, Answer::Failed { why } if why.contains("nowhere")), "{answer:?}");
 }

@@ -275,6 +275,11 @@ fn rule_in_chinese(rule: &str) -> &str {
     }
 }
 
+/// A cell of another sheet, that a spreadsheet shows as it stands.
+pub fn safe_cell(value: &str) -> String {
+    safe(value)
+}
+
 fn text(value: &str) -> Cow<'_, str> {
     if is_formula(value) || is_number_or_date(value) { Cow::Owned(safe(value)) } else { Cow::Borrowed(value) }
 }

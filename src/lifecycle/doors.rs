@@ -55,6 +55,13 @@ impl PhotoVault for Photos {
         })
     }
 
+    fn get(&self, key: DataKey, evidence: String) -> BoxFuture<'_, Result<Vec<u8>, VaultError>> {
+        Box::pin(async move {
+            let id = EvidenceId::parse(&evidence).map_err(vault_error)?;
+            self.0.evidence.get(&key, &id).await.map_err(vault_error)
+        })
+    }
+
     fn remove(&self, evidence: String) -> BoxFuture<'_, Result<(), VaultError>> {
         Box::pin(async move {
             let id = EvidenceId::parse(&evidence).map_err(vault_error)?;

@@ -37,6 +37,7 @@ use crate::cluster::Turns;
 use crate::cluster::clocks::CLOCK_LIMIT_MS;
 use crate::cluster::redis::{Order, Received, Roster, SharedBuckets};
 use crate::config::{Config, Role};
+use crate::console;
 use crate::delivery::{Delivery, address_guard};
 use crate::faces::{Desk, Elsewhere, Faces, Takers, Ways};
 use crate::findings::{self, Detectors, Inbox, Peers, Reporter};
@@ -215,6 +216,7 @@ impl Server {
             .layer(middleware::from_fn_with_state(telemetry.clone(), measure))
             .merge(stream)
             .merge(sdk::router())
+            .merge(console::router())
             .merge(health::router(health.clone()))
             .layer(middleware::from_fn_with_state(setup.config.trusted_proxies.clone().into(), note_address));
         let exporter = Exporter::new(
@@ -535,6 +537,10 @@ fn api_router(
             ..api::Limits::default()
         },
         rates,
+        passwords: Default::default(),
+        deliver: services.deliver.clone(),
+        keep_photos_ms: config.evidence.retention_ms(),
+        board: Default::default(),
         allow_localhost_origins: config.web.allow_localhost_origins,
     })
 }

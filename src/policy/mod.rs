@@ -9,6 +9,7 @@ mod enrolment;
 mod pack;
 mod packs;
 mod parameters;
+mod review;
 mod risk;
 #[cfg(test)]
 mod tests;
@@ -24,6 +25,7 @@ pub use enrolment::{EnrolmentRule, EnrolmentRules, LimitPeriod, OnlineOnly, Repe
 pub use pack::PolicyError;
 pub use packs::{EMBEDDED, NotInForce, Policies, PoliciesError};
 pub use parameters::{Parameters, Schedule};
+pub use review::Review;
 pub use risk::RiskThresholds;
 
 use crate::log::words;
@@ -88,6 +90,8 @@ pub struct Policy {
     pub enrolment: EnrolmentRules,
     /// When supervisors are warned; the fold does not use it.
     pub risk: RiskThresholds,
+    /// Who looks at a session after its verdict; the fold does not use it.
+    pub review: Review,
     /// By [`Rule`], in the order of [`Rule::ALL`].
     actions: [Action; Rule::ALL.len()],
     /// By [`Rule`], in the order of [`Rule::ALL`].

@@ -7,7 +7,7 @@ use toml::{Table, Value};
 
 use super::enrolment::{EnrolmentRule, EnrolmentRules};
 use super::parameters::Contradiction;
-use super::{Action, Clause, Parameters, Policy, RiskThresholds, Schedule, whole};
+use super::{Action, Clause, Parameters, Policy, Review, RiskThresholds, Schedule, whole};
 use crate::rules::Rule;
 
 /// Why a pack was refused.
@@ -80,6 +80,11 @@ pub(super) fn read(text: &str, base: Policy) -> (Policy, Vec<PolicyError>) {
                 each(&mut problems, key, value, |path, name, value| set(path, policy.schedule.entry(name), value));
             }
             "risk" => each(&mut problems, key, value, |path, name, value| set(path, policy.risk.entry(name), value)),
+            "review" => each(&mut problems, key, value, |path, name, value| match policy.review.set(name, value) {
+                Ok(()) => Ok(()),
+                Err(None) => Err(PolicyError::UnknownKey(path.to_owned())),
+                Err(Some(problem)) => wrong(path, problem),
+            }),
             "clause" => {
                 let place = |rule: &str| Rule::from_word(rule).map(|rule| rule as usize);
                 set_clauses(&mut problems, key, value, &mut policy.clauses, place);
@@ -149,6 +154,7 @@ fn blank() -> Policy {
         schedule: Schedule::default(),
         enrolment: EnrolmentRules::blank(),
         risk: RiskThresholds::default(),
+        review: Review::default(),
         actions: [Action::Invalidate; Rule::ALL.len()],
         clauses: std::array::from_fn(|_| Clause::blank()),
     }
@@ -380,6 +386,9 @@ mod tests {
             ("schedule.prompts = 1", "schedule.prompts: unknown key"),
             ("risk.answer_count = 7", "risk.answer_count: is 7, must be from 8 to 64"),
             ("risk.luck = 1", "risk.luck: unknown key"),
+            ("review.second_person = 1", "review.second_person: must be true or false"),
+            ("review.due_days = 0", "review.due_days: must be a whole number from 1 to 365"),
+            ("review.days = 1", "review.days: unknown key"),
             ("id = \"a b\"", "id: "),
             ("title = \"\"", "title: must be text"),
             ("region = \"413\"", "region: must be the first"),

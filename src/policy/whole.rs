@@ -68,6 +68,7 @@ pub(super) fn table(policy: &Policy) -> Table {
     whole.extend(integers(policy.parameters.values()));
     whole.insert("schedule".to_owned(), integers(policy.schedule.values()).collect::<Table>().into());
     whole.insert("risk".to_owned(), integers(policy.risk.values()).collect::<Table>().into());
+    whole.insert("review".to_owned(), policy.review.table().into());
     let actions = Rule::ALL.iter().map(|&rule| (rule.to_string(), policy.action(rule).as_str().into()));
     whole.insert("action".to_owned(), actions.collect::<Table>().into());
     let clauses = Rule::ALL.iter().map(|&rule| (rule.as_str(), policy.clause(rule)));

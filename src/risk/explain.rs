@@ -21,7 +21,23 @@ pub struct Explanation {
 /// What a finding of this code with these numbers says.
 pub fn explain(code: Code, evidence: &Map<String, Value>) -> Explanation {
     let (zh, en) = texts(code);
-    Explanation { zh: fill(zh, evidence), en: fill(en, evidence) }
+    let [scope_zh, scope_en] = scope_in_words(evidence);
+    Explanation { zh: fill(zh, evidence, scope_zh), en: fill(en, evidence, scope_en) }
+}
+
+/// Where faces were searched; the evidence says in which class, or behind which address.
+fn scope_in_words(evidence: &Map<String, Value>) -> [&'static str; 2] {
+    let scope = evidence.get("scope").and_then(Value::as_str).unwrap_or_default();
+    match scope.split(':').next().unwrap_or_default() {
+        "class" => ["同班学员", "a class's learners"],
+        "platform" => ["同平台学员", "a platform's learners"],
+        "device" => ["同一设备的学员", "those on a device"],
+        "address" => ["同一网络地址的学员", "those behind an address"],
+        "learners" => ["指定学员", "a set of learners"],
+        "versions" => ["本人的登记照片", "the learner's own photos"],
+        "everybody" => ["全部学员", "everybody"],
+        _ => ["?", "?"],
+    }
 }
 
 fn texts(code: Code) -> (&'static str, &'static str) {
@@ -90,7 +106,7 @@ fn texts(code: Code) -> (&'static str, &'static str) {
         Code::FaceLearners => (
             "{learners}名学员的登记照片是同一张面孔（最高相似度{similarity}，阈值{thresholds.similarity}；检索范围{scope}，共比对{compared}次）。此类检索预计每天误报{expected_false_hits_day}次。双胞胎也会如此，请比对两张照片后再处理。",
             "{learners} learners are enrolled with one face (similarity {similarity}, threshold {thresholds.similarity}; \
-             searched in {scope}, {compared} comparisons). Of such searches {expected_false_hits_day} false hits a day are \
+             searched among {scope}, {compared} comparisons). Of such searches {expected_false_hits_day} false hits a day are \
              expected. Twins look alike too: compare the photos first.",
         ),
         Code::FacesOfLearner => (
@@ -108,8 +124,14 @@ fn texts(code: Code) -> (&'static str, &'static str) {
     }
 }
 
-/// Puts numbers into their places: `{name}`, or `{thresholds.name}`. One that is missing shows as `?`.
-fn fill(text: &str, evidence: &Map<String, Value>) -> String {
+/// To a thousandth; what is less, but not nothing, as it is.
+fn share(share: f64) -> String {
+    let rounded = (share * 1_000.0).round() / 1_000.0;
+    if rounded == 0.0 { share.to_string() } else { rounded.to_string() }
+}
+
+/// Puts numbers into their places, shares to a thousandth: `{name}`, or `{thresholds.name}`. One that is missing shows as `?`.
+fn fill(text: &str, evidence: &Map<String, Value>, scope: &str) -> String {
     let mut filled = String::with_capacity(text.len());
     let mut rest = text;
     while let Some((before, after)) = rest.split_once('{') {
@@ -120,7 +142,9 @@ fn fill(text: &str, evidence: &Map<String, Value>) -> String {
             None => evidence.get(name),
         };
         match value {
+            _ if name == "scope" => filled.push_str(scope),
             Some(Value::String(text)) => filled.push_str(text),
+            Some(Value::Number(number)) if number.is_f64() => filled.push_str(&share(number.as_f64().unwrap_or(0.0))),
             Some(value) => filled.push_str(&value.to_string()),
             None => filled.push('?'),
         }
@@ -128,4 +152,26 @@ fn fill(text: &str, evidence: &Map<String, Value>) -> String {
     }
     filled.push_str(rest);
     filled
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_search_is_told_in_words_and_in_numbers_that_can_be_read() {
+        let Value::Object(evidence) = json!({"learners": 3, "similarity": 0.912_345, "scope": "address:2b90", "compared": 14,
+            "expected_false_hits_day": 0.000_02, "thresholds": {"similarity": 0.444_721}})
+        else {
+            panic!()
+        };
+        let texts = explain(Code::FaceLearners, &evidence);
+        for part in ["3名学员", "最高相似度0.912，", "阈值0.445；", "检索范围同一网络地址的学员，", "误报0.00002次"]
+        {
+            assert!(texts.zh.contains(part), "{part}: {}", texts.zh);
+        }
+        assert!(texts.en.contains("searched among those behind an address, 14 comparisons"), "{}", texts.en);
+    }
 }

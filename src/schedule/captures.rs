@@ -100,8 +100,8 @@ impl Captures {
         self.owed = false;
         let passive_milli = match asked.reason {
             CaptureReason::Start => parameters.passive_start_milli,
-            CaptureReason::Recheck => parameters.passive_recheck_milli,
-            CaptureReason::Random | CaptureReason::Challenge | CaptureReason::Supervisor => 0,
+            CaptureReason::Recheck | CaptureReason::Supervisor => parameters.passive_recheck_milli,
+            CaptureReason::Random | CaptureReason::Challenge => 0,
         };
         self.pending = Some(PendingCapture {
             id: asked.capture.clone().into_owned(),
@@ -211,16 +211,23 @@ impl Captures {
         let at_the_opening = self.needed_first && self.requested == 0;
         let asked_back = now.ready && pause == Some(PauseReason::Capture);
         let while_playing = now.playing && now.watch_ms >= self.due_at_watch_ms;
-        (at_the_opening || asked_back || while_playing || self.owed).then(|| self.next(seed, parameters))
+        let due = at_the_opening || asked_back || while_playing || self.owed;
+        due.then(|| self.next(self.next_reason, seed, parameters))
+    }
+
+    /// What is asked for beside the schedule, unless a capture is pending.
+    pub(super) fn asked(&self, seed: &Seed, parameters: &Parameters) -> Option<CaptureDue> {
+        self.pending.is_none().then(|| self.next(CaptureReason::Supervisor, seed, parameters))
     }
 
     /// What the next one asks for: nobody without the seed can foresee it.
-    fn next(&self, seed: &Seed, parameters: &Parameters) -> CaptureDue {
-        let (number, reason) = (self.requested + 1, self.next_reason);
+    fn next(&self, reason: CaptureReason, seed: &Seed, parameters: &Parameters) -> CaptureDue {
+        let number = self.requested + 1;
         let challenge_milli = match (self.undone, reason) {
             (Some(_), _) => 1_000,
             (None, CaptureReason::Start) => parameters.challenge_start_milli,
-            (None, CaptureReason::Recheck) => parameters.challenge_recheck_milli,
+            // A supervisor asks because of a doubt, as a check that failed leaves one.
+            (None, CaptureReason::Recheck | CaptureReason::Supervisor) => parameters.challenge_recheck_milli,
             (None, _) => parameters.challenge_random_milli,
         };
         let challenged = seed.happens("challenge", number, challenge_milli);

@@ -104,6 +104,48 @@ pub enum Due {
     Capture(CaptureDue),
 }
 
+/// What a supervisor may ask for beside the schedule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Asked {
+    /// A prompt.
+    Prompt,
+    /// A capture.
+    Capture,
+}
+
+impl Asked {
+    /// The word for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Prompt => "prompt",
+            Self::Capture => "capture",
+        }
+    }
+
+    /// What a word stands for, if it is one of these.
+    pub fn from_word(word: &str) -> Option<Self> {
+        [Self::Prompt, Self::Capture].into_iter().find(|asked| asked.as_str() == word)
+    }
+}
+
+/// Why the learner cannot be asked now. Nobody is to miss what they could not see.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[serde(rename_all = "snake_case")]
+pub enum NotNow {
+    /// Nobody would see it.
+    #[error("the learner's page is not connected now")]
+    Away,
+    /// Whoever has stopped the player may be out of the room.
+    #[error("the player stands still")]
+    Still,
+    /// One at a time.
+    #[error("the learner has not answered the one before yet")]
+    Open,
+    /// The session is about to close.
+    #[error("the session is ending")]
+    Ending,
+}
+
 /// The schedule of one session.
 pub struct Schedule {
     seed: Seed,
@@ -194,6 +236,11 @@ impl Schedule {
         self.prompts.open()
     }
 
+    /// How many prompts were issued so far, and how many of them passed.
+    pub fn prompts_so_far(&self) -> (i64, i64) {
+        self.prompts.so_far()
+    }
+
     /// The capture that waits for its answer, if there is one.
     pub fn pending_capture(&self) -> Option<&PendingCapture> {
         self.captures.pending()
@@ -250,6 +297,24 @@ impl Schedule {
             return Some(Due::Capture(capture));
         }
         self.prompts.due(now, pause).map(Due::Prompt)
+    }
+
+    /// What a supervisor asks for, to be done now. It counts as if it had come by itself: the next one follows from it.
+    ///
+    /// # Errors
+    /// When the learner cannot be asked now.
+    pub fn asked(&self, now: &Now, asked: Asked) -> Result<Due, NotNow> {
+        if !now.connected {
+            return Err(NotNow::Away);
+        }
+        if !now.playing {
+            return Err(NotNow::Still);
+        }
+        let due = match asked {
+            Asked::Prompt => self.prompts.asked().map(Due::Prompt),
+            Asked::Capture => self.captures.asked(&self.seed, &self.parameters).map(Due::Capture),
+        };
+        due.ok_or(NotNow::Open)
     }
 }
 

@@ -127,6 +127,11 @@ impl Prompts {
         }
     }
 
+    /// Issued, and passed.
+    pub(super) fn so_far(&self) -> (i64, i64) {
+        (self.issued as i64, self.passed as i64)
+    }
+
     pub(super) fn open(&self) -> Option<&OpenPrompt> {
         self.open.as_ref()
     }
@@ -137,6 +142,12 @@ impl Prompts {
 
     pub(super) fn needed_first(&self) -> bool {
         self.needed_first
+    }
+
+    /// The number of the prompt that is asked for beside the schedule, unless one is open. The wait after misses keeps
+    /// from guessing; who asks by hand looks on.
+    pub(super) fn asked(&self) -> Option<u64> {
+        self.open.is_none().then_some(self.issued + 1)
     }
 
     /// The number of the prompt to issue now.

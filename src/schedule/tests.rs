@@ -273,3 +273,24 @@ fn photos_take_no_longer_than_they_were_waited_for_and_not_much_less_than_was_as
     assert!(schedule.committed("c1", "digest", 1_000));
     assert_eq!(schedule.pending_capture().unwrap().span_ms(&parameters), 0..=200);
 }
+
+#[test]
+fn what_a_supervisor_asks_for_takes_the_place_of_what_the_schedule_would_ask_next() {
+    let mut schedule = schedule(1, 0, 0);
+    schedule.connection_opened(0);
+    let now = playing(1_000, 1_000);
+    assert_eq!(schedule.asked(&Now { connected: false, ..now }, Asked::Prompt), Err(NotNow::Away));
+    assert_eq!(schedule.asked(&Now { playing: false, ..now }, Asked::Capture), Err(NotNow::Still));
+    assert_eq!(schedule.asked(&now, Asked::Prompt), Ok(Due::Prompt(1)));
+    schedule.prompt_issued("q1", 30_000);
+    assert_eq!(schedule.asked(&now, Asked::Prompt), Err(NotNow::Open));
+    schedule.prompt_resolved("q1", PromptOutcome::Passed, 5_000);
+    assert_eq!(schedule.due(&playing(1_000, 119_999)), None, "whoever passed it has their two minutes again");
+
+    let Ok(Due::Capture(due)) = schedule.asked(&now, Asked::Capture) else { panic!() };
+    assert_eq!((due.number, due.reason), (1, CaptureReason::Supervisor));
+    schedule.capture_requested(&plain("c1", CaptureReason::Supervisor, 30_000), 0);
+    assert_eq!(schedule.asked(&now, Asked::Capture), Err(NotNow::Open));
+    schedule.checked("c1", Some(FaceOutcome::Match), 1_000);
+    assert_eq!(schedule.due(&playing(15_000, 1_000)), None, "it was the first photo as well");
+}

@@ -24,7 +24,7 @@ pub struct KeyHolder {
     pub role: Role,
 }
 
-/// What whoever shows a key may do.
+/// What whoever shows a key, or is signed in, may do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Role {
     /// the installation's operator
@@ -35,6 +35,10 @@ pub enum Role {
     Auditor,
     /// the platform with this identifier
     Platform(String),
+    /// an account that runs the installation
+    Administrator,
+    /// an account of the people of the platform with this identifier
+    Staff(String),
 }
 
 impl Role {
@@ -45,6 +49,8 @@ impl Role {
             Self::Supervisor => KeyRole::Supervisor,
             Self::Auditor => KeyRole::Auditor,
             Self::Platform(_) => KeyRole::Platform,
+            Self::Administrator => KeyRole::Administrator,
+            Self::Staff(_) => KeyRole::Staff,
         }
     }
 }

@@ -298,6 +298,9 @@ mod tests {
             now_ms: 5,
         };
         let closing = Closing {
+            review: None,
+            prompts_asked: 2,
+            prompts_passed: 1,
             batch,
             log_digest: hex::encode(ring::digest::digest(&ring::digest::SHA256, b"one\ntwo\n")),
             status: "valid",

@@ -162,12 +162,17 @@ impl Store {
     ///
     /// # Errors
     /// When the store could not read.
-    pub async fn face_searches(&self, request: PageRequest) -> Result<Page<SearchRecord>, StoreError> {
+    pub async fn face_searches(
+        &self,
+        asked_by: Option<String>,
+        request: PageRequest,
+    ) -> Result<Page<SearchRecord>, StoreError> {
         self.read(move |connection| {
             let mut statement = connection.prepare_cached(&format!(
-                "SELECT {COLUMNS} FROM face_search WHERE asked_by IS NOT NULL AND id > ?1 ORDER BY id LIMIT ?2"
+                "SELECT {COLUMNS} FROM face_search
+                 WHERE asked_by IS NOT NULL AND asked_by = coalesce(?3, asked_by) AND id > ?1 ORDER BY id LIMIT ?2"
             ))?;
-            let mut rows = statement.query(params![request.start(), request.rows()])?;
+            let mut rows = statement.query(params![request.start(), request.rows(), asked_by])?;
             let mut searches = Vec::new();
             while let Some(row) = rows.next()? {
                 searches.push(record(&row)?);
@@ -338,7 +343,7 @@ mod tests {
         assert_eq!(day, SearchedDay { searches: 2, expected_nano: 14 });
         store.forget_face_searches(100 * DAY_MS).await.unwrap();
         assert_eq!(store.searched_day(SearchKind::Platform, DAY_MS + 1).await.unwrap(), SearchedDay::default());
-        let asked = store.face_searches(PageRequest::default()).await.unwrap();
+        let asked = store.face_searches(None, PageRequest::default()).await.unwrap();
         assert_eq!(asked.items.iter().map(|search| search.id.as_str()).collect::<Vec<_>>(), ["c"]);
     }
 }

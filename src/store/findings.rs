@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use super::sql::{Connection, OptionalExtension as _, Row, ToSql, params};
+use super::sql::{self, Connection, Dialect, OptionalExtension as _, Row, ToSql, params};
 use serde_json::{Map, Value};
 
 use super::page::{Page, PageRequest};
+use super::reach::Reach;
 use super::{Store, StoreError};
 use crate::risk::{Code, Finding, KEPT_DAYS, Kind, Severity, Sighting, SightingKind, State, Strength};
 
@@ -69,6 +70,8 @@ pub struct FindingFilter {
     pub state: Option<State>,
     /// that concern this platform
     pub platform: Option<String>,
+    /// of which everything lies in projects whose region begins with these digits
+    pub region: Option<String>,
 }
 
 const COLUMNS: &str = "id, code, subject, severity, state, evidence, platforms, learners, sessions, first_at, last_at,
@@ -162,6 +165,11 @@ impl Store {
                     conditions.push_str(&format!(" AND {condition}?{}{end}", values.len()));
                 }
             }
+            let before = filter.region.as_ref().map(|region| format!("{region}:"));
+            if filter.region.is_some() {
+                values.extend([&filter.region as &dyn ToSql, &before]);
+                conditions.push_str(&within(connection.dialect(), values.len() - 1));
+            }
             let sql = format!("SELECT {COLUMNS} FROM finding WHERE id > ?1{conditions} ORDER BY id LIMIT ?2");
             let mut statement = connection.prepare_cached(&sql)?;
             let mut found = statement.query(values.as_slice())?;
@@ -170,6 +178,20 @@ impl Store {
                 findings.push(record(&row)?);
             }
             Ok(request.page(findings, |finding: &FindingRecord| &finding.id))
+        })
+        .await
+    }
+
+    /// Whether all sessions, learners and platforms that a finding is about are of projects whose region begins with these
+    /// digits: else it would tell of others.
+    ///
+    /// # Errors
+    /// When the store could not read.
+    pub async fn finding_is_within(&self, id: &str, region: &str) -> Result<bool, StoreError> {
+        let (id, region, before) = (id.to_owned(), region.to_owned(), format!("{region}:"));
+        self.read(move |connection| {
+            let sql = format!("SELECT 1 FROM finding WHERE id = ?1{}", within(connection.dialect(), 2));
+            Ok(connection.prepare_cached(&sql)?.exists([&id, &region, &before])?)
         })
         .await
     }
@@ -210,6 +232,42 @@ impl Store {
         })
         .await
     }
+}
+
+/// Identifiers of the findings of which `column`, a list as JSON, names `id`, for whom this is the reach.
+pub(super) fn naming(connection: &Connection, column: &str, id: &str, reach: &Reach) -> sql::Result<Vec<String>> {
+    // Identifiers hold nothing that LIKE takes for more than itself.
+    let named = format!("%\"{id}\"%");
+    let before = reach.region_end();
+    let mut values: Vec<&dyn ToSql> = vec![&named];
+    let mut conditions = String::new();
+    if reach.region.is_some() {
+        values.extend([&reach.region as &dyn ToSql, &before]);
+        conditions = within(connection.dialect(), 2);
+    }
+    connection
+        .prepare_cached(&format!("SELECT id FROM finding WHERE {column} LIKE ?1{conditions} ORDER BY id"))?
+        .query_map(values.as_slice(), |row| row.get(0))?
+        .collect()
+}
+
+/// Conditions on `finding`: everything that it is about lies in a region, whose range is the parameter `from` and the next.
+fn within(dialect: Dialect, from: usize) -> String {
+    let before = from + 1;
+    let of_region = format!("project.region >= ?{from} AND project.region < ?{before}");
+    [
+        ("sessions", "session JOIN project ON project.id = session.project WHERE session.id"),
+        ("learners", "enrolment JOIN project ON project.id = enrolment.project WHERE enrolment.learner"),
+        ("platforms", "project WHERE project.platform"),
+    ]
+    .map(|(column, is_there)| {
+        let each = dialect.json_texts(&format!("finding.{column}"), "each_one");
+        format!(
+            " AND NOT EXISTS (SELECT 1 FROM {each} WHERE NOT EXISTS
+                 (SELECT 1 FROM {is_there} = each_one.value AND {of_region}))"
+        )
+    })
+    .concat()
 }
 
 fn keep_sighting(transaction: &Connection, sighting: &Sighting) -> Result<(), StoreError> {

@@ -316,6 +316,9 @@ fn destroy(connection: &Connection, learner: &str, at: i64) -> sql::Result<()> {
         "DELETE FROM descriptor WHERE learner = ?1",
         "UPDATE session SET client_key = NULL WHERE learner = ?1 AND client_key IS NOT NULL",
         "DELETE FROM token WHERE session IN (SELECT key FROM session WHERE learner = ?1)",
+        "DELETE FROM appeal_attachment WHERE appeal IN (SELECT appeal.id FROM appeal
+             JOIN session ON session.key = appeal.session WHERE session.learner = ?1)",
+        "UPDATE appeal SET statement = NULL WHERE session IN (SELECT key FROM session WHERE learner = ?1)",
     ] {
         connection.execute(sql, [learner])?;
     }

@@ -15,6 +15,8 @@ use super::{Store, StoreError};
 pub struct LedgerFilter {
     /// only what this platform may see
     pub scope: Option<String>,
+    /// and of projects whose region begins with these digits
+    pub scope_region: Option<String>,
     /// those of this learner
     pub learner: Option<String>,
     /// those of this project
@@ -182,7 +184,7 @@ impl Conditions {
                 self.add(column, "=", value.clone());
             }
         }
-        if let Some(region) = &filter.region {
+        for region in [&filter.scope_region, &filter.region].into_iter().flatten() {
             // Nothing that begins with these digits comes at or after the colon, which follows the digit 9.
             let (from, before) = (self.value(region.clone()), self.value(format!("{region}:")));
             let of_region = format!("SELECT id FROM project WHERE region >= ?{from} AND region < ?{before}");

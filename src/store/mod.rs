@@ -8,12 +8,16 @@ use std::sync::{Arc, Mutex};
 
 use tokio::sync::{Notify, watch};
 
+pub mod access_log;
+pub mod accounts;
 pub mod api_keys;
+pub mod appeals;
 pub mod archive;
 pub mod checksum;
 #[cfg(test)]
 pub(crate) mod contract;
 pub mod descriptors;
+pub mod dossier;
 mod embedded;
 pub mod enrolled_photos;
 pub mod enrolments;
@@ -34,6 +38,7 @@ pub mod ledger_totals;
 pub mod makeups;
 pub mod moving;
 pub mod outbox;
+pub mod overview;
 pub mod page;
 pub mod persons;
 pub mod platforms;
@@ -41,9 +46,11 @@ mod policy_texts;
 pub mod populate;
 pub mod postgres;
 pub mod projects;
+pub mod reach;
 pub mod reading;
 pub mod reports;
 pub mod retention;
+pub mod review;
 mod rows;
 pub mod session_records;
 pub mod sessions;

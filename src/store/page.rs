@@ -15,7 +15,7 @@ pub struct PageRequest {
 /// A part of a list.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Page<T> {
-    /// the items, oldest first
+    /// the items, oldest first unless the list says otherwise
     pub items: Vec<T>,
     /// what to give as `after` for the page that follows; `None` when this is the last
     pub next: Option<String>,
@@ -25,6 +25,12 @@ impl PageRequest {
     /// Where the page begins, for `id > ?`.
     pub(super) fn start(&self) -> &str {
         self.after.as_deref().unwrap_or("")
+    }
+
+    /// Where a page of the newest first begins, for `id < ?`.
+    pub(super) fn start_newest(&self) -> &str {
+        // No identifier has a character that comes after this one.
+        self.after.as_deref().unwrap_or("~")
     }
 
     fn size(&self) -> u32 {

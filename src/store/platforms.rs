@@ -8,6 +8,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::page::{Page, PageRequest};
+use super::reach::Reach;
 use super::words::PlatformStatus;
 use super::{SessionKey, Store, StoreError};
 use crate::policy::date_in_china;
@@ -105,11 +106,25 @@ impl Store {
     ///
     /// # Errors
     /// When the store could not read.
-    pub async fn platforms(&self, request: PageRequest, now_ms: i64) -> Result<Page<PlatformRecord>, StoreError> {
+    pub async fn platforms(
+        &self,
+        reach: Reach,
+        request: PageRequest,
+        now_ms: i64,
+    ) -> Result<Page<PlatformRecord>, StoreError> {
         self.read(move |connection| {
+            let (start, rows, end) = (request.start(), request.rows(), reach.region_end());
+            let mut values: Vec<&dyn ToSql> = vec![&start, &rows];
+            let mut of_projects = reach.conditions("project", &end, &mut values);
+            if !of_projects.is_empty() {
+                of_projects =
+                    format!(" AND EXISTS (SELECT 1 FROM project WHERE project.platform = platform.id{of_projects})");
+            }
             let platforms = connection
-                .prepare_cached(&format!("SELECT {COLUMNS} FROM platform WHERE id > ?1 ORDER BY id LIMIT ?2"))?
-                .query_map(params![request.start(), request.rows()], |row| record(row, now_ms))?
+                .prepare_cached(&format!(
+                    "SELECT {COLUMNS} FROM platform WHERE id > ?1{of_projects} ORDER BY id LIMIT ?2"
+                ))?
+                .query_map(values.as_slice(), |row| record(row, now_ms))?
                 .collect::<Result<Vec<_>, _>>()?;
             Ok(request.page(platforms, |platform| &platform.id))
         })

@@ -94,6 +94,67 @@ impl Store {
     }
 }
 
+/// Closed sessions under review, for whoever looks at the queue.
+#[derive(Clone, Debug)]
+pub struct Queued {
+    /// the platform
+    pub platform: String,
+    /// the project, and its region from now on
+    pub project: String,
+    /// of which region (GB/T 2260)
+    pub region: String,
+    /// the lesson
+    pub lesson: String,
+    /// whose sessions, in turn
+    pub learners: Vec<String>,
+    /// the verdict of each, as JSON
+    pub verdict: String,
+    /// numbers of the sessions
+    pub numbers: std::ops::Range<i64>,
+    /// when the first was opened, ms since the epoch
+    pub now_ms: i64,
+}
+
+impl Store {
+    /// Writes closed sessions under review into a school that is there.
+    ///
+    /// # Errors
+    /// When the store could not write.
+    pub async fn populate_queue(&self, queued: Queued) -> Result<(), StoreError> {
+        self.write(move |transaction| {
+            let Queued { platform, project, region, lesson, learners, verdict, numbers, now_ms } = &queued;
+            transaction.execute("UPDATE project SET region = ?2 WHERE id = ?1", params![project, region])?;
+            for (number, learner) in numbers.clone().zip(learners.iter().cycle()) {
+                let opened_at = now_ms + number;
+                let session: i64 = transaction
+                    .prepare_cached(
+                        "INSERT INTO session (id, platform, learner, project, lesson, seed, opened_at, closed_at)
+                         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?7) RETURNING key",
+                    )?
+                    .query_row(
+                        params![format!("s{number}"), platform, learner, project, lesson, b"".as_slice(), opened_at],
+                        |row| row.get(0),
+                    )?;
+                transaction
+                    .prepare_cached(
+                        "INSERT INTO verdict (session, version, status, body, created_at) VALUES (?1, 1, 'review', ?2, ?3)",
+                    )?
+                    .execute(params![session, verdict, opened_at])?;
+                // Due times that the order of writing does not give away.
+                let due_at = opened_at + (number * 7_919) % 100_003;
+                transaction
+                    .prepare_cached(
+                        "INSERT INTO review (session, tab, due_at, severity, opened_at, rules, platform, project, region)
+                         VALUES (?1, 'review', ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+                    )?
+                    .execute(params![session, due_at, number % 3, opened_at, ",unfocused,", platform, project, region])?;
+            }
+            Ok(())
+        })
+        .await
+    }
+}
+
 /// What the logs of a data folder take.
 #[derive(Clone, Copy, Debug)]
 pub struct LogBytes {

@@ -3,11 +3,12 @@
 //! A project does not change once it is made: what was approved is what is taught. Only approvals and the day of the
 //! assessment change, and those are the office's.
 
-use super::sql::{self, Connection, OptionalExtension as _, Row, params};
+use super::sql::{self, Connection, OptionalExtension as _, Row, ToSql, params};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::page::{Page, PageRequest};
+use super::reach::Reach;
 use super::words::{Certificate, Delivery, LessonKind};
 use super::{Store, StoreError};
 
@@ -213,18 +214,16 @@ impl Store {
     ///
     /// # Errors
     /// When the store could not read.
-    pub async fn projects(
-        &self,
-        platform: Option<String>,
-        request: PageRequest,
-    ) -> Result<Page<ProjectRecord>, StoreError> {
+    pub async fn projects(&self, reach: Reach, request: PageRequest) -> Result<Page<ProjectRecord>, StoreError> {
         self.read(move |connection| {
-            let of_platform = if platform.is_some() { "platform = ?1 AND" } else { "?1 IS NULL AND" };
+            let (start, rows, end) = (request.start(), request.rows(), reach.region_end());
+            let mut values: Vec<&dyn ToSql> = vec![&start, &rows];
+            let conditions = reach.conditions("project", &end, &mut values);
             let projects = connection
                 .prepare_cached(&format!(
-                    "SELECT {PROJECT_COLUMNS} FROM project WHERE {of_platform} id > ?2 ORDER BY id LIMIT ?3"
+                    "SELECT {PROJECT_COLUMNS} FROM project WHERE id > ?1{conditions} ORDER BY id LIMIT ?2"
                 ))?
-                .query_map(params![platform, request.start(), request.rows()], project_record)?
+                .query_map(values.as_slice(), project_record)?
                 .collect::<Result<Vec<_>, _>>()?;
             Ok(request.page(projects, |project| &project.id))
         })

@@ -5,6 +5,7 @@
 use super::sql::{self, OptionalExtension as _, Row, ToSql, params};
 
 use super::page::{Page, PageRequest};
+use super::reach::Reach;
 use super::{Store, StoreError, checksum};
 
 /// A session as the records have it.
@@ -31,8 +32,8 @@ pub struct SessionRecord {
 /// Which sessions are wanted; `None`: all.
 #[derive(Clone, Debug, Default)]
 pub struct SessionFilter {
-    /// those of this platform
-    pub platform: Option<String>,
+    /// those that exist for whoever asks
+    pub reach: Reach,
     /// those of this project
     pub project: Option<String>,
     /// those of this learner
@@ -72,12 +73,20 @@ impl Store {
             let mut conditions = String::new();
             let mut values: Vec<&dyn ToSql> = vec![&start, &rows];
             for (column, value) in
-                [("platform", &filter.platform), ("project", &filter.project), ("learner", &filter.learner)]
+                [("platform", &filter.reach.platform), ("project", &filter.project), ("learner", &filter.learner)]
             {
                 if let Some(value) = value {
                     values.push(value);
                     conditions.push_str(&format!(" AND {column} = ?{}", values.len()));
                 }
+            }
+            let end = filter.reach.region_end();
+            let region = Reach { platform: None, region: filter.reach.region.clone() };
+            let of_region = region.conditions("project", &end, &mut values);
+            if !of_region.is_empty() {
+                conditions.push_str(&format!(
+                    " AND EXISTS (SELECT 1 FROM project WHERE project.id = session.project{of_region})"
+                ));
             }
             let sessions = connection
                 .prepare_cached(&format!("{SELECT} WHERE id > ?1{conditions} ORDER BY id LIMIT ?2"))?

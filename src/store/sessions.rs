@@ -9,7 +9,7 @@ use super::journal::{AppendError, Batch, SessionKey};
 use super::makeups;
 use super::outbox::{self, NewDelivery};
 use super::platforms::{STATUS_COLUMNS, status_in_force};
-use super::{Store, StoreError, checksum, policy_texts};
+use super::{Store, StoreError, checksum, policy_texts, review};
 use crate::log::{self, Carried, Delivery, EventType, Facts, LessonKind, PlatformStatus, SessionOpened};
 use crate::policy::Policy;
 use crate::rules::{Rule, online_quota};
@@ -145,6 +145,12 @@ pub struct Closing {
     pub verdict: String,
     /// what the platform is told
     pub delivery: NewDelivery,
+    /// what a person must decide; none: nobody need look
+    pub review: Option<review::Entry>,
+    /// prompts that the learner was shown
+    pub prompts_asked: i64,
+    /// of these, how many they passed
+    pub prompts_passed: i64,
     /// server time, ms since the epoch
     pub now_ms: i64,
 }
@@ -395,9 +401,9 @@ fn record_verdict(transaction: &Connection, closing: &Closing) -> sql::Result<()
         )?
         .execute(params![session, closing.status, closing.verdict, closing.now_ms, checksum])?;
     transaction
-        .prepare_cached("UPDATE session SET closed_at = ?2 WHERE key = ?1")?
-        .execute(params![session, closing.now_ms])?;
-    Ok(())
+        .prepare_cached("UPDATE session SET closed_at = ?2, prompts_asked = ?3, prompts_passed = ?4 WHERE key = ?1")?
+        .execute(params![session, closing.now_ms, closing.prompts_asked, closing.prompts_passed])?;
+    closing.review.as_ref().map_or(Ok(()), |entry| review::enter(transaction, session, entry))
 }
 
 fn makeup_reference(connection: &Connection, new: &NewSession) -> Result<Option<String>, OpenError> {

@@ -97,7 +97,7 @@ words! {
 }
 
 words! {
-    /// What whoever shows an API key may do.
+    /// What whoever shows an API key, or signs in, may do.
     KeyRole {
         /// runs the installation: all that a supervisor may, platforms and keys
         Operator = "operator",
@@ -107,6 +107,110 @@ words! {
         Auditor = "auditor",
         /// a platform's back end: what is its own
         Platform = "platform",
+        /// an account that runs the installation: all that the operator may, but sees no session, photo or name
+        Administrator = "administrator",
+        /// an account of a platform's people: reads what is its own
+        Staff = "staff",
+    }
+}
+
+words! {
+    /// What the holder of an account may do.
+    AccountRole {
+        /// decides, in a region, and sees names and photos
+        Supervisor = "supervisor",
+        /// reads everything but names, and decides nothing
+        Auditor = "auditor",
+        /// runs accounts, platforms and keys, and sees no session, photo or name
+        Administrator = "administrator",
+        /// reads what is a platform's own, and decides nothing
+        Staff = "staff",
+    }
+}
+
+words! {
+    /// A list of sessions that people look after.
+    QueueTab {
+        /// the engine has left them to a person
+        Review = "review",
+        /// their learners have appealed
+        Appeals = "appeals",
+        /// they were decided
+        Decided = "decided",
+    }
+}
+
+words! {
+    /// Whether a decision stands.
+    DecisionState {
+        /// a second person must decide the same
+        Proposed = "proposed",
+        /// it stands
+        Final = "final",
+    }
+}
+
+/// How much something weighs, as a number in the records: what weighs most comes first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Severity {
+    /// somebody should look soon
+    High,
+    /// in between
+    Medium,
+    /// it may wait
+    Low,
+}
+
+impl Severity {
+    /// The word for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::High => "high",
+            Self::Medium => "medium",
+            Self::Low => "low",
+        }
+    }
+}
+
+impl Plain for Severity {
+    const KIND: Kind = Kind::Integer;
+
+    fn plain(&self) -> ValueRef<'_> {
+        ValueRef::Integer(*self as i64)
+    }
+}
+
+impl FromSql for Severity {
+    fn from_sql(value: ValueRef<'_>) -> Result<Self, String> {
+        match value {
+            ValueRef::Integer(0) => Ok(Self::High),
+            ValueRef::Integer(1) => Ok(Self::Medium),
+            ValueRef::Integer(2) => Ok(Self::Low),
+            other => Err(format!("holds {other:?}, which is no weight")),
+        }
+    }
+}
+
+words! {
+    /// What somebody was shown or did.
+    AccessKind {
+        /// signed in
+        Login = "login",
+        /// tried to
+        LoginFailed = "login_failed",
+        /// was shown a photo of a capture
+        Photo = "photo",
+        /// was shown the photo of an enrolment
+        EnrolledPhoto = "enrolled_photo",
+        /// was shown a name and ID number
+        Person = "person",
+        /// took something along
+        Export = "export",
+        /// decided about a session
+        Decision = "decision",
+        /// made a link for an appeal, or appealed
+        Appeal = "appeal",
     }
 }
 

@@ -3,10 +3,12 @@
 //! A verdict's bytes are part of the contract: fields in this order, the same log and policy giving the same text, so
 //! that it can be signed, stored and derived again years later.
 
+mod decision;
 mod history;
 
 use serde::{Deserialize, Serialize};
 
+pub use decision::{Choice, Mark};
 pub use history::{History, Legacy};
 
 use crate::log::Carried;
@@ -75,6 +77,9 @@ pub struct Verdict {
     pub carried: Carried,
     /// SHA-256 hex of the log.
     pub log_digest: String,
+    /// The decision that made it; none: the engine.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decision: Option<Mark>,
 }
 
 impl Status {
@@ -173,6 +178,7 @@ impl Verdict {
             violations_total: session.violations_total(),
             carried: session.carried(),
             log_digest,
+            decision: None,
         }
     }
 }

@@ -209,6 +209,8 @@ fn region(photo: &Photo, onto: Similarity) -> (Square, Square) {
     let [origin, along] = [[0.0, 0.0], [cell, 0.0]].map(|place| onto.apply(place));
     let cell_px = (along[0] - origin[0]).hypot(along[1] - origin[1]);
     let samples = (cell_px.ceil() as usize).clamp(SAMPLES_LEAST, SAMPLES_MOST);
+    let end = begin + cell * SIDE as f32;
+    let around = Around::new(photo, [[begin, begin], [end, begin], [begin, end], [end, end]].map(|at| onto.apply(at)));
     let (mut grey, mut inside) = ([0.0; SIDE * SIDE], [0.0; SIDE * SIDE]);
     for (index, (grey, inside)) in grey.iter_mut().zip(&mut inside).enumerate() {
         let (row, column) = (index / SIDE, index % SIDE);
@@ -216,8 +218,7 @@ fn region(photo: &Photo, onto: Similarity) -> (Square, Square) {
             |cells: usize, sample: usize| begin + cell * (cells as f32 + (sample as f32 + 0.5) / samples as f32);
         let mut sum = 0.0;
         let all = (0..samples * samples).all(|sample| {
-            let at = onto.apply([place(column, sample % samples), place(row, sample / samples)]);
-            let found = grey_at(photo, at);
+            let found = around.at(onto.apply([place(column, sample % samples), place(row, sample / samples)]));
             sum += found.unwrap_or_default();
             found.is_some()
         });
@@ -228,39 +229,66 @@ fn region(photo: &Photo, onto: Similarity) -> (Square, Square) {
     (grey, inside)
 }
 
-/// Grey between four pixels, 0 to 255; `None` outside of the photo.
-fn grey_at(photo: &Photo, [x, y]: [f32; 2]) -> Option<f32> {
-    if x < 0.0 || y < 0.0 || x >= (photo.width_px - 1) as f32 || y >= (photo.height_px - 1) as f32 {
-        return None;
+/// The part of a photo that a descriptor looks at, in grey: each pixel is asked for many times.
+struct Around {
+    left: usize,
+    top: usize,
+    width: usize,
+    height: usize,
+    grey: Vec<f32>,
+}
+
+impl Around {
+    fn new(photo: &Photo, corners: [[f32; 2]; 4]) -> Self {
+        let extent = |axis: usize, length_px: usize| {
+            let least = corners.iter().map(|corner| corner[axis]).fold(f32::INFINITY, f32::min);
+            let most = corners.iter().map(|corner| corner[axis]).fold(f32::NEG_INFINITY, f32::max);
+            // Below zero and not a number become 0; beyond the photo, its edge.
+            let from = (least.floor() as usize).min(length_px);
+            from..(most.ceil() as usize).saturating_add(2).clamp(from, length_px)
+        };
+        let (columns, rows) = (extent(0, photo.width_px), extent(1, photo.height_px));
+        let mut grey = Vec::with_capacity(columns.len() * rows.len());
+        for row in rows.clone() {
+            let line = 3 * row * photo.width_px;
+            let pixels = photo.rgb[line + 3 * columns.start..line + 3 * columns.end].chunks_exact(3);
+            grey.extend(
+                pixels.map(|pixel| {
+                    0.299 * f32::from(pixel[0]) + 0.587 * f32::from(pixel[1]) + 0.114 * f32::from(pixel[2])
+                }),
+            );
+        }
+        Self { left: columns.start, top: rows.start, width: columns.len(), height: rows.len(), grey }
     }
-    let (left, top) = (x as usize, y as usize);
-    let pixel = |left: usize, top: usize| {
-        let at = 3 * (top * photo.width_px + left);
-        let [red, green, blue] = [photo.rgb[at], photo.rgb[at + 1], photo.rgb[at + 2]].map(f32::from);
-        0.299 * red + 0.587 * green + 0.114 * blue
-    };
-    let (right, down) = (x - left as f32, y - top as f32);
-    let upper = pixel(left, top) * (1.0 - right) + pixel(left + 1, top) * right;
-    let lower = pixel(left, top + 1) * (1.0 - right) + pixel(left + 1, top + 1) * right;
-    Some(upper * (1.0 - down) + lower * down)
+
+    /// Grey between four pixels, 0 to 255; `None` outside of the photo.
+    fn at(&self, [x, y]: [f32; 2]) -> Option<f32> {
+        if x < 0.0 || y < 0.0 {
+            return None;
+        }
+        let (column, row) = (x as usize, y as usize);
+        let (left, top) = (column.checked_sub(self.left)?, row.checked_sub(self.top)?);
+        if left + 1 >= self.width || top + 1 >= self.height {
+            return None;
+        }
+        let upper = self.grey.get(top * self.width + left..)?.first_chunk::<2>()?;
+        let lower = self.grey.get((top + 1) * self.width + left..)?.first_chunk::<2>()?;
+        let (right, down) = (x - column as f32, y - row as f32);
+        let mixed = |pair: &[f32; 2]| pair[0] * (1.0 - right) + pair[1] * right;
+        Some(mixed(upper) * (1.0 - down) + mixed(lower) * down)
+    }
 }
 
 /// How far each value departs from its neighbourhood, in standard deviations of it.
-fn without_light(mut grey: Square, inside: &Square) -> [i8; SIDE * SIDE] {
-    let smooth = |values: &Square, deviation: f32| {
-        let (values, weights) = (blurred(values, deviation), blurred(inside, deviation));
-        let mut mean = values;
-        for ((mean, weight), inside) in mean.iter_mut().zip(&weights).zip(inside) {
-            *mean = if *inside > 0.0 { *mean / weight } else { 0.0 };
-        }
-        mean
-    };
-    grey = smooth(&grey, SMOOTH);
-    let light = smooth(&grey, NEIGHBOURHOOD);
+fn without_light(grey: Square, inside: &Square) -> [i8; SIDE * SIDE] {
+    let near = Smooth::new(inside, SMOOTH);
+    let wide = Smooth::new(inside, NEIGHBOURHOOD);
+    let grey = near.mean(&grey);
+    let light = wide.mean(&grey);
     let mut departure = grey;
     departure.iter_mut().zip(&light).for_each(|(value, light)| *value -= light);
     let squares = departure.map(|value| value * value);
-    let contrast = smooth(&squares, NEIGHBOURHOOD);
+    let contrast = wide.mean(&squares);
     std::array::from_fn(|index| {
         if inside[index] == 0.0 {
             return OUTSIDE;
@@ -270,21 +298,50 @@ fn without_light(mut grey: Square, inside: &Square) -> [i8; SIDE * SIDE] {
     })
 }
 
+/// Means over a neighbourhood, of the values that are in the photo alone.
+struct Smooth<'a> {
+    inside: &'a Square,
+    deviation: f32,
+    weights: Square,
+}
+
+impl<'a> Smooth<'a> {
+    fn new(inside: &'a Square, deviation: f32) -> Self {
+        Self { inside, deviation, weights: blurred(inside, deviation) }
+    }
+
+    /// Values outside are taken to be 0, and stay so.
+    fn mean(&self, values: &Square) -> Square {
+        let mut mean = blurred(values, self.deviation);
+        for ((mean, weight), inside) in mean.iter_mut().zip(&self.weights).zip(self.inside) {
+            *mean = if *inside > 0.0 { *mean / weight } else { 0.0 };
+        }
+        mean
+    }
+}
+
 /// Weighted by a Gaussian of this standard deviation, rows and then columns; nothing comes from beyond the edge.
 fn blurred(values: &Square, deviation: f32) -> Square {
     let reach = (3.0 * deviation).ceil() as usize;
     let weights: Vec<f32> = (0..=reach).map(|away| (-0.5 * (away as f32 / deviation).powi(2)).exp()).collect();
-    let along = |values: &Square, stride: usize, line: usize| {
-        let mut out = [0.0; SIDE * SIDE];
-        for lines in 0..SIDE {
-            let start = lines * line;
-            for at in 0..SIDE {
-                let window = at.saturating_sub(reach)..(at + reach + 1).min(SIDE);
-                out[start + at * stride] =
-                    window.map(|from| weights[from.abs_diff(at)] * values[start + from * stride]).sum();
-            }
-        }
-        out
+    // Line by line, so that the compiler can take several values at once.
+    let add = |to: &mut [f32], from: &[f32], weight: f32| {
+        to.iter_mut().zip(from).for_each(|(to, from)| *to += weight * from);
     };
-    along(&along(values, 1, SIDE), SIDE, 1)
+    let mut across = [0.0; SIDE * SIDE];
+    for (to, from) in across.chunks_exact_mut(SIDE).zip(values.chunks_exact(SIDE)) {
+        for away in (1..=reach).rev() {
+            add(&mut to[away..], from, weights[away]);
+        }
+        for away in 0..=reach {
+            add(to, &from[away..], weights[away]);
+        }
+    }
+    let mut down = [0.0; SIDE * SIDE];
+    for (row, to) in down.chunks_exact_mut(SIDE).enumerate() {
+        for from in row.saturating_sub(reach)..(row + reach + 1).min(SIDE) {
+            add(to, &across[from * SIDE..][..SIDE], weights[from.abs_diff(row)]);
+        }
+    }
+    down
 }

@@ -1,6 +1,6 @@
 //! Bursts of real films, honest and made into attacks: each attack is caught by the layer that is meant for it.
 
-use image::RgbImage;
+use image::{Rgb, RgbImage};
 
 use super::burst::{self, Frame};
 use super::puppet::{self, Camera, Film, Motion, Puppet, Stance};
@@ -318,10 +318,34 @@ fn somebody_else_within_a_movement_is_found() {
             swapped[at] = alter::jpeg(&as_large_as(&swapped[at], &other), 90);
         }
         let check = found_moving(&swapped, "webcam_man", Movement::TurnLeft);
-        let turned_away = check.outcome == Outcome::Unusable && matches!(check.reason, Some(Reason::Quality(_)));
+        let turned_away = check.outcome == Outcome::Unusable
+            && matches!(check.reason, Some(Reason::Quality(_) | Reason::Challenge(NotDone::TooLittleSeen)));
         let changed = check.reason == Some(Reason::PersonChanged);
         assert!(changed || (motion == Motion::TurnLeft && turned_away), "{motion:?}: {check:?}");
     }
+}
+
+#[test]
+fn one_photo_of_a_movement_may_lose_the_face_and_not_two() {
+    let puppet = puppet_of("webcam_man");
+    let turned = rendered(&puppet, Film::of(Motion::TurnLeft, 1));
+    // Stripes, of another width each time: a photo that comes again is a layer before.
+    let wall = |photo: &[u8], at: usize| {
+        let (width, height) = picture(photo).dimensions();
+        let stripes = RgbImage::from_fn(width, height, |x, _| {
+            Rgb([if (x / (11 * at as u32)).is_multiple_of(2) { 90 } else { 160 }; 3])
+        });
+        alter::jpeg(&stripes, 90)
+    };
+    let without = |lost: &[usize]| {
+        let mut photos = turned.clone();
+        lost.iter().for_each(|at| photos[*at] = wall(&photos[*at], *at));
+        found_moving(&photos, "webcam_man", Movement::TurnLeft)
+    };
+    let check = without(&[4]);
+    assert_eq!((check.outcome, &check.reason), (Outcome::Match, &None), "{check:?}");
+    let check = without(&[4, 5]);
+    assert_eq!(check.reason, Some(Reason::Challenge(NotDone::TooLittleSeen)), "{check:?}");
 }
 
 #[test]

@@ -9,8 +9,8 @@ use super::grey::Grey;
 use super::motion::{self, Still, Unnatural};
 use super::question::{Asked, Question};
 use super::{
-    Check, Checker, Descriptor, FaceBox, MovementModels, Observed, Outcome, Photo, PhotoError, Quality, Reason,
-    VisionError, burst, decode, judge_challenge,
+    Check, Checker, Descriptor, FaceBox, MovementModels, NotDone, Observed, Outcome, Photo, PhotoError, Quality,
+    Reason, VisionError, burst, decode, judge_challenge,
 };
 
 /// Pixels of all photos of a burst: 16 of a webcam's 1280×720, or what comes to 72 MB.
@@ -28,6 +28,10 @@ const DOUBTFUL_FROM: f32 = 0.3;
 /// Least similarity of a face that is seen badly in the middle of a movement: of two people's photos 99 of 100 are below; of
 /// rendered turns and nods none is below 0.6.
 const MEANWHILE_LEAST: f32 = 0.2;
+
+/// Of the photos of a movement, one in so many may be without a face that can be compared. Of rendered movements none is;
+/// two of ten were enough for somebody else to be there meanwhile.
+const UNSEEN_ONE_IN: usize = 8;
 
 /// Why it goes no further.
 enum Stop {
@@ -154,7 +158,8 @@ impl Checker {
         }
     }
 
-    /// Follows the face through the photos. Each of a plain burst must show it; of a movement, some may lose it.
+    /// Follows the face through the photos. Each of a plain burst must show it; of a movement, some may lose it, but none may
+    /// show somebody else beside it.
     fn look_through<'a>(
         &mut self,
         opened: &'a [Opened],
@@ -166,11 +171,16 @@ impl Checker {
         let mut last = first;
         for next in &opened[1..] {
             let face = match self.followed(&next.photo, &last, check) {
-                Err(Stop::Found(..)) if question.asked.challenge.is_some() => continue,
+                Err(Stop::Found(Outcome::NoFace | Outcome::Unusable, _)) if question.asked.challenge.is_some() => {
+                    continue;
+                }
                 face => face?,
             };
             looked.push(Looked::at(next, face, &first).ok_or_else(no_shape)?);
             last = face;
+        }
+        if (opened.len() - looked.len()) * UNSEEN_ONE_IN > opened.len() {
+            return Err(unusable(Reason::Challenge(NotDone::TooLittleSeen)));
         }
         Ok(looked)
     }

@@ -3,6 +3,7 @@ mod backtest;
 mod backup;
 mod captures;
 mod cluster;
+mod console;
 mod crash;
 mod deploy;
 mod durability;

@@ -41,7 +41,7 @@ async fn commands_read_postgresql_beside_its_server() {
     let (code, found) = invigil(data, &url, &["doctor", "--deep"]);
     for line in [
         "database   PostgreSQL answers",
-        "schema     3, as this",
+        "schema     5, as this",
         "keys       are there and open",
         "journal    the logs of 1 open sessions are whole",
         "records    logs and verdicts of all 3 closed",

@@ -19,7 +19,7 @@ use crate::harness::servers::proxy::{Flow, Proxy};
 use crate::harness::servers::redis::RedisServer;
 use crate::harness::{Course, PEOPLE, QUICK, face_checks, frame, get_json, new_id_number, text};
 
-const JOBS: &str = "invigil:{photos}:jobs";
+const QUEUES: [&str; 2] = ["invigil:{photos}:starts", "invigil:{photos}:jobs"];
 const HEARTBEAT_MS: i64 = 200;
 const LESSON_MS: i64 = 600_000;
 
@@ -65,7 +65,13 @@ impl Ground {
     /// How many photos wait or are being looked at.
     fn waiting(&self) -> usize {
         // No answer while it starts anew.
-        self.redis.ask(&["xlen", JOBS]).parse().unwrap_or(0)
+        QUEUES.iter().map(|queue| self.redis.ask(&["xlen", queue]).parse().unwrap_or(0)).sum()
+    }
+
+    /// How many photos are being looked at.
+    fn in_hand(&self) -> usize {
+        let pending = QUEUES.map(|queue| self.redis.ask(&["xpending", queue, "vision"]));
+        pending.iter().filter_map(|answer| answer.lines().next()?.trim().parse::<usize>().ok()).sum()
     }
 
     async fn wait_until(&self, what: impl Fn(&Self) -> bool) {
@@ -170,7 +176,9 @@ async fn a_node_that_only_looks_at_photos_does_so_for_one_that_does_not() {
 
     stop(vision).await;
     assert_eq!(std::fs::read_dir(home.data()).map_or(0, Iterator::count), 0, "it keeps nothing");
-    assert_eq!(ground.redis.ask(&["xinfo", "consumers", JOBS, "vision"]), "", "and leaves nothing behind");
+    for queue in QUEUES {
+        assert_eq!(ground.redis.ask(&["xinfo", "consumers", queue, "vision"]), "", "and leaves nothing behind");
+    }
     stop(server).await;
 }
 
@@ -187,7 +195,7 @@ async fn what_a_killed_node_had_in_hand_another_looks_at() {
     // It takes the photo off the queue, and waits for its bytes.
     proxy.flow(Flow::Hold, Flow::Hold);
     let learning = ground.learn(server.address, &course, learner, 0);
-    ground.wait_until(|ground| ground.redis.ask(&["xpending", JOBS, "vision"]).starts_with('1')).await;
+    ground.wait_until(|ground| ground.in_hand() == 1).await;
     dying.kill();
     let heir = ground.vision_node().await;
     let kept = learning.await.unwrap();

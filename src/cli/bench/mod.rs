@@ -10,6 +10,7 @@ pub mod layers;
 pub mod movements;
 pub mod photo_engine;
 pub mod photos;
+pub mod queue;
 pub mod redis;
 pub mod replay;
 pub mod risk;
@@ -59,6 +60,8 @@ enum What {
     PhotoEngine(photo_engine::PhotoEngineArgs),
     /// How often the risk detectors suspect honest learners, and what they cost
     Risk(risk::RiskBench),
+    /// How long the queue's first page takes when very many sessions wait
+    Queue(queue::QueueBench),
     /// Searches of enrolled faces a second, beside merely reading the same memory
     Search(search::SearchBench),
 }
@@ -82,6 +85,7 @@ impl Bench {
             What::Movements(movements) => super::reported(movements.run()),
             What::PhotoEngine(engine) => super::reported(engine.run()),
             What::Risk(risk) => super::reported(risk.run()),
+            What::Queue(queue) => super::reported(queue.run()),
             What::Search(search) => super::reported(search.run()),
         }
     }

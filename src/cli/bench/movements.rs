@@ -39,15 +39,6 @@ pub struct MovementsBench {
 const MORE_PORTRAITS: [(&str, u32); 3] = [("webcam_man", 40), ("film_woman", 10), ("obama", 2)];
 /// A frozen camera's noise, of 255.
 const FROZEN_NOISE: f32 = 3.0;
-/// The movements that a person may be asked for, each with how it is performed.
-const PERFORMED: [(Movement, Motion); 5] = [
-    (Movement::TurnLeft, Motion::TurnLeft),
-    (Movement::TurnRight, Motion::TurnRight),
-    (Movement::LookUp, Motion::LookUp),
-    (Movement::LookDown, Motion::LookDown),
-    (Movement::BlinkTwice, Motion::BlinkTwice),
-];
-
 /// A film, and which movement it should pass for.
 struct Shown {
     what: String,
@@ -123,8 +114,8 @@ fn shown(puppet: &Puppet, stranger: &Puppet, seed: u64) -> impl Iterator<Item = 
     let film = |what: &str, right, frames| Shown { what: what.to_owned(), right, frames };
     let still = played(puppet, Film::of(Motion::Still, seed));
     let mut all = vec![film("still", None, still), film("frozen", None, frozen(puppet, seed))];
-    for (movement, motion) in PERFORMED {
-        let whole = Film::of(motion, seed);
+    for movement in Movement::ALL.iter().copied() {
+        let whole = Film::of(movement.into(), seed);
         let named = |what: &str| format!("{} {what}", movement.as_str());
         let frames = played(puppet, whole);
         let mut swapped = frames.clone();
@@ -169,12 +160,12 @@ fn submission(frames: &[Vec<u8>]) -> Vec<u8> {
 impl Tally {
     /// What each of the five movements would come to with this film, as a row.
     fn judge(&mut self, film: &str, shown: &Shown, check: &Check) -> anyhow::Result<()> {
-        let judged: Vec<Option<Challenge>> = PERFORMED
+        let judged: Vec<Option<Challenge>> = Movement::ALL
             .iter()
-            .map(|(asked, _)| Some(judge_challenge(*asked, check.challenge.as_ref()?.observed.clone())))
+            .map(|asked| Some(judge_challenge(*asked, check.challenge.as_ref()?.observed.clone())))
             .collect();
         let mut words = Vec::new();
-        for ((asked, _), judged) in PERFORMED.iter().zip(&judged) {
+        for (asked, judged) in Movement::ALL.iter().zip(&judged) {
             let done = judged.as_ref().is_some_and(Challenge::is_done);
             words.push(word(judged.as_ref(), check));
             let right = shown.right == Some(*asked);

@@ -1,10 +1,10 @@
 //! `invigil ledger check`: does every verdict follow from its log, and do the ledger's totals follow from the verdicts?
 //!
 //! Each sealed log is judged again under the policy that it names, and the result compared byte for byte with the
-//! latest verdict that the engine made. A verdict that a person decided is not derived; it is counted. One thread
-//! reads, one for each core judges, and no more sessions are in memory than twice as many as that.
+//! latest verdict that the engine made. A verdict that a person decided is derived from that and the decision that it names
+//! (docs/rules.md, section 11), and counted. One thread reads, one for each core judges, and no more sessions are in memory than twice as many as that.
 
-use std::io::{BufReader, IsTerminal as _};
+use std::io::{BufRead as _, BufReader, IsTerminal as _};
 use std::process::ExitCode;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -16,11 +16,13 @@ use serde::Deserialize;
 use super::Place;
 use crate::cli::replay::judge;
 use crate::lifecycle::read_policies;
+use crate::log::Body;
 use crate::policy::Policies;
 use crate::policy::Policy;
 use crate::store::archive::{Archive, SealedSession, StoredVerdict};
 use crate::store::ledger::{LedgerFilter, hours};
 use crate::store::ledger_totals::LedgerTotals;
+use crate::verdict::{Mark, Verdict};
 
 /// Longest value of a difference that is printed, in characters.
 const VALUE_CHARS: usize = 120;
@@ -104,6 +106,7 @@ fn work(take: &Mutex<Receiver<SealedSession>>, policies: &Policies, findings: &M
         let Ok(session) = taken else { return };
         let mut differences = Vec::new();
         let derived = check_derived(&session, policies, &mut differences);
+        check_decided(&session, policies, &mut differences);
         let counted = check_latest(&session, &mut differences);
         let mut findings = findings.lock().unwrap_or_else(PoisonError::into_inner);
         findings.derived += u64::from(derived);
@@ -150,6 +153,48 @@ fn derive(session: &SealedSession, stored: &StoredVerdict, policies: &Policies) 
     let verdict = read.map_err(|error| format!("its sealed log cannot be judged: {error}"))?;
     let body = serde_json::to_string(&verdict).map_err(|error| error.to_string())?;
     Ok((body, verdict.log_digest))
+}
+
+/// A decided verdict follows from the engine's and its decision.
+fn check_decided(session: &SealedSession, policies: &Policies, differences: &mut Vec<String>) {
+    let (Some(stored), Some(latest)) = (&session.derived, &session.latest) else { return };
+    if stored == latest {
+        return;
+    }
+    match decide_again(session, stored, latest, policies) {
+        Ok(Some(body)) if body != latest.body => differences.extend(differing_fields(&latest.body, &body)),
+        Ok(_) => {}
+        Err(why) => differences.push(why),
+    }
+}
+
+/// The verdict that the decision makes of the engine's; `None`: it names no decision.
+fn decide_again(
+    session: &SealedSession,
+    stored: &StoredVerdict,
+    latest: &StoredVerdict,
+    policies: &Policies,
+) -> Result<Option<String>, String> {
+    #[derive(Deserialize)]
+    struct Marked {
+        decision: Option<Mark>,
+    }
+    let unreadable = |error: serde_json::Error| format!("its decided verdict cannot be derived again: {error}");
+    let Marked { decision } = serde_json::from_str(&latest.body).map_err(unreadable)?;
+    let Some(mark) = decision else { return Ok(None) };
+    let engines: Verdict = serde_json::from_str(&stored.body).map_err(unreadable)?;
+    let log = session.log.as_ref().ok_or("its sealed log is missing")?;
+    let mut first = Vec::new();
+    let read = BufReader::new(log.lines()).read_until(b'\n', &mut first);
+    read.map_err(|error| format!("its sealed log cannot be read: {error}"))?;
+    let opened = match crate::log::parse_line(first.trim_ascii_end()).map(|event| event.body) {
+        Ok(Body::SessionOpened(opened)) => opened,
+        _ => return Err("its sealed log does not begin with its opening".to_owned()),
+    };
+    let policy = policy_of(&stored.body, policies)?;
+    let decided = engines.decided(mark, &opened.facts, &policy.parameters);
+    let decided = decided.ok_or("its decision makes no verdict, and there is one")?;
+    serde_json::to_string(&decided).map(Some).map_err(unreadable)
 }
 
 fn policy_of(body: &str, policies: &Policies) -> Result<Arc<Policy>, String> {

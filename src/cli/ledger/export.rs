@@ -66,6 +66,7 @@ impl Export {
     fn write(self, archive: &Archive, out: &mut dyn std::io::Write) -> anyhow::Result<()> {
         let filter = LedgerFilter {
             scope: None,
+            scope_region: None,
             learner: self.learner,
             project: self.project,
             platform: self.platform,

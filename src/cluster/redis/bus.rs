@@ -16,6 +16,7 @@ use tokio::task::JoinHandle;
 
 use super::connection::{Away, Redis};
 use super::script::Script;
+use crate::schedule::NotNow;
 
 /// Messages that may wait for one node: some seconds of what a thousand learners who move to other nodes cause.
 const WAITING_LIMIT: usize = 4_096;
@@ -50,6 +51,13 @@ pub enum Command {
         /// why, as the log says it
         reason: String,
     },
+    /// Ask the learner of this session; the answer comes once the log has it.
+    Ask {
+        /// which
+        session: String,
+        /// for what
+        what: String,
+    },
     /// There is an overlap for this session to take.
     Wake {
         /// which
@@ -74,6 +82,11 @@ pub enum Answer {
     NotHere,
     /// Its learner has come there since.
     Newer,
+    /// Its learner cannot be asked now.
+    NotNow {
+        /// why
+        why: NotNow,
+    },
     /// It could not be done now.
     Failed {
         /// for the log

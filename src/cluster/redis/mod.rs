@@ -16,7 +16,7 @@
 //! | `invigil:messages:NODE` | stream: what other nodes say to this one |
 //! | `invigil:presence:LEARNER` | where a learner plays |
 //! | `invigil:rate:LIMIT:WHOSE` | a bucket |
-//! | `invigil:{photos}:jobs` | stream: photos that wait for a check |
+//! | `invigil:{photos}:starts`, `invigil:{photos}:jobs` | streams: photos that wait for a check, those of starts first |
 
 mod address;
 mod bus;
@@ -36,7 +36,7 @@ pub use bus::{Answer, AskError, Bus, Command, Question, Received};
 pub use connection::{Away, Redis};
 pub use lease::{Lease, Timing};
 pub use node::{Claim, Node, Seen, TakenUp};
-pub use photos::{Order, PhotoJob, PhotoQueue, PhotoWorker, QueueError, WorkerSetup};
+pub use photos::{Order, PhotoJob, PhotoQueue, PhotoWorker, QueueError, Queued, WorkerSetup};
 pub use presence::SharedPresence;
 pub use rates::SharedBuckets;
 pub use roster::{Roster, RosterEntry};

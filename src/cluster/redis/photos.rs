@@ -1,10 +1,13 @@
-//! Photos that wait for a check on any node that checks: a stream with a consumer group.
+//! Photos that wait for a check on any node that checks: two streams with a consumer group each, of which the one of photos
+//! that somebody waits for to begin is looked at first.
 //!
 //! All photos may wait equally long, so the order of their coming is that of their deadlines, and what a dead worker held
 //! is the oldest there is. A job is done at least once; its answer goes to the node that asked, which takes the first.
 //!
 //! Deadlines are by the clock of Redis, which all who ask and all who look have in common: a node that only looks has no other
 //! to hold its own against.
+
+use std::collections::VecDeque;
 
 use redis::streams::{StreamAutoClaimReply, StreamId, StreamReadReply};
 use tokio::sync::watch;
@@ -14,7 +17,10 @@ use super::connection::{Away, Redis};
 use super::script::Script;
 use crate::clock::Stopwatch;
 
+const STARTS: &str = "invigil:{photos}:starts";
 const JOBS: &str = "invigil:{photos}:jobs";
+/// In the order in which they are looked at.
+const STREAMS: [&str; 2] = [STARTS, JOBS];
 const GROUP: &str = "vision";
 /// How long photos stay that nobody takes, once none is added, ms: longer than anybody waits for an answer. A queue that is
 /// full of them takes none, and so becomes empty, too.
@@ -34,10 +40,25 @@ pub struct PhotoJob {
     pub node: String,
     /// the number of its question
     pub question: u64,
+    /// whether somebody waits for it to begin: looked at before all others
+    pub is_start: bool,
     /// for how long an answer is of use from now on, ms
     pub wait_ms: i64,
     /// where the photo is and what it is held against, sealed
     pub payload: Vec<u8>,
+}
+
+impl PhotoJob {
+    fn stream(&self) -> &'static str {
+        if self.is_start { STARTS } else { JOBS }
+    }
+}
+
+/// What names a photo in the queue.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Queued {
+    stream: &'static str,
+    id: String,
 }
 
 /// Why a photo was not queued.
@@ -70,24 +91,26 @@ impl PhotoQueue {
     ///
     /// # Errors
     /// See [`QueueError`].
-    pub async fn add(&self, job: &PhotoJob) -> Result<String, QueueError> {
+    pub async fn add(&self, job: &PhotoJob) -> Result<Queued, QueueError> {
         let arguments = |command: &mut redis::Cmd| {
             command.arg(self.limit).arg(&job.node).arg(job.question).arg(job.wait_ms).arg(&job.payload);
             command.arg(KEPT_MS);
         };
-        let entry: String = self.add.run(&self.redis, &[JOBS], arguments).await?;
-        if entry.is_empty() { Err(QueueError::Busy) } else { Ok(entry) }
+        let stream = job.stream();
+        let other = if stream == STARTS { JOBS } else { STARTS };
+        let id: String = self.add.run(&self.redis, &[stream, other], arguments).await?;
+        if id.is_empty() { Err(QueueError::Busy) } else { Ok(Queued { stream, id }) }
     }
 
     /// Whether a photo waits or is being checked. What is not there any more was answered, or lost with Redis.
     ///
     /// # Errors
     /// When Redis does not answer.
-    pub async fn holds(&self, entry: &str) -> Result<bool, Away> {
+    pub async fn holds(&self, queued: &Queued) -> Result<bool, Away> {
         let arguments = |command: &mut redis::Cmd| {
-            command.arg(entry);
+            command.arg(&queued.id);
         };
-        self.holds.run::<i64>(&self.redis, &[JOBS], arguments).await.map(|count| count > 0)
+        self.holds.run::<i64>(&self.redis, &[queued.stream], arguments).await.map(|count| count > 0)
     }
 
     /// How many wait or are being checked.
@@ -95,7 +118,11 @@ impl PhotoQueue {
     /// # Errors
     /// When Redis does not answer.
     pub async fn waiting(&self) -> Result<usize, Away> {
-        self.redis.query(redis::cmd("XLEN").arg(JOBS)).await
+        let mut waiting = 0;
+        for stream in STREAMS {
+            waiting += self.redis.query::<usize>(redis::cmd("XLEN").arg(stream)).await?;
+        }
+        Ok(waiting)
     }
 }
 
@@ -136,6 +163,8 @@ pub struct PhotoWorker {
     forget: Script,
     setup: WorkerSetup,
     looked: Option<Stopwatch>,
+    /// read together with the one before
+    held: VecDeque<Taken>,
 }
 
 impl PhotoWorker {
@@ -144,7 +173,15 @@ impl PhotoWorker {
         let (end, left) = (include_str!("lua/end_photo.lua"), include_str!("lua/left.lua"));
         let forget = Script::new(include_str!("lua/forget_workers.lua"));
         let redis = redis.aside(BLOCK_MS);
-        Self { redis, end: Script::new(end), left: Script::new(left), forget, setup, looked: None }
+        Self {
+            redis,
+            end: Script::new(end),
+            left: Script::new(left),
+            forget,
+            setup,
+            looked: None,
+            held: VecDeque::new(),
+        }
     }
 
     /// Checks photos until it is to stop, and then ends the one that it has: within some seconds, because one that waits
@@ -169,7 +206,7 @@ impl PhotoWorker {
                     continue;
                 }
             };
-            let Some((id, job)) = taken else { continue };
+            let Some(Taken { stream, id, job }) = taken else { continue };
             if let Some((mut job, deadline_ms)) = job {
                 let (node, question) = (job.node.clone(), job.question);
                 job.wait_ms = self.left_ms(deadline_ms).await;
@@ -181,7 +218,7 @@ impl PhotoWorker {
             let arguments = |command: &mut redis::Cmd| {
                 command.arg(GROUP).arg(&id);
             };
-            if let Err(away) = self.end.run::<i64>(&self.redis, &[JOBS], arguments).await {
+            if let Err(away) = self.end.run::<i64>(&self.redis, &[stream], arguments).await {
                 tracing::debug!(%away, "a photo that was checked may be checked again");
             }
         }
@@ -202,45 +239,70 @@ impl PhotoWorker {
         let arguments = |command: &mut redis::Cmd| {
             command.arg(GROUP).arg(GONE_MS).arg(going);
         };
-        if let Err(away) = self.forget.run::<i64>(&self.redis, &[JOBS], arguments).await {
-            tracing::debug!(%away, "workers that are gone stay known for now");
+        for stream in STREAMS {
+            if let Err(away) = self.forget.run::<i64>(&self.redis, &[stream], arguments).await {
+                tracing::debug!(%away, "workers that are gone stay known for now");
+            }
         }
     }
 
-    /// The next photo: what another has left before what is new. None: nothing came for a while. The job itself is none
-    /// when it cannot be read; with it comes its deadline.
+    /// The next photo: what another has left before what is new, and starts before others. None: nothing came for a while.
     async fn next(&mut self) -> Result<Option<Taken>, Away> {
+        if let Some(held) = self.held.pop_front() {
+            return Ok(Some(held));
+        }
         let look_every_ms = u128::from(self.setup.look_every_ms.unsigned_abs());
         if self.looked.is_none_or(|looked| looked.elapsed().as_millis() >= look_every_ms) {
-            let abandoned = self.abandoned().await?;
-            if abandoned.is_some() {
-                return Ok(abandoned.map(read));
+            for stream in STREAMS {
+                if let Some(entry) = self.abandoned(stream).await? {
+                    return Ok(Some(Taken::read(stream, entry)));
+                }
             }
             self.looked = Some(Stopwatch::start());
         }
         let block_ms = BLOCK_MS.min(self.setup.look_every_ms.max(1));
-        let mut take = redis::cmd("XREADGROUP");
-        take.arg("GROUP").arg(GROUP).arg(&self.setup.name).arg("COUNT").arg(1).arg("BLOCK").arg(block_ms);
-        take.arg("STREAMS").arg(JOBS).arg(">");
-        let reply: Option<StreamReadReply> = self.redis.query(&take).await?;
-        let entry = reply.into_iter().flat_map(|reply| reply.keys).flat_map(|stream| stream.ids).next();
-        Ok(entry.map(read))
+        // Of several streams Redis gives the next of each: so the first is asked alone before all are waited for.
+        self.take(&[STARTS], None).await?;
+        if self.held.is_empty() {
+            self.take(&STREAMS, Some(block_ms)).await?;
+        }
+        Ok(self.held.pop_front())
     }
 
-    async fn abandoned(&self) -> Result<Option<StreamId>, Away> {
+    /// Holds the next photo of each of these streams.
+    async fn take(&mut self, streams: &[&'static str], block_ms: Option<i64>) -> Result<(), Away> {
+        let mut take = redis::cmd("XREADGROUP");
+        take.arg("GROUP").arg(GROUP).arg(&self.setup.name).arg("COUNT").arg(1);
+        if let Some(block_ms) = block_ms {
+            take.arg("BLOCK").arg(block_ms);
+        }
+        take.arg("STREAMS").arg(streams).arg(vec![">"; streams.len()]);
+        let reply: Option<StreamReadReply> = self.redis.query(&take).await?;
+        for found in reply.into_iter().flat_map(|reply| reply.keys) {
+            let stream = if found.key == STARTS { STARTS } else { JOBS };
+            self.held.extend(found.ids.into_iter().map(|entry| Taken::read(stream, entry)));
+        }
+        Ok(())
+    }
+
+    async fn abandoned(&self, stream: &str) -> Result<Option<StreamId>, Away> {
         let mut claim = redis::cmd("XAUTOCLAIM");
-        claim.arg(JOBS).arg(GROUP).arg(&self.setup.name).arg(self.setup.abandoned_ms).arg("0").arg("COUNT").arg(1);
+        claim.arg(stream).arg(GROUP).arg(&self.setup.name).arg(self.setup.abandoned_ms).arg("0").arg("COUNT").arg(1);
         let reply: StreamAutoClaimReply = self.redis.query(&claim).await?;
         Ok(reply.claimed.into_iter().next())
     }
 
-    /// After a failure: makes the group anew, if that is what was missing.
+    /// After a failure: makes the groups anew, if that is what was missing.
     async fn recover(&self, away: &Away) {
         if away.to_string().contains("NOGROUP") {
-            let mut create = redis::cmd("XGROUP");
-            create.arg("CREATE").arg(JOBS).arg(GROUP).arg("0").arg("MKSTREAM");
-            // Another worker may have been faster.
-            if self.redis.query::<()>(&create).await.is_ok() {
+            let mut is_made = false;
+            for stream in STREAMS {
+                let mut create = redis::cmd("XGROUP");
+                create.arg("CREATE").arg(stream).arg(GROUP).arg("0").arg("MKSTREAM");
+                // One is there already, or another worker was faster.
+                is_made |= self.redis.query::<()>(&create).await.is_ok();
+            }
+            if is_made {
                 return;
             }
         } else {
@@ -251,18 +313,26 @@ impl PhotoWorker {
     }
 }
 
-/// What names a photo in the queue, the photo, and its deadline by the clock of Redis (ms).
-type Taken = (String, Option<(PhotoJob, i64)>);
+/// A photo that a worker has.
+struct Taken {
+    stream: &'static str,
+    id: String,
+    /// with its deadline by the clock of Redis, ms; none when it cannot be read
+    job: Option<(PhotoJob, i64)>,
+}
 
-fn read(entry: StreamId) -> Taken {
-    let job = || {
-        let (node, question) = (entry.get("node")?, entry.get("question")?);
-        let job = PhotoJob { node, question, wait_ms: 0, payload: entry.get("payload")? };
-        Some((job, entry.get("deadline")?))
-    };
-    let job = job();
-    if job.is_none() {
-        tracing::error!(entry = entry.id, "a photo in the queue cannot be read: it is left out");
+impl Taken {
+    fn read(stream: &'static str, entry: StreamId) -> Self {
+        let job = || {
+            let (node, question) = (entry.get("node")?, entry.get("question")?);
+            let is_start = stream == STARTS;
+            let job = PhotoJob { node, question, is_start, wait_ms: 0, payload: entry.get("payload")? };
+            Some((job, entry.get("deadline")?))
+        };
+        let job = job();
+        if job.is_none() {
+            tracing::error!(entry = entry.id, "a photo in the queue cannot be read: it is left out");
+        }
+        Self { stream, id: entry.id, job }
     }
-    (entry.id, job)
 }

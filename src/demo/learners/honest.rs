@@ -7,7 +7,16 @@ use crate::gateway::wire::LeaveReason;
 
 /// Watches the lesson, answers what is asked, looks into the camera.
 pub(super) async fn watches(seat: Seat) -> Result<(), Over> {
-    let mut desk = seat.begin(Place::First, seat.honest_habits()).await?;
+    learns(seat, Place::First).await
+}
+
+/// The same at the platform that looks more closely.
+pub(super) async fn is_looked_at_closely(seat: Seat) -> Result<(), Over> {
+    learns(seat, Place::Close).await
+}
+
+async fn learns(seat: Seat, place: Place) -> Result<(), Over> {
+    let mut desk = seat.begin(place, seat.honest_habits()).await?;
     desk.play().await?;
     desk.watch_to_end().await?;
     desk.leave(LeaveReason::Completed).await

@@ -13,8 +13,8 @@ use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 
+use super::camera::{Camera, Movements};
 use super::desk::{Desk, Habits, Over, Reports};
-use super::people::Film;
 use super::progress::Progress;
 use super::world::{Place, World};
 use crate::client::Client;
@@ -30,6 +30,10 @@ pub struct Learner {
     pub portrait: &'static str,
     /// who sits in front of the camera
     pub sitter: &'static str,
+    /// what their camera shows
+    pub shows: Shows,
+    /// how they take it that a movement is asked for
+    pub movements: Movements,
     /// where they are enrolled
     pub places: &'static [Place],
     /// online time that they had before, ms
@@ -38,6 +42,15 @@ pub struct Learner {
     pub script: fn(Seat) -> BoxFuture<'static, Result<(), Over>>,
     /// what must come of it
     pub deserves: Deserves,
+}
+
+/// What is in front of a camera.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shows {
+    /// Whoever sits there.
+    Themselves,
+    /// Their portrait, out of a file.
+    StoredPortrait,
 }
 
 /// What must come of a learner's sessions.
@@ -84,7 +97,7 @@ pub struct Seat {
     /// the learner's id
     pub learner: String,
     /// what their camera sees
-    pub film: Film,
+    pub camera: Camera,
     /// the time of the sessions
     pub clock: Clock,
     /// for what people do at random
@@ -96,7 +109,7 @@ pub struct Seat {
 impl Seat {
     /// What an honest learner does without being told.
     fn honest_habits(&self) -> Habits {
-        Habits { answers: true, obeys: true, reports: Reports::Truth, camera: Some(self.film.clone()) }
+        Habits { answers: true, obeys: true, reports: Reports::Truth, camera: Some(self.camera.clone()) }
     }
 
     /// The same, by somebody who does not stop when told to.
@@ -118,12 +131,14 @@ impl Seat {
 
 /// Everybody. Their faces are few: the same one is enrolled under several ID numbers, with other photos.
 pub fn everybody() -> Vec<Learner> {
-    let first: &[Place] = &[Place::First];
+    let (first, close): (&[Place], &[Place]) = (&[Place::First], &[Place::Close]);
     let learner = |name, does, face, script, deserves| Learner {
         name,
         does,
         portrait: face,
         sitter: face,
+        shows: Shows::Themselves,
+        movements: Movements::Unasked,
         places: first,
         prior_online_ms: 0,
         script,
@@ -225,6 +240,46 @@ pub fn everybody() -> Vec<Learner> {
                 Deserves::invalid(&["face_liveness"]).besides(no_face),
             )
         },
+        Learner {
+            places: close,
+            movements: Movements::Done,
+            ..learner(
+                "looks around",
+                "turns the head when asked to",
+                "film_woman",
+                |seat| Box::pin(honest::is_looked_at_closely(seat)),
+                Deserves::VALID,
+            )
+        },
+        Learner {
+            places: close,
+            shows: Shows::StoredPortrait,
+            ..learner(
+                "stored photo",
+                "a portrait out of a file, altered each time",
+                "astronaut",
+                |seat| Box::pin(absent::at_the_third_platform(seat)),
+                Deserves::invalid(&["face_liveness"]).besides(no_face),
+            )
+        },
+        Learner {
+            places: close,
+            movements: Movements::Unheard,
+            ..learner(
+                "replayed film",
+                "a film of the person, which turns no head",
+                "webcam_man",
+                |seat| Box::pin(absent::at_the_third_platform(seat)),
+                Deserves::invalid(&["face_liveness"]).besides(no_face),
+            )
+        },
+        learner(
+            "virtual camera",
+            "the camera is a program: for a person to see",
+            "car_man",
+            |seat| Box::pin(absent::behind_a_program(seat)),
+            Deserves { status: "review", ..Deserves::invalid(&["client_tamper"]) },
+        ),
         learner(
             "out of order",
             "begins with the second lesson",

@@ -4,7 +4,7 @@ use crate::store::sql::Kind;
 
 /// All of them: whatever refers to another stands behind it. What is to be reported to a province comes last, because
 /// triggers queue a report for each row that arrives while it is there.
-pub(super) const TABLES: [&str; 32] = [
+pub(super) const TABLES: [&str; 40] = [
     "platform",
     "platform_status",
     "api_key",
@@ -36,6 +36,14 @@ pub(super) const TABLES: [&str; 32] = [
     "face_search_due",
     "face_search",
     "policy_text",
+    "account",
+    "console_session",
+    "login_failure",
+    "access_log",
+    "review",
+    "decision",
+    "appeal",
+    "appeal_attachment",
     REPORT_TARGET,
 ];
 

@@ -9,6 +9,8 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../schema/postgres/0001.sql"),
     include_str!("../schema/postgres/0002.sql"),
     include_str!("../schema/postgres/0003.sql"),
+    include_str!("../schema/postgres/0004.sql"),
+    include_str!("../schema/postgres/0005.sql"),
 ];
 
 /// What the server must be at least: SQL functions of the schema are written as its fourteenth version reads them.

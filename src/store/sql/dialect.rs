@@ -43,6 +43,14 @@ impl Dialect {
         self.pick(format!("json_array_length({text})"), format!("json_array_length({text}::json)"))
     }
 
+    /// A table `name` with a column `value`: the texts of a text that is a JSON array.
+    pub fn json_texts(self, text: &str, name: &str) -> String {
+        self.pick(
+            format!("json_each({text}) AS {name}"),
+            format!("json_array_elements_text({text}::json) AS {name} (value)"),
+        )
+    }
+
     /// A JSON object, as text, of these names and expressions.
     pub fn json_object(self, members: &[(&str, &str)]) -> String {
         let members: Vec<String> = members.iter().map(|(name, value)| format!("'{name}', {value}")).collect();

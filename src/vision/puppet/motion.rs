@@ -9,6 +9,7 @@ use rand::{RngExt as _, SeedableRng as _};
 use super::super::Pose;
 use super::Film;
 use super::shape::smooth;
+use crate::log::Movement;
 
 /// A movement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -26,6 +27,18 @@ pub enum Motion {
     BlinkTwice,
     /// Nothing but unrest.
     Still,
+}
+
+impl From<Movement> for Motion {
+    fn from(asked: Movement) -> Self {
+        match asked {
+            Movement::TurnLeft => Self::TurnLeft,
+            Movement::TurnRight => Self::TurnRight,
+            Movement::LookUp => Self::LookUp,
+            Movement::LookDown => Self::LookDown,
+            Movement::BlinkTwice => Self::BlinkTwice,
+        }
+    }
 }
 
 /// How a puppet is seen at one moment.

@@ -1,8 +1,9 @@
 //! Sessions on several nodes: a learner may come back to any of them, and whatever dies, nothing is lost or counted twice.
 
-use invigil::api::doors::{CloseReason, CloseRefusal, OpenRefusal, OpenSession, SessionDoor as _};
+use invigil::api::doors::{AskRefusal, CloseReason, CloseRefusal, OpenRefusal, OpenSession, SessionDoor as _};
 use invigil::client::ClientKey;
 use invigil::log::{Body, parse_line};
+use invigil::schedule::{Asked, NotNow};
 use serde_json::{Value, json};
 
 use super::sites::{Site, installation, installation_at};
@@ -178,6 +179,29 @@ async fn what_lives_elsewhere_is_closed_there() {
     assert!(matches!(again, Err(CloseRefusal::AlreadyClosed)), "{again:?}");
     other.lives(0).await;
     assert_eq!(server.ask(&["--scan", "--pattern", "invigil:owner:*"]), "", "who has ended is nobody's");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_learns_elsewhere_is_asked_there() {
+    let (_server, ground, [one, other]) = installation(1).await;
+    let learner = Learner::of(other.open("l0", "j1").await);
+    let session = &learner.opened.session;
+    let away = one.registry.ask(session.clone(), Asked::Prompt).await;
+    assert!(matches!(away, Err(AskRefusal::NotNow(NotNow::Away))), "{away:?}");
+    let (mut wire, _) = learner.enter(&other).await;
+    wire.kept(0, "playback", play(0)).await;
+    one.registry.ask(session.clone(), Asked::Prompt).await.unwrap();
+    let prompt = wire.expect("prompt").await;
+    one.registry.ask(session.clone(), Asked::Capture).await.unwrap();
+    assert_eq!(wire.expect("capture").await["reason"], "supervisor");
+    let log = ground.log(session).await;
+    let issued = log.lines().find(|line| line.contains("prompt.issued")).unwrap();
+    let issued: Value = serde_json::from_str(issued).unwrap();
+    assert_eq!((&issued["data"]["prompt"], &issued["data"]["reason"]), (&prompt["prompt"], &json!("supervisor")));
+    assert_eq!((one.registry.count(), other.registry.count()), (0, 1), "it has stayed where it was");
+    other.registry.close(session.clone(), CloseReason::Revoked).await.unwrap();
+    let over = one.registry.ask(session.clone(), Asked::Capture).await;
+    assert!(matches!(over, Err(AskRefusal::AlreadyClosed)), "{over:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -18,7 +18,7 @@ fn setup(name: &str) -> WorkerSetup {
 }
 
 fn job(question: u64, wait_ms: i64, payload: &str) -> PhotoJob {
-    PhotoJob { node: "asker".into(), question, wait_ms, payload: payload.as_bytes().to_vec() }
+    PhotoJob { node: "asker".into(), question, is_start: false, wait_ms, payload: payload.as_bytes().to_vec() }
 }
 
 fn checked(payload: &[u8]) -> Answer {
@@ -55,7 +55,9 @@ async fn all_are_answered(redis: &Redis) {
     let questions: Vec<_> = (0..20).map(|_| bus.question()).collect();
     for question in &questions {
         let wait_ms = if question.number % 5 == 0 { 0 } else { LONG_MS };
-        queue.add(&job(question.number, wait_ms, &question.number.to_string())).await.unwrap();
+        let is_start = question.number % 3 == 0;
+        let job = PhotoJob { is_start, ..job(question.number, wait_ms, &question.number.to_string()) };
+        queue.add(&job).await.unwrap();
     }
     let (one, other) = (worker(redis, "one").await, worker(redis, "other").await);
     for mut question in questions {
@@ -166,4 +168,25 @@ async fn who_is_to_rest_takes_nothing() {
     assert_eq!(rested.lock().unwrap().len(), 1);
     orders.send_replace(Order::Stop);
     resting.await.unwrap();
+}
+
+#[tokio::test]
+async fn who_waits_to_begin_is_looked_at_before_all_others() {
+    let server = RedisServer::start();
+    let redis = connect(&server.url()).await;
+    let (bus, _nothing) = Bus::start(redis.clone(), "asker".into());
+    let queue = PhotoQueue::new(redis.clone(), 4);
+    let questions: Vec<_> = (0..4).map(|_| bus.question()).collect();
+    for (question, name) in questions.iter().zip(["random", "another", "start", "second start"]) {
+        let job = PhotoJob { is_start: name.contains("start"), ..job(question.number, LONG_MS, name) };
+        queue.add(&job).await.unwrap();
+    }
+    assert_eq!(queue.waiting().await.unwrap(), 4);
+    let start = PhotoJob { is_start: true, ..job(9, LONG_MS, "one too many") };
+    assert_eq!(queue.add(&start).await, Err(QueueError::Busy), "both count");
+    let (_working, shown) = worker(&redis, "one").await;
+    for mut question in questions {
+        assert!(bus.answer_to(&mut question, LONG_MS).await.is_some());
+    }
+    assert_eq!(*shown.lock().unwrap(), ["start", "second start", "random", "another"]);
 }

@@ -1,5 +1,56 @@
 // Written by web-client/scripts/types.mjs from docs/openapi.json. Change that, not this.
 
+/** Something that somebody was shown or did. */
+export interface Access {
+  /** identifier of the account or API key; empty: nobody who is known */
+  account: string;
+  /** ms since the Unix epoch */
+  at: number;
+  /** what else is to be said */
+  detail: string;
+  /** identifier */
+  id: string;
+  /** what it was */
+  kind: AccessKind;
+  /** the account's name at that time; empty for API keys */
+  name: string;
+  /** operator, supervisor, auditor, administrator, platform or staff; empty when nobody is known */
+  role: string;
+  /** the session, learner or list that it is about */
+  subject: string;
+}
+
+/** What somebody was shown or did. */
+export type AccessKind = "login" | "login_failed" | "photo" | "enrolled_photo" | "person" | "export" | "decision" | "appeal";
+
+/** An account. */
+export interface Account {
+  /** ms since the Unix epoch */
+  created_at: number;
+  /** when it was disabled, ms since the Unix epoch; null: it may sign in */
+  disabled_at?: number | null;
+  /** identifier: decisions are on record by it */
+  id: string;
+  /** by which its holder signs in */
+  name: string;
+  /** of staff: the platform where they work */
+  platform?: string | null;
+  /** of a supervisor: what the region of their projects begins with; empty: everywhere */
+  region: string;
+  /** what its holder may do */
+  role: AccountRole;
+  /** whether one-time codes are asked for */
+  totp: boolean;
+}
+
+export interface AccountChange {
+  /** whether it may not sign in any more */
+  disabled: boolean;
+}
+
+/** What the holder of an account may do. */
+export type AccountRole = "supervisor" | "auditor" | "administrator" | "staff";
+
 /** A key, as far as it can be shown after its making. */
 export interface ApiKeyRecord {
   /** ms since the Unix epoch */
@@ -12,6 +63,40 @@ export interface ApiKeyRecord {
   revoked_at?: number | null;
   /** what it is good for */
   role: KeyRole;
+}
+
+/** What a learner said to a session. */
+export interface Appeal {
+  /** ms since the Unix epoch */
+  at: number;
+  attachments: AppealAttachment[];
+  /** by when it should be decided, ms since the Unix epoch */
+  due_at: number;
+  /** identifier */
+  id: string;
+  /** `open` or `decided` */
+  state: string;
+  /** null once the learner is forgotten */
+  statement?: string | null;
+}
+
+/** What came with an appeal. */
+export interface AppealAttachment {
+  /** identifier */
+  id: string;
+  /** name of the file */
+  name: string;
+  /** bytes */
+  size: number;
+  /** `image/jpeg`, `image/png` or `application/pdf` */
+  type: string;
+}
+
+export interface AppealLink {
+  /** until when it is good, ms since the Unix epoch */
+  expires_at: number;
+  /** for the learner's browser: the token is behind the `#` */
+  url: string;
 }
 
 export interface Assessment {
@@ -70,6 +155,14 @@ export interface ContentApproval {
   office?: string | null;
 }
 
+/** Who decided. */
+export interface DecidedBy {
+  /** identifier of the account or API key */
+  id: string;
+  /** the account's name; empty for an API key */
+  name: string;
+}
+
 /** A state that a finding had. */
 export interface Decision {
   /** ms since the Unix epoch */
@@ -81,6 +174,16 @@ export interface Decision {
   /** the state */
   state: string;
 }
+
+export interface DecisionReason {
+  /** the code */
+  code: string;
+  /** which decision it is a reason for */
+  decision: string;
+}
+
+/** Whether a decision stands. */
+export type DecisionState = "proposed" | "final";
 
 /** How a project is held. */
 export type Delivery = "blended" | "online_only";
@@ -272,8 +375,8 @@ export interface IssuedWebhook {
   url: string;
 }
 
-/** What whoever shows an API key may do. */
-export type KeyRole = "operator" | "supervisor" | "auditor" | "platform";
+/** What whoever shows an API key, or signs in, may do. */
+export type KeyRole = "operator" | "supervisor" | "auditor" | "platform" | "administrator" | "staff";
 
 /** A learner, as one platform sees them. */
 export interface Learner {
@@ -437,6 +540,56 @@ export interface Lesson {
 
 /** What a lesson is. */
 export type LessonKind = "theory" | "practice";
+
+/** A part of a list, oldest first. */
+export interface Listing_Access {
+  /** the items */
+  items: {
+    /** identifier of the account or API key; empty: nobody who is known */
+    account: string;
+    /** ms since the Unix epoch */
+    at: number;
+    /** what else is to be said */
+    detail: string;
+    /** identifier */
+    id: string;
+    /** what it was */
+    kind: AccessKind;
+    /** the account's name at that time; empty for API keys */
+    name: string;
+    /** operator, supervisor, auditor, administrator, platform or staff; empty when nobody is known */
+    role: string;
+    /** the session, learner or list that it is about */
+    subject: string;
+  }[];
+  /** give this as `after` for what follows; null when nothing does */
+  next?: string | null;
+}
+
+/** A part of a list, oldest first. */
+export interface Listing_Account {
+  /** the items */
+  items: {
+    /** ms since the Unix epoch */
+    created_at: number;
+    /** when it was disabled, ms since the Unix epoch; null: it may sign in */
+    disabled_at?: number | null;
+    /** identifier: decisions are on record by it */
+    id: string;
+    /** by which its holder signs in */
+    name: string;
+    /** of staff: the platform where they work */
+    platform?: string | null;
+    /** of a supervisor: what the region of their projects begins with; empty: everywhere */
+    region: string;
+    /** what its holder may do */
+    role: AccountRole;
+    /** whether one-time codes are asked for */
+    totp: boolean;
+  }[];
+  /** give this as `after` for what follows; null when nothing does */
+  next?: string | null;
+}
 
 /** A part of a list, oldest first. */
 export interface Listing_ApiKeyRecord {
@@ -821,6 +974,15 @@ export interface Listing_Session {
   next?: string | null;
 }
 
+export interface Login {
+  /** a one-time code, where the account asks for one */
+  code?: string | null;
+  /** the account's name */
+  name: string;
+  /** its password */
+  password: string;
+}
+
 /** An approval to make a lesson up. */
 export interface Makeup {
   /** ms since the Unix epoch */
@@ -841,6 +1003,21 @@ export interface Makeup {
   reference: string;
 }
 
+export interface MaskedLearner {
+  /** identifier */
+  id: string;
+  /** enough of the name to be known by whoever knows them; null: it was never given, or the learner is forgotten */
+  masked?: string | null;
+}
+
+/** A name with what it names. */
+export interface Named {
+  /** identifier */
+  id: string;
+  /** what it is called */
+  name: string;
+}
+
 export interface NamedPerson {
   /** the platform's own reference to the person, at most 200 characters; replaces an earlier one */
   external_reference?: string | null;
@@ -851,6 +1028,28 @@ export interface NamedPerson {
    * another by a platform
    */
   name?: string | null;
+}
+
+export interface NamedProject {
+  /** identifier */
+  id: string;
+  /** what it is called */
+  name: string;
+  /** GB/T 2260 code; empty: it does not say */
+  region: string;
+}
+
+export interface NewAccount {
+  /** by which its holder signs in, at most 60 characters */
+  name: string;
+  /** the first password, 12 to 200 characters */
+  password: string;
+  /** of staff, and nobody else: the platform where they work */
+  platform?: string | null;
+  /** of a supervisor, and nobody else: what the region of their projects begins with; empty: everywhere */
+  region?: string | null;
+  /** what its holder may do */
+  role: AccountRole;
 }
 
 export interface NewApiKey {
@@ -987,6 +1186,11 @@ export interface NewWebhook {
 
 export type OfficeRole = "supervisor" | "auditor";
 
+export interface OpenAppeal {
+  /** when it came, ms since the Unix epoch */
+  at: number;
+}
+
 export type OpenedStream = StreamAccess & {
   /** how far into the lesson the learner may jump at once, ms of media */
   furthest_before_ms: number;
@@ -999,6 +1203,25 @@ export type OpenedStream = StreamAccess & {
 export interface Origins {
   /** scheme and host of the platform's pages, as browsers send them: `https://learn.example`, at most 20 */
   origins: string[];
+}
+
+export interface PasswordAgain {
+  /** the account's password */
+  password: string;
+}
+
+export interface PasswordChange {
+  /** the password from now on, 12 to 200 characters */
+  new: string;
+  /** the password so far */
+  old: string;
+}
+
+export interface PendingTotp {
+  /** to be typed into an authenticator app: it is shown this once */
+  secret: string;
+  /** the same, for apps that read it from a picture */
+  uri: string;
 }
 
 /** That a person's name and number were shown. */
@@ -1108,8 +1331,30 @@ export interface PlatformName {
 /** Whether a platform may hold subsidised training. */
 export type PlatformStatus = "active" | "suspended" | "unregistered" | "banned";
 
+/** A policy pack. */
+export interface PolicyPack {
+  /** number of its document */
+  document: string;
+  /** the first day on which sessions are judged by it, YYYY-MM-DD */
+  effective_from?: string | null;
+  /** the last such day */
+  effective_until?: string | null;
+  /** identifier: projects choose by it */
+  id: string;
+  /** whether that is so today */
+  in_force: boolean;
+  /** what logs and verdicts call it */
+  label: string;
+  /** title of its document; empty when it is no document's */
+  title: string;
+  /** version; empty when it has none */
+  version: string;
+}
+
 /** Why a request was refused. Nothing was changed, unless the detail says so. */
 export type Problem = BrokenRules & {
+  /** when it was deleted, ms since the Unix epoch */
+  deleted_at?: number | null;
   /** what it is about this time */
   detail: string;
   /** the fields that are wrong */
@@ -1163,6 +1408,68 @@ export type ProjectSummary = Plan & {
   /** class hours of the whole project, online and offline */
   total_hours: number;
 };
+
+export interface Proposal {
+  by: DecidedBy;
+  /** what is proposed */
+  decision: string;
+}
+
+/** How many sessions wait. */
+export interface QueueCounts {
+  /** with an appeal that is open */
+  appeals: number;
+  /** decided */
+  decided: number;
+  /** in progress */
+  live: number;
+  /** of review and appeals, past their due time */
+  overdue: number;
+  /** under review */
+  review: number;
+}
+
+/** A session that waits for a person, or was decided. */
+export interface QueueItem {
+  appeal?: OpenAppeal | null;
+  /** ms since the Unix epoch */
+  closed_at?: number | null;
+  /** by when it should be decided, ms since the Unix epoch; null once it is decided */
+  due_at?: number | null;
+  learner: MaskedLearner;
+  lesson: TitledLesson;
+  /** ms since the Unix epoch */
+  opened_at: number;
+  /** whether that is past */
+  overdue: boolean;
+  platform: Named;
+  project: NamedProject;
+  proposed?: Proposal | null;
+  /** what was broken, in the order of the first violations */
+  rules: BrokenRule[];
+  /** the session */
+  session: string;
+  /** how much it weighs */
+  severity: Severity;
+  /** of the newest verdict */
+  status: string;
+  /** which list it is in */
+  tab: QueueTab;
+  /** the newest version of the verdict */
+  verdict_version: number;
+}
+
+export interface QueuePage {
+  /** by due time, then weight, then age */
+  items: QueueItem[];
+  /** give this as `after` for what follows; null when nothing does */
+  next?: string | null;
+  /** how many there are in all */
+  total: number;
+}
+
+/** A list of sessions that people look after. */
+export type QueueTab = "review" | "appeals" | "decided";
 
 /** Something that was or is to be reported. */
 export interface ReportItem {
@@ -1237,7 +1544,35 @@ export interface Session {
   verdict_status?: string | null;
 }
 
+/** A decision about a session. */
+export interface SessionDecision {
+  /** ms since the Unix epoch */
+  at: number;
+  by: DecidedBy;
+  /** the proposal that it confirms */
+  confirms?: string | null;
+  /** `uphold`, `overturn` or `need_more` */
+  decision: string;
+  /** identifier */
+  id: string;
+  /** the version of the verdict that it made */
+  made_version?: number | null;
+  /** what else was said; null for platforms, and once the learner is forgotten */
+  note?: string | null;
+  /** why, by its code */
+  reason: string;
+  /** the session */
+  session: string;
+  /** whether it stands */
+  state: DecisionState;
+  /** the version of the verdict that was decided about */
+  version: number;
+}
+
 export type SessionState = "open" | "closed";
+
+/** How much something weighs, as a number in the records: what weighs most comes first. */
+export type Severity = "high" | "medium" | "low";
 
 export interface ShownPerson {
   /** how much is shown: all to the operator and to supervisors */
@@ -1272,6 +1607,45 @@ export interface StreamAccess {
   url: string;
 }
 
+export interface TitledLesson {
+  /** identifier */
+  id: string;
+  /** what it is called */
+  title: string;
+}
+
+export interface TotpCode {
+  /** the six digits that the app shows */
+  code: string;
+}
+
+export interface WantedAppeal {
+  /** at most 3 */
+  attachments?: WantedAttachment[];
+  /** what the learner has to say, 1 to 4000 characters */
+  statement: string;
+}
+
+export interface WantedAttachment {
+  /** at most 1 MiB, in base 64 */
+  data: string;
+  /** name of the file, at most 120 characters */
+  name: string;
+  /** `image/jpeg`, `image/png` or `application/pdf` */
+  type: string;
+}
+
+export interface WantedDecision {
+  /** `uphold`, `overturn` or `need_more` */
+  decision: string;
+  /** what else is to be said, at most 1000 characters; for the office alone */
+  note?: string;
+  /** one of the codes of `GET /decision-reasons` */
+  reason: string;
+  /** the version of the verdict that was looked at */
+  verdict_version: number;
+}
+
 export interface Withdrawing {
   /** the office's document, at most 200 characters */
   document?: string | null;
@@ -1294,6 +1668,33 @@ export interface Client {
     body: NewMakeup;
   }): Promise<Makeup>;
 
+  /** Takes a photo of the learner now (operator, supervisor) */
+  askCapture(given: {
+    /** the session */
+    id: string;
+  }): Promise<void>;
+
+  /** Shows the learner a prompt now (operator, supervisor) */
+  askPrompt(given: {
+    /** the session */
+    id: string;
+  }): Promise<void>;
+
+  /** Makes a secret for one-time codes, in force once a code of it was shown (accounts) */
+  beginTotp(): Promise<PendingTotp>;
+
+  /** Disables an account, which signs it out at once, or lets it sign in again (operator, administrator) */
+  changeAccount(given: {
+    /** the account */
+    id: string;
+    body: AccountChange;
+  }): Promise<Account>;
+
+  /** Changes the password; every other browser is signed out (accounts) */
+  changePassword(given: {
+    body: PasswordChange;
+  }): Promise<void>;
+
   /** Takes the webhook away; what was not delivered yet is not */
   clearWebhook(): Promise<void>;
 
@@ -1304,12 +1705,25 @@ export interface Client {
     body: Closing;
   }): Promise<Session>;
 
+  /** Has one-time codes asked for from now on (accounts) */
+  confirmTotp(given: {
+    body: TotpCode;
+  }): Promise<void>;
+
   /** Corrects a learner's name (operator, supervisor) */
   correctPerson(given: {
     /** the learner */
     id: string;
     body: PersonCorrection;
   }): Promise<void>;
+
+  /** How many sessions wait */
+  countQueue(): Promise<QueueCounts>;
+
+  /** Makes an account (operator, administrator) */
+  createAccount(given: {
+    body: NewAccount;
+  }): Promise<Account>;
 
   /** Gives a platform a key, which is shown this once (operator) */
   createApiKey(given: {
@@ -1361,6 +1775,18 @@ export interface Client {
     body: ProjectApproval;
   }): Promise<void>;
 
+  /** Decides about a closed session (operator, supervisor) */
+  decideSession(given: {
+    /** the session */
+    id: string;
+    body: WantedDecision;
+  }): Promise<SessionDecision>;
+
+  /** Has no more one-time codes asked for (accounts) */
+  endTotp(given: {
+    body: PasswordAgain;
+  }): Promise<void>;
+
   /** Enrols a learner in an approved project */
   enrolLearner(given: {
     /** the project */
@@ -1398,6 +1824,14 @@ export interface Client {
     status?: "valid" | "review" | "invalid";
   }): Promise<string>;
 
+  /** All accounts (operator, administrator) */
+  listAccounts(given?: {
+    /** the identifier after which the list goes on: `next` of the page before */
+    after?: string;
+    /** items wanted, 1 to 200 */
+    limit?: number;
+  }): Promise<Listing_Account>;
+
   /** A platform's keys, without the keys themselves (operator) */
   listApiKeys(given: {
     /** the platform */
@@ -1407,6 +1841,9 @@ export interface Client {
     /** items wanted, 1 to 200 */
     limit?: number;
   }): Promise<Listing_ApiKeyRecord>;
+
+  /** The reasons that decisions are given */
+  listDecisionReasons(): Promise<DecisionReason[]>;
 
   /** The enrolments of a project */
   listEnrolments(given: {
@@ -1467,6 +1904,9 @@ export interface Client {
     limit?: number;
   }): Promise<Listing_LedgerEntry>;
 
+  /** Sessions in progress, the worst first; of more than 200 that exist for whoever asks, the newest */
+  listLive(): Promise<Record<string, unknown>>;
+
   /** The make-ups of a project */
   listMakeups(given: {
     /** the project */
@@ -1513,6 +1953,9 @@ export interface Client {
     limit?: number;
   }): Promise<Listing_Platform>;
 
+  /** The packs that are known here */
+  listPolicies(): Promise<PolicyPack[]>;
+
   /** The platform's projects; for the office, all */
   listProjects(given?: {
     /** the identifier after which the list goes on: `next` of the page before */
@@ -1520,6 +1963,26 @@ export interface Client {
     /** items wanted, 1 to 200 */
     limit?: number;
   }): Promise<Listing_ProjectSummary>;
+
+  /** Sessions that wait for a person, or were decided */
+  listQueue(given?: {
+    /** which list; `review` unless given */
+    tab?: QueueTab;
+    /** sessions of this platform */
+    platform?: string;
+    /** sessions of this project */
+    project?: string;
+    /** sessions of this learner */
+    learner?: string;
+    /** sessions in which this rule was broken */
+    rule?: string;
+    /** sessions of this weight */
+    severity?: Severity;
+    /** where the list goes on: `next` of the page before */
+    after?: string;
+    /** items wanted, 1 to 200 */
+    limit?: number;
+  }): Promise<QueuePage>;
 
   /** What was, and is to be, reported to the provincial platform */
   listReports(given?: {
@@ -1543,6 +2006,25 @@ export interface Client {
     limit?: number;
   }): Promise<Listing_Session>;
 
+  /** Signs in: the answer sets the console's cookie (anybody) */
+  logIn(given: {
+    body: Login;
+  }): Promise<Account>;
+
+  /** Signs out (accounts) */
+  logOut(): Promise<void>;
+
+  /** Appeals (by a link); 409 while an earlier appeal is open */
+  makeAppeal(given: {
+    body: WantedAppeal;
+  }): Promise<Appeal>;
+
+  /** A link by which the learner of a closed session sees what was recorded, and may appeal */
+  makeAppealLink(given: {
+    /** the session */
+    id: string;
+  }): Promise<AppealLink>;
+
   /** Names a person; the same person has the same id at every platform */
   nameLearner(given: {
     body: NamedPerson;
@@ -1560,17 +2042,104 @@ export interface Client {
     body?: Blob;
   }): Promise<PhotoInForce>;
 
+  /** The same as a sheet for Excel and WPS, at most 20 000 rows; the export is on record */
+  queueSheet(given?: {
+    /** which list; `review` unless given */
+    tab?: QueueTab;
+    /** sessions of this platform */
+    platform?: string;
+    /** sessions of this project */
+    project?: string;
+    /** sessions of this learner */
+    learner?: string;
+    /** sessions in which this rule was broken */
+    rule?: string;
+    /** sessions of this weight */
+    severity?: Severity;
+    /** where the list goes on: `next` of the page before */
+    after?: string;
+    /** items wanted, 1 to 200 */
+    limit?: number;
+  }): Promise<string>;
+
+  /** Who was shown what, exported and decided, newest first (operator, auditor, administrator) */
+  readAccessLog(given?: {
+    /** those of this account or API key */
+    account?: string;
+    /** those of this kind */
+    kind?: AccessKind;
+    /** the identifier after which the list goes on: `next` of the page before */
+    after?: string;
+    /** items wanted, 1 to 200 */
+    limit?: number;
+  }): Promise<Listing_Access>;
+
+  /** What was recorded, for its learner (by a link) */
+  readAppeal(): Promise<Record<string, unknown>>;
+
+  /** An attachment of an appeal (office, staff) */
+  readAppealAttachment(given: {
+    /** the session */
+    id: string;
+    /** the appeal */
+    appeal: string;
+    /** the attachment */
+    attachment: string;
+  }): Promise<string>;
+
+  /** A photo of the learner's own (by a link) */
+  readAppealFrame(given: {
+    /** the capture */
+    capture: string;
+    /** which photo of it, from 0 */
+    index: number;
+  }): Promise<string>;
+
+  /** Log, verdicts, decisions, appeals and photos' digests of a session, as one file; on record (office, staff) */
+  readBundle(given: {
+    /** the session */
+    id: string;
+  }): Promise<Record<string, unknown>>;
+
+  /** Everything about a session that a decision rests on; for platforms without notes and warnings */
+  readDossier(given: {
+    /** the session */
+    id: string;
+  }): Promise<Record<string, unknown>>;
+
+  /** A learner's enrolment photo in force (office) */
+  readEnrolledPhoto(given: {
+    /** the learner */
+    id: string;
+  }): Promise<string>;
+
   /** A warning, with what was decided about it (office) */
   readFinding(given: {
     /** the finding */
     id: string;
   }): Promise<FindingWithHistory>;
 
+  /** A photo of a capture, by its place in the burst from 0 (office, staff) */
+  readFrame(given: {
+    /** the session */
+    id: string;
+    /** the capture */
+    capture: string;
+    /** which photo of it, from 0 */
+    index: number;
+  }): Promise<string>;
+
   /** A learner whom this platform has named */
   readLearner(given: {
     /** the learner */
     id: string;
   }): Promise<Learner>;
+
+  /** A learner: enrolments with their hours, sessions, photos, consent; for the office warnings too */
+  readLearnerOverview(given: {
+    /** the learner */
+    id: string;
+  }): Promise<Record<string, unknown>>;
 
   /** The log of a session as it stands: JSON Lines, byte for byte */
   readLog(given: {
@@ -1580,6 +2149,9 @@ export interface Client {
 
   /** The web origins whose pages may stream for the platform */
   readOrigins(): Promise<Origins>;
+
+  /** Who is signed in (accounts) */
+  readOwnAccount(): Promise<Account>;
 
   /** The platform itself */
   readOwnPlatform(): Promise<Platform>;
@@ -1595,6 +2167,22 @@ export interface Client {
     /** the platform */
     id: string;
   }): Promise<Platform>;
+
+  /** A platform's sessions by day, what was broken, and why faces failed */
+  readPlatformFigures(given: {
+    /** the platform */
+    id: string;
+    /** opened on this day in China or later, as in 2026-03-01 */
+    from: string;
+    /** opened on this day in China or before; at most 92 days in all */
+    to: string;
+  }): Promise<Record<string, unknown>>;
+
+  /** A pack as it is written, by its label; also one that is known by its sessions alone */
+  readPolicy(given: {
+    /** what logs and verdicts call it */
+    label: string;
+  }): Promise<string>;
 
   /** A project with its lessons */
   readProject(given: {
@@ -1686,6 +2274,21 @@ export interface Client {
     /** items wanted, 1 to 200 */
     limit?: number;
   }): Promise<Listing_LedgerTotals>;
+
+  /** Forgets an account's failures to sign in, so that it may try at once (operator, administrator) */
+  unlockAccount(given: {
+    /** the account */
+    id: string;
+  }): Promise<void>;
+
+  /** Server-sent events: `queue` when a session comes into a list, `live` when one in progress has changed */
+  watchEvents(given?: {
+    /**
+     * what has changed in the queue since then is told first, ms since the Unix epoch; browsers that come again say it by
+     * `Last-Event-ID`
+     */
+    since?: string;
+  }): Promise<string>;
 
   /** Withdraws an enrolment (platform: before the learner's first session; operator, supervisor: while none is open) */
   withdrawEnrolment(given: {
