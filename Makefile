@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-setup sdk sdk-modules e2e e2e-setup e2e-run screenshots-sdk models models-clean bench bench-opencv lint lint-deploy format
+.PHONY: help demo test test-setup sdk sdk-modules e2e e2e-setup e2e-run screenshots screenshots-sdk console models models-clean bench bench-opencv lint lint-deploy format
 
 CARGO ?= cargo
 PYTHON ?= python3
@@ -13,7 +13,7 @@ demo: models ## run a server and learners, honest and not, watch the verdicts ar
 	@if command -v npm > /dev/null; then $(MAKE) --no-print-directory sdk-modules && npm --prefix web-client run build; fi
 	$(CARGO) run --locked -- demo
 
-test: models test-setup e2e-setup sdk ## run all tests
+test: models test-setup e2e-setup sdk console ## run all tests
 	@if $(CARGO) nextest --version > /dev/null 2>&1; then \
 		$(CARGO) nextest run --locked; \
 	else \
@@ -31,9 +31,14 @@ web-client/node_modules/.package-lock.json: web-client/package-lock.json
 
 sdk: sdk-modules ## build, check and test the web SDK; refuses files that have grown too big
 	node web-client/scripts/types.mjs --check
-	npm --prefix web-client run check
-	npm --prefix web-client run build
-	npm --prefix web-client test
+	npm --prefix web-client run check --workspace sdk
+	npm --prefix web-client run build --workspace sdk
+	npm --prefix web-client test --workspace sdk
+
+console: sdk-modules ## build, check and test the supervisors' console; refuses a first page that has grown too big
+	npm --prefix web-client run check --workspace console
+	npm --prefix web-client run build --workspace console
+	npm --prefix web-client run test --workspace console
 
 e2e-setup: # a browser, films, Node
 	scripts/e2e-setup.sh
@@ -46,6 +51,11 @@ e2e: models test-setup e2e-setup sdk-modules ## hold sessions in a real browser,
 e2e-run: e2e-setup
 	$(CARGO) build --locked
 	npm --prefix web-client --workspace e2e run test -- $(E2E)
+
+screenshots: models e2e-setup sdk-modules ## pictures of the console, in target/screenshots, and those of the README, from the demo
+	npm --prefix web-client run build
+	$(CARGO) build --locked
+	npm --prefix web-client --workspace e2e run screenshots-console
 
 screenshots-sdk: models e2e-setup sdk-modules ## pictures of what learners see, in both languages, in target/screenshots-sdk
 	npm --prefix web-client run build

@@ -11,6 +11,8 @@ need npm command -v npm
 # What docs/integrate.md is followed with.
 need curl command -v curl
 need jq command -v jq
+# What the console prints is read again.
+need poppler-utils command -v pdftotext
 # Chinese in screenshots and in prompts' pictures.
 need fonts-noto-cjk sh -c 'ls /usr/share/fonts/opentype/noto/NotoSansCJK*'
 install_missing "The tests in a browser"

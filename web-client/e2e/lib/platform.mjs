@@ -5,7 +5,7 @@ const RIGHT = 'right';
 /** Whether `text` answers every question of these courses. */
 export const isRight = (text) => text === RIGHT;
 
-class Api {
+export class Api {
   constructor(url, key) {
     this.base = `${url}/api/v1`;
     this.key = key;
@@ -45,7 +45,7 @@ export class Platform {
     const platform = new Platform();
     platform.api = new Api(server.url, key);
     await platform.api.send('PUT', '/platform/origins', { origins });
-    Object.assign(platform, { operator, lessonMs });
+    Object.assign(platform, { id, operator, lessonMs });
     Object.assign(platform, await platform.#course(true));
     return platform;
   }
@@ -89,9 +89,9 @@ export class Platform {
     return { project: project.id, lesson };
   }
 
-  /** A learner of the course, known by the photo in a file. */
-  async enrol(photo) {
-    const { id } = await this.api.send('POST', '/learners', { id_number: inventedIdNumber() });
+  /** A learner of the course, known by the photo in a file, and by name if they have one. */
+  async enrol(photo, name) {
+    const { id } = await this.api.send('POST', '/learners', { id_number: inventedIdNumber(), ...(name && { name }) });
     await this.api.send('PUT', `/learners/${id}/photo`, await readFile(photo), 'image/jpeg');
     await this.admit(id);
     return id;
@@ -110,6 +110,17 @@ export class Platform {
   /** A further token. */
   renew(session) {
     return this.api.send('POST', `/sessions/${session}/tokens`, {});
+  }
+
+  /** Has webhooks sent to `url`. */
+  async tell(url) {
+    await this.api.send('PUT', '/platform/webhook', { url });
+  }
+
+  /** The token of the link by which the learner of a closed session sees it. */
+  async appealToken(session) {
+    const { url } = await this.api.send('POST', `/sessions/${session}/appeal-link`, {});
+    return new URL(url).hash.slice(1);
   }
 
   session(session) {

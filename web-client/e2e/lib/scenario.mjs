@@ -1,4 +1,5 @@
 // One scenario: its stage is set before it, struck after it, and what its page said is shown when it fails.
+import { join } from 'node:path';
 import { test } from 'node:test';
 import { Cleanup } from './cleanup.mjs';
 import { Stage } from './stage.mjs';
@@ -20,9 +21,24 @@ export function scenario(name, options, play) {
   });
 }
 
+/** Every page that is open, in the folder that was asked for. */
+async function picture(stage, context) {
+  const pages =
+    stage?.context
+      .browser()
+      .contexts()
+      .flatMap((of) => of.pages()) ?? [];
+  for (const [index, page] of pages.entries()) {
+    const path = join(process.env.E2E_PICTURES, `${context.name.replaceAll(/\W+/g, '-')}-${index}.png`);
+    await page.screenshot({ path, fullPage: true });
+    context.diagnostic(`picture: ${path}`);
+  }
+}
+
 /** What happened, for whoever reads why a scenario failed. */
 async function tell(stage, context) {
   for (const line of stage?.server.log.slice(-5) ?? []) context.diagnostic(`server: ${line}`);
+  if (process.env.E2E_PICTURES) await picture(stage, context);
   for (const page of stage?.context.pages() ?? []) {
     const happened = await page
       .evaluate(() => ({ happened: window.happened, state: window.proctor?.state }))

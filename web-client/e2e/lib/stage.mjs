@@ -37,7 +37,7 @@ export class Stage {
       Site.open(cleanup),
     ]);
     const platform = await Platform.join(server, { lessonMs: lessonS * 1000, origins: [site.origin] });
-    const learner = await platform.enrol(portrait(ENROLLED));
+    const learner = await platform.enrol(portrait(ENROLLED), '李晓明');
     const wire = wired ? await Wire.to(server.address, cleanup) : null;
     site.teach({ platform, learner, film: lesson, stream: pieces, server, wire: wire?.address });
     const context = await (real ? openRealBrowser : openBrowser)(cleanup, film, permits);

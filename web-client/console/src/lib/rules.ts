@@ -1,0 +1,23 @@
+/** The rules of docs/rules.md, in the order in which its table has them. */
+export const RULES = [
+  'fast_forward',
+  'multi_window',
+  'prompt_gap',
+  'face_liveness',
+  'course_order',
+  'photo_missing',
+  'content_unapproved',
+  'platform_unregistered',
+  'platform_banned',
+  'platform_suspended',
+  'project_unapproved',
+  'practice_online',
+  'online_quota',
+  'clock_tamper',
+  'client_tamper',
+  'unfocused',
+  'face_unchecked',
+  'face_unresolved',
+  'face_passive',
+  'revoked',
+] as const;
