@@ -101,6 +101,18 @@ export class Desk {
       .waitFor({ state: 'detached' });
   }
 
+  /** Presses keys one after the other, before the page is painted again: each is meant for what the one before has chosen. */
+  async types(...keys) {
+    await this.page.evaluate(() => {
+      window.framesOf = window.requestAnimationFrame;
+      window.requestAnimationFrame = () => 0;
+    });
+    for (const key of keys) await this.page.keyboard.press(key);
+    await this.page.evaluate(() => {
+      window.requestAnimationFrame = window.framesOf;
+    });
+  }
+
   heading(name) {
     return this.page.getByRole('heading', { name, exact: true });
   }

@@ -41,8 +41,7 @@ scenario("a supervisor's morning", { label: 'OBS Virtual Camera', lessonS: 20 },
   assert.match(await row.textContent(), /李/);
   assert.ok(!(await row.textContent()).includes('李晓明'), 'a name is masked in lists');
   await li.isAccessible('the queue');
-  await li.page.keyboard.press('j');
-  await li.page.keyboard.press('Enter');
+  await li.types('j', 'Enter');
   await li.heading('异常').waitFor();
   assert.ok(li.page.url().endsWith(`/sessions/${reviewed.session}`));
 
@@ -57,9 +56,7 @@ scenario("a supervisor's morning", { label: 'OBS Virtual Camera', lessonS: 20 },
   await li.isAccessible('a session');
 
   // Decided by keyboard; a new version, and the platform hears of it.
-  await li.page.keyboard.press('d');
-  await li.page.keyboard.press('2');
-  await li.page.keyboard.press('Enter');
+  await li.types('d', '2', 'Enter');
   await li.page.getByText('已记录：改判为有效').waitFor();
   await li.page.getByText(/判定第 2 版：有效/).waitFor();
   const told = await mailbox.first(verdictOf(reviewed.session, 2));
