@@ -5,11 +5,12 @@ use serde_json::{Map, Value, json};
 
 use super::live::Live;
 use super::mailbox::Message;
-use super::seen_before::{SamePicture, unless_seen_before};
+use super::seen_before::{EarlierPhotos, unless_seen_before};
 use crate::faces::{Asks, Kept};
 use crate::gateway::wire::ServerMessage;
 use crate::log::{CaptureReason, EventType, FaceChecked, FaceOutcome};
 use crate::schedule::PendingCapture;
+use crate::store::StoreError;
 use crate::store::evidence::EvidenceId;
 use crate::vision::{Asked, Check, Question, Urgency};
 
@@ -24,8 +25,6 @@ pub(super) struct Checked {
     pub(super) kept: Option<String>,
     /// none: it could not be checked
     pub(super) check: Option<Check>,
-    /// the earlier photo that it is
-    pub(super) same_picture: Option<SamePicture>,
 }
 
 impl Live {
@@ -36,7 +35,6 @@ impl Live {
         let (face_key, template, who) = (face.key.clone(), face.template.clone(), self.who.clone());
         let pending = self.schedule.pending_capture().filter(|pending| pending.id == capture);
         let asked = pending.map_or(Asked::PHOTO, |pending| self.asked(pending));
-        let question = Question { enrolled: template, asked };
         let at_the_start = pending.is_some_and(|pending| pending.reason == CaptureReason::Start);
         let urgency = if at_the_start { Urgency::Start } else { Urgency::Later };
         self.in_check = Some(capture.clone());
@@ -52,14 +50,21 @@ impl Live {
                 None => read_back(&services, &face_key, session, &capture).await,
             };
             let Some(kept) = kept else {
-                tell(Message::Checked(Box::new(Checked { capture, kept: None, check: None, same_picture: None })))
-                    .await;
+                tell(Message::Checked(Box::new(Checked { capture, kept: None, check: None }))).await;
                 return;
             };
             tell(Message::PhotoKept { capture: capture.clone() }).await;
-            let check = check(&services, kept, question, asks).await;
-            let (check, same_picture) = unless_seen_before(&services, &who, &face_key, session, &capture, check).await;
-            tell(Message::Checked(Box::new(Checked { capture, kept: Some(sha256), check, same_picture }))).await;
+            let looked = async {
+                let earlier = EarlierPhotos::before(&services, &who, &face_key, session, &capture).await?;
+                let question = Question { enrolled: template, asked, known: earlier.known() };
+                let Some(check) = check(&services, kept, question, asks).await else { return Ok(None) };
+                unless_seen_before(&services, &who, &face_key, session, &capture, (check, earlier)).await.map(Some)
+            };
+            let check = looked.await.unwrap_or_else(|error: StoreError| {
+                tracing::error!(%error, capture, "a photo could not be told from earlier ones: its check counts as an error");
+                None
+            });
+            tell(Message::Checked(Box::new(Checked { capture, kept: Some(sha256), check }))).await;
         });
     }
 
@@ -89,7 +94,7 @@ impl Live {
         let advice =
             checked.check.as_ref().and_then(|check| check.reason.as_ref()).map(|reason| reason.as_str().to_owned());
         let extra = match &checked.check {
-            Some(check) => for_the_record(check, checked.same_picture),
+            Some(check) => for_the_record(check),
             None => Map::from_iter([("reason".to_owned(), without_a_check(checked.kept.is_some()).into())]),
         };
         let data = FaceChecked {
@@ -129,13 +134,13 @@ async fn check(services: &super::Services, kept: Kept, question: Question, asks:
 }
 
 /// Scores, threshold and digests, so that the check can be repeated years later.
-fn for_the_record(check: &Check, same_picture: Option<SamePicture>) -> Map<String, Value> {
+fn for_the_record(check: &Check) -> Map<String, Value> {
     let rounded = |number: f32| (f64::from(number) * 10_000.0).round() / 10_000.0;
     let all = json!({
         "similarity": check.similarity.map(rounded),
         "threshold": rounded(check.threshold),
         "reason": check.reason.as_ref().map(|reason| reason.as_str()),
-        "same_picture": same_picture.map(|same| json!({ "of": same.of, "likeness": rounded(same.likeness) })),
+        "same_picture": check.same_picture.map(|same| json!({ "of": same.of, "likeness": rounded(same.likeness) })),
         "faces": check.faces.len(),
         "frames": check.frames,
         "sharpness": check.quality.map(|quality| rounded(quality.sharpness)),

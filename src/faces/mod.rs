@@ -20,7 +20,7 @@ use crate::auth::keys::DataKey;
 use crate::clock::Clock;
 use crate::store::evidence::EvidenceId;
 use crate::vision::{
-    Asker, Busy, Check, Descriptor, EnrolError, Question, Running, Template, Turn, Unseen, Urgency, VisionMeters,
+    Asker, Busy, Check, EnrolError, Picture, Question, Running, Template, Turn, Unseen, Urgency, VisionMeters,
     VisionPool,
 };
 
@@ -61,7 +61,7 @@ pub struct Enrolled {
     /// the face
     pub template: Template,
     /// by what the photo is known again
-    pub descriptor: Option<Descriptor>,
+    pub picture: Option<Picture>,
     /// how it compares with the one that it is to replace, if there is one
     pub replaced: Option<Check>,
 }
@@ -182,6 +182,6 @@ async fn enrol_in(
     let question = replaced.unwrap_or_else(|| template.clone()).into();
     let mut check = pool.check(turn, photo, question).await.map_err(|_| Busy)?;
     // One photo has one at most.
-    let descriptor = check.descriptors.pop();
-    Ok(Enrolled { template, descriptor, replaced: replaces.then_some(check) })
+    let picture = check.pictures.pop();
+    Ok(Enrolled { template, picture, replaced: replaces.then_some(check) })
 }

@@ -15,8 +15,8 @@ use crate::cluster::redis::{Answer, MESSAGE_LIMIT_BYTES, PhotoJob};
 use crate::store::evidence::Evidence;
 use crate::vision::people::{People, path};
 use crate::vision::{
-    Descriptor, Digest, FaceBox, Flaw, ModelDigests, NotDone, Outcome, PhotoError, Precision, Provider, Reason, Turn,
-    Urgency, VisionConfig, Wanted,
+    Digest, Earlier, FaceBox, Flaw, Known, ModelDigests, NotDone, Outcome, PhotoError, Picture, Precision, Provider,
+    Question, Reason, SamePicture, Turn, Urgency, VisionConfig, Wanted,
 };
 
 const OF: Of<'static> = Of { node: "asker", question: 7 };
@@ -94,8 +94,16 @@ async fn a_check_elsewhere_finds_what_a_check_here_finds_to_the_last_bit() {
     let person = people.person("webcam_man").unwrap();
     let enrolled = ground.pool.enrol(ground.turn(), frame("webcam_man", person.enrol).into()).await.unwrap();
     let key = DataKey::generate(&ground.entropy);
+    let earlier = frame("webcam_man", *person.frames.last().unwrap());
+    let picture =
+        ground.pool.check(ground.turn(), earlier.clone().into(), enrolled.clone().into()).await.unwrap().pictures;
+    let known =
+        Known { pictures: picture.into_iter().map(|picture| (Earlier::Capture, picture)).collect(), least: 0.97 };
+    assert_eq!(known.pictures.len(), 1);
+    let question = Question { known, ..enrolled.into() };
     let photos = [
         ("match", frame("webcam_man", person.frames[3])),
+        ("spoof", earlier),
         ("mismatch", frame("film_woman", people.person("film_woman").unwrap().enrol)),
         ("no_face", frame(&people.empty.name, people.empty.frames[0])),
         ("multiple_faces", frame(&people.several.name, people.several.frames[0])),
@@ -105,8 +113,8 @@ async fn a_check_elsewhere_finds_what_a_check_here_finds_to_the_last_bit() {
         let id = format!("photo-{number}");
         let evidence = ground.evidence.put(&ground.entropy, &key, &id, photo.clone()).await.unwrap();
         let kept = Kept { evidence, key: key.clone(), photo: photo.into() };
-        let job = Job::Check { evidence: kept.evidence.clone(), key: key.clone(), question: enrolled.clone().into() };
-        let here = ground.here.check(kept, enrolled.clone().into(), asks()).await.unwrap();
+        let job = Job::Check { evidence: kept.evidence.clone(), key: key.clone(), question: question.clone() };
+        let here = ground.here.check(kept, question.clone(), asks()).await.unwrap();
         assert_eq!(here.outcome.as_str(), outcome);
         assert_eq!(ground.there(&job).await, Told::Checked(Box::new(here)), "{outcome}");
     }
@@ -137,7 +145,7 @@ async fn nothing_of_a_face_is_to_be_read_on_the_way() {
     let template = ground.pool.enrol(ground.turn(), photo.clone().into()).await.unwrap();
     let key = DataKey::generate(&ground.entropy);
     let evidence = EvidenceId::parse("photo-of-somebody").unwrap();
-    let enrolled = Enrolled { template: template.clone(), descriptor: None, replaced: None };
+    let enrolled = Enrolled { template: template.clone(), picture: None, replaced: None };
     let sealed = [
         Job::Check { evidence, key: key.clone(), question: template.clone().into() }.seal(
             &ground.master,
@@ -188,7 +196,8 @@ fn a_check(faces: usize) -> Check {
         threshold: 0.45,
         faces: vec![face; faces],
         frames: 3,
-        descriptors: Descriptor::from_bytes(&[7; Descriptor::BYTES]).into_iter().collect(),
+        pictures: Picture::from_bytes(&[7; Picture::BYTES]).into_iter().collect(),
+        same_picture: Some(SamePicture { of: Earlier::Enrolment, likeness: 0.1 + 0.2 }),
         ..Check::unanswered(digest("photo"), digest("enrolment"), models)
     }
 }

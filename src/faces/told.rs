@@ -7,7 +7,7 @@ use super::Enrolled;
 use super::frame::{self, FrameError, Of};
 use crate::auth::keys::DataKey;
 use crate::clock::Entropy;
-use crate::vision::{Check, Descriptor, EnrolError, Template};
+use crate::vision::{Check, EnrolError, Picture, Template};
 
 const KIND: &str = "photo answer";
 
@@ -26,7 +26,7 @@ enum Head {
     },
     /// followed by the template
     Enrolled {
-        descriptor: Option<Descriptor>,
+        picture: Option<Picture>,
         replaced: Option<Box<Check>>,
     },
     Refused {
@@ -39,9 +39,9 @@ impl Told {
         let (head, template) = match self {
             Self::Checked(check) => (Head::Checked { check: check.clone() }, None),
             Self::Enrolled(enrolled) => match enrolled.as_ref() {
-                Ok(Enrolled { template, descriptor, replaced }) => {
-                    let (descriptor, replaced) = (descriptor.clone(), replaced.clone().map(Box::new));
-                    (Head::Enrolled { descriptor, replaced }, Some(template))
+                Ok(Enrolled { template, picture, replaced }) => {
+                    let (picture, replaced) = (picture.clone(), replaced.clone().map(Box::new));
+                    (Head::Enrolled { picture, replaced }, Some(template))
                 }
                 Err(error) => (Head::Refused { why: error.clone() }, None),
             },
@@ -54,10 +54,10 @@ impl Told {
         let (head, tail) = frame::open(master, KIND, of, sealed)?;
         Ok(match head {
             Head::Checked { check } => Self::Checked(check),
-            Head::Enrolled { descriptor, replaced } => {
+            Head::Enrolled { picture, replaced } => {
                 let template = Template::from_bytes(&tail).map_err(FrameError::unknown)?;
                 let replaced = replaced.map(|check| *check);
-                Self::Enrolled(Box::new(Ok(Enrolled { template, descriptor, replaced })))
+                Self::Enrolled(Box::new(Ok(Enrolled { template, picture, replaced })))
             }
             Head::Refused { why } => Self::Enrolled(Box::new(Err(why))),
         })

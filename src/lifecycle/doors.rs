@@ -22,10 +22,10 @@ impl FaceDoor for Faces {
         Box::pin(async move {
             let old = old.map(|old| Template::from_bytes(&old)).transpose();
             let old = old.map_err(|error| FaceRefusal::Failed(error.to_string()))?;
-            let Enrolled { template, descriptor, replaced } = self.0.faces.enrol(photo, old).await.map_err(refusal)?;
+            let Enrolled { template, picture, replaced } = self.0.faces.enrol(photo, old).await.map_err(refusal)?;
             match replaced.map(|check| check.outcome) {
                 None | Some(Outcome::Match) => {
-                    let descriptor = descriptor.map(|descriptor| descriptor.to_bytes());
+                    let descriptor = picture.map(|picture| picture.to_bytes());
                     Ok(EnrolledFace { template: template.to_bytes(), descriptor })
                 }
                 Some(Outcome::Error) => Err(FaceRefusal::Failed("the comparison failed".into())),

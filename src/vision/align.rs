@@ -3,6 +3,8 @@
 //! The transform is a similarity, so a face is never stretched; it is the one with the least squared error. The same
 //! resampling serves the detector's closer look.
 
+use std::ops::RangeInclusive;
+
 use super::Photo;
 
 /// The recogniser's picture is square, with this side in pixels.
@@ -49,9 +51,15 @@ impl Similarity {
 
     /// The same part of the photo in a picture of `1 / shrink` of the side.
     pub fn shrunk(self, shrink: f32) -> Self {
-        // A pixel's middle stays where it was: it is half a pixel from the edge in either picture.
-        let [dx, dy] = self.apply([(shrink - 1.0) / 2.0; 2]);
-        Self { a: self.a * shrink, b: self.b * shrink, dx, dy }
+        self.stepped(0.0, shrink)
+    }
+
+    /// The transform from a picture whose edges, on the left and above, are `edge` pixels from this one's, and each of whose
+    /// pixels is `step` of this one's wide.
+    pub fn stepped(self, edge: f32, step: f32) -> Self {
+        // A pixel's middle is half a pixel from its edge in either picture.
+        let [dx, dy] = self.apply([edge + (step - 1.0) / 2.0; 2]);
+        Self { a: self.a * step, b: self.b * step, dx, dy }
     }
 
     /// How many of the photo's pixels one of the picture's is wide.
@@ -80,19 +88,80 @@ const SHARE_BITS: u32 = 10;
 pub fn resample(photo: &Photo, transform: Similarity, side_px: usize, [red, green, blue]: [&mut [f32]; 3]) {
     let fixed = |number: f32| (number * (1 << PLACE_BITS) as f32) as i64;
     let (step_x, step_y) = (fixed(transform.a), fixed(transform.b));
+    let mut mixed = Vec::new();
     let rows = red.chunks_exact_mut(side_px).zip(green.chunks_exact_mut(side_px)).zip(blue.chunks_exact_mut(side_px));
     for (row, ((red, green), blue)) in rows.enumerate() {
         let [mut x, mut y] = transform.apply([0.0, row as f32]).map(fixed);
-        for ((red, green), blue) in red.iter_mut().zip(green).zip(blue) {
+        let columns = red.iter_mut().zip(green).zip(blue);
+        if step_y == 0
+            && let Some(level) = Level::of(photo, x..=x + step_x * (side_px as i64 - 1), y, &mut mixed)
+        {
+            for ((red, green), blue) in columns {
+                [*red, *green, *blue] = level.sample(x);
+                x += step_x;
+            }
+            continue;
+        }
+        for ((red, green), blue) in columns {
             [*red, *green, *blue] = sample(photo, x, y);
             (x, y) = (x + step_x, y + step_y);
         }
     }
 }
 
-/// Makes `planes` hold three planes of `plane` values each, all black, and lends them one by one.
+/// A level line between two rows of the photo. They are mixed once, and then asked for many places; what comes of it is the
+/// same to the last bit as [`sample`], since all of it are whole numbers.
+struct Level<'a> {
+    /// the first column that was mixed
+    left: i64,
+    /// red, green, blue of each column, in 2¹⁰ths
+    mixed: &'a [i32],
+}
+
+impl<'a> Level<'a> {
+    /// `None` unless all places `x`, with their neighbours, lie in the photo.
+    fn of(photo: &Photo, x: RangeInclusive<i64>, y: i64, mixed: &'a mut Vec<i32>) -> Option<Self> {
+        let (left, right, top) = (x.start() >> PLACE_BITS, x.end() >> PLACE_BITS, y >> PLACE_BITS);
+        let inside = left >= 0 && top >= 0 && right + 1 < photo.width_px as i64 && top + 1 < photo.height_px as i64;
+        if !inside || left > right {
+            return None;
+        }
+        let (columns, top) = (3 * left as usize..3 * (right as usize + 2), top as usize);
+        let both = photo.row(top)[columns.clone()].iter().zip(&photo.row(top + 1)[columns]);
+        let bottom_share = share(y);
+        mixed.clear();
+        mixed.extend(both.map(|(upper, lower)| between(*upper, *lower, bottom_share)));
+        Some(Self { left, mixed })
+    }
+
+    fn sample(&self, x: i64) -> [f32; 3] {
+        let at = 3 * ((x >> PLACE_BITS) - self.left) as usize;
+        let (six, right_share) = (&self.mixed[at..at + 6], share(x));
+        let mix = |channel: usize| {
+            let (left, right) = (six[channel], six[channel + 3]);
+            value((left << SHARE_BITS) + (right - left) * right_share)
+        };
+        [mix(0), mix(1), mix(2)]
+    }
+}
+
+/// How far a place is from the pixel before it.
+fn share(place: i64) -> i32 {
+    ((place >> (PLACE_BITS - SHARE_BITS)) & ((1 << SHARE_BITS) - 1)) as i32
+}
+
+/// Between two values, in 2¹⁰ths.
+fn between(from: u8, to: u8, share: i32) -> i32 {
+    (i32::from(from) << SHARE_BITS) + (i32::from(to) - i32::from(from)) * share
+}
+
+/// Of 2²⁰ths.
+fn value(both: i32) -> f32 {
+    both as f32 * (1.0 / (1 << (2 * SHARE_BITS)) as f32)
+}
+
+/// Makes `planes` hold three planes of `plane` values each, whatever they are, and lends them one by one.
 pub fn three(planes: &mut Vec<f32>, plane: usize) -> [&mut [f32]; 3] {
-    planes.clear();
     planes.resize(3 * plane, 0.0);
     let (first, rest) = planes.split_at_mut(plane);
     let (second, third) = rest.split_at_mut(plane);
@@ -101,16 +170,12 @@ pub fn three(planes: &mut Vec<f32>, plane: usize) -> [&mut [f32]; 3] {
 
 /// The photo's colour between four pixels.
 fn sample(photo: &Photo, x: i64, y: i64) -> [f32; 3] {
-    let share = |place: i64| ((place >> (PLACE_BITS - SHARE_BITS)) & ((1 << SHARE_BITS) - 1)) as i32;
     let (right_share, bottom_share) = (share(x), share(y));
     let [upper_left, upper_right, lower_left, lower_right] = corners(photo, x >> PLACE_BITS, y >> PLACE_BITS);
     let mix = |channel: usize| {
-        let between =
-            |from: u8, to: u8| (i32::from(from) << SHARE_BITS) + (i32::from(to) - i32::from(from)) * right_share;
-        let upper = between(upper_left[channel], upper_right[channel]);
-        let lower = between(lower_left[channel], lower_right[channel]);
-        let both = (upper << SHARE_BITS) + (lower - upper) * bottom_share;
-        both as f32 * (1.0 / (1 << (2 * SHARE_BITS)) as f32)
+        let upper = between(upper_left[channel], upper_right[channel], right_share);
+        let lower = between(lower_left[channel], lower_right[channel], right_share);
+        value((upper << SHARE_BITS) + (lower - upper) * bottom_share)
     };
     [mix(0), mix(1), mix(2)]
 }
@@ -151,6 +216,25 @@ mod tests {
         let found = Similarity::onto(&points).unwrap();
         for (found, wanted) in [(found.a, a), (found.b, b), (found.dx, dx), (found.dy, dy)] {
             assert!((found - wanted).abs() < 1e-3, "{found} is not {wanted}");
+        }
+    }
+
+    #[test]
+    fn a_level_line_is_what_its_places_are_one_by_one() {
+        let bytes = (0..3 * 40 * 30).map(|at: usize| (at * 37 % 251) as u8);
+        let photo = Photo { width_px: 40, height_px: 30, rgb: bytes.collect() };
+        for (centre, across_px) in [([20.0, 15.0], 17.3), ([19.2, 14.9], 29.0), ([2.0, 3.0], 24.0), ([38.0, 28.5], 9.0)]
+        {
+            let transform = Similarity::square(centre, across_px, 0.0, 23);
+            let mut planes = Vec::new();
+            resample(&photo, transform, 23, three(&mut planes, 23 * 23));
+            let fixed = |number: f32| (number * (1 << PLACE_BITS) as f32) as i64;
+            for (row, column) in (0..23).flat_map(|row| (0..23).map(move |column| (row, column))) {
+                let [x, y] = transform.apply([0.0, row as f32]).map(fixed);
+                let expected = sample(&photo, x + column * fixed(transform.a), y);
+                let at = row * 23 + column as usize;
+                assert_eq!([planes[at], planes[529 + at], planes[2 * 529 + at]], expected, "{row}, {column}");
+            }
         }
     }
 

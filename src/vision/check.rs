@@ -7,13 +7,13 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::detect::{Detector, View};
+use super::detect::{Detector, LEVEL_DEGREES, View};
 use super::embed::{NUMBERS, Recogniser};
 use super::manifest::{Manifest, Model, ModelDigests};
 use super::motion::Unnatural;
 use super::{
-    Challenge, Descriptor, Digest, EyeReader, FaceBox, Flaw, Mesher, Models, Motion, MovementModels, NotDone, Passive,
-    PassiveReader, Photo, PhotoError, Quality, Question, Template, VisionError, decode,
+    Challenge, Digest, EyeReader, FaceBox, Flaw, Mesher, Models, Motion, MovementModels, NotDone, Passive,
+    PassiveReader, Photo, PhotoError, Picture, Quality, Question, SamePicture, Template, VisionError, decode,
 };
 
 /// The longer side of what the detector sees, in pixels. Half of a webcam's 640: a quarter of the work, and a face of
@@ -26,8 +26,6 @@ const SECOND_FACE_SHARE: f32 = 0.1;
 const ROLL_LIMIT_DEGREES: f32 = 30.0;
 /// Beyond this roll the face is called upside down rather than rolled, in degrees.
 const UPSIDE_DOWN_DEGREES: f32 = 120.0;
-/// A tilt up to this needs no second look, in degrees: the recogniser was trained with as much.
-const LEVEL_DEGREES: f32 = 8.0;
 /// Looks at a tilted face after the first close one; the second already changes little.
 const LEVELLED_LOOKS: u32 = 2;
 /// Faces of a photo that are told of.
@@ -194,9 +192,11 @@ pub struct Check {
     pub threshold: f32,
     /// The faces found, the largest first, at most 32; in a burst, those of the frame that decided.
     pub faces: Vec<FaceBox>,
-    /// What tells its pictures from others: of the first photo, when it shows one face; of every photo with the face, in
+    /// What its photos are known again by: of the first one, when it shows one face; of every photo with the face, in
     /// their order, for a match.
-    pub descriptors: Vec<Descriptor>,
+    pub pictures: Vec<Picture>,
+    /// The earlier photo that one of them is.
+    pub same_picture: Option<SamePicture>,
     /// Photos of the submission; 0 when it could not be taken apart.
     pub frames: usize,
     /// How well the face can be seen, in the photo that shows it best.
@@ -227,7 +227,8 @@ impl Check {
             similarity: None,
             threshold: 1.0,
             faces: Vec::new(),
-            descriptors: Vec::new(),
+            pictures: Vec::new(),
+            same_picture: None,
             frames: 0,
             quality: None,
             motion: None,

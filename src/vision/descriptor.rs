@@ -5,20 +5,14 @@
 //! the face with what is around it is brought to one size and place by its five points, light is taken out of it, and two
 //! of them are laid over each other as well as they fit. models/MODEL_CARD.md has what came of it on real photos.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD as BASE64;
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
-
+use super::Photo;
 use super::align::Similarity;
-use super::{FaceBox, Photo};
+use super::grey::Grey;
 
 /// The descriptor is a square of so many values.
 const SIDE: usize = 64;
 /// How much of the photo it shows, as a multiple of what the recogniser sees.
 const SPAN: f32 = 1.6;
-/// Samples of the photo for one value along each side: as many as it has pixels there, within these limits.
-const SAMPLES_LEAST: usize = 2;
-const SAMPLES_MOST: usize = 12;
 /// Smoothing before anything else, in values: what a resized or encoded photo loses must not count.
 const SMOOTH: f32 = 0.6;
 /// The neighbourhood that light is measured in, in values.
@@ -56,9 +50,9 @@ impl Descriptor {
     /// Length of the byte form.
     pub const BYTES: usize = SIDE * SIDE;
 
-    /// Describes what is around a face; `None` when its points lie in one place.
-    pub fn of(photo: &Photo, face: &FaceBox) -> Option<Self> {
-        let onto = Similarity::onto(&face.points)?;
+    /// Describes what is around a face with these points; `None` when they lie in one place.
+    pub fn of(photo: &Photo, points: &[[f32; 2]; 5]) -> Option<Self> {
+        let onto = Similarity::onto(points)?;
         let (grey, inside) = region(photo, onto);
         Some(Self(Box::new(without_light(grey, &inside))))
     }
@@ -185,98 +179,20 @@ impl std::fmt::Debug for Descriptor {
     }
 }
 
-impl Serialize for Descriptor {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&BASE64.encode(self.to_bytes()))
-    }
-}
-
-impl<'de> Deserialize<'de> for Descriptor {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        let bytes = BASE64.decode(text).map_err(serde::de::Error::custom)?;
-        Self::from_bytes(&bytes).ok_or_else(|| serde::de::Error::custom("not as long as a descriptor"))
-    }
-}
-
 type Square = [f32; SIDE * SIDE];
 
-/// Mean grey of each cell of the square around the face, and 1 where the whole cell is in the photo.
+/// The square around the face, and 1 where it is in the photo.
 fn region(photo: &Photo, onto: Similarity) -> (Square, Square) {
     let recogniser = super::align::SIDE_PX as f32;
-    let cell = recogniser * SPAN / SIDE as f32;
-    let begin = recogniser * (1.0 - SPAN) / 2.0;
-    let [origin, along] = [[0.0, 0.0], [cell, 0.0]].map(|place| onto.apply(place));
-    let cell_px = (along[0] - origin[0]).hypot(along[1] - origin[1]);
-    let samples = (cell_px.ceil() as usize).clamp(SAMPLES_LEAST, SAMPLES_MOST);
-    let end = begin + cell * SIDE as f32;
-    let around = Around::new(photo, [[begin, begin], [end, begin], [begin, end], [end, end]].map(|at| onto.apply(at)));
+    let (edge, step) = (recogniser * (1.0 - SPAN) / 2.0, recogniser * SPAN / SIDE as f32);
+    let found = Grey::of(photo, onto.stepped(edge, step), SIDE);
     let (mut grey, mut inside) = ([0.0; SIDE * SIDE], [0.0; SIDE * SIDE]);
-    for (index, (grey, inside)) in grey.iter_mut().zip(&mut inside).enumerate() {
-        let (row, column) = (index / SIDE, index % SIDE);
-        let place =
-            |cells: usize, sample: usize| begin + cell * (cells as f32 + (sample as f32 + 0.5) / samples as f32);
-        let mut sum = 0.0;
-        let all = (0..samples * samples).all(|sample| {
-            let found = around.at(onto.apply([place(column, sample % samples), place(row, sample / samples)]));
-            sum += found.unwrap_or_default();
-            found.is_some()
-        });
-        if all {
-            (*grey, *inside) = (sum / (samples * samples) as f32, 1.0);
+    for (found, (grey, inside)) in found.values.into_iter().zip(grey.iter_mut().zip(&mut inside)) {
+        if found.is_finite() {
+            (*grey, *inside) = (found, 1.0);
         }
     }
     (grey, inside)
-}
-
-/// The part of a photo that a descriptor looks at, in grey: each pixel is asked for many times.
-struct Around {
-    left: usize,
-    top: usize,
-    width: usize,
-    height: usize,
-    grey: Vec<f32>,
-}
-
-impl Around {
-    fn new(photo: &Photo, corners: [[f32; 2]; 4]) -> Self {
-        let extent = |axis: usize, length_px: usize| {
-            let least = corners.iter().map(|corner| corner[axis]).fold(f32::INFINITY, f32::min);
-            let most = corners.iter().map(|corner| corner[axis]).fold(f32::NEG_INFINITY, f32::max);
-            // Below zero and not a number become 0; beyond the photo, its edge.
-            let from = (least.floor() as usize).min(length_px);
-            from..(most.ceil() as usize).saturating_add(2).clamp(from, length_px)
-        };
-        let (columns, rows) = (extent(0, photo.width_px), extent(1, photo.height_px));
-        let mut grey = Vec::with_capacity(columns.len() * rows.len());
-        for row in rows.clone() {
-            let line = 3 * row * photo.width_px;
-            let pixels = photo.rgb[line + 3 * columns.start..line + 3 * columns.end].chunks_exact(3);
-            grey.extend(
-                pixels.map(|pixel| {
-                    0.299 * f32::from(pixel[0]) + 0.587 * f32::from(pixel[1]) + 0.114 * f32::from(pixel[2])
-                }),
-            );
-        }
-        Self { left: columns.start, top: rows.start, width: columns.len(), height: rows.len(), grey }
-    }
-
-    /// Grey between four pixels, 0 to 255; `None` outside of the photo.
-    fn at(&self, [x, y]: [f32; 2]) -> Option<f32> {
-        if x < 0.0 || y < 0.0 {
-            return None;
-        }
-        let (column, row) = (x as usize, y as usize);
-        let (left, top) = (column.checked_sub(self.left)?, row.checked_sub(self.top)?);
-        if left + 1 >= self.width || top + 1 >= self.height {
-            return None;
-        }
-        let upper = self.grey.get(top * self.width + left..)?.first_chunk::<2>()?;
-        let lower = self.grey.get((top + 1) * self.width + left..)?.first_chunk::<2>()?;
-        let (right, down) = (x - column as f32, y - row as f32);
-        let mixed = |pair: &[f32; 2]| pair[0] * (1.0 - right) + pair[1] * right;
-        Some(mixed(upper) * (1.0 - down) + mixed(lower) * down)
-    }
 }
 
 /// How far each value departs from its neighbourhood, in standard deviations of it.

@@ -22,6 +22,8 @@ const CLOSER_MARGIN: f32 = 1.5;
 const FOLLOWED_SIDE_PX: usize = 192;
 /// … around its last place: it may move by half of its own size.
 const FOLLOWED_MARGIN: f32 = 2.0;
+/// A face that is tilted by less, in degrees, is looked at as it is: the recogniser was trained with as much.
+pub(super) const LEVEL_DEGREES: f32 = 8.0;
 
 /// A face in a photo; all lengths in pixels of the upright photo, from its top left corner.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -154,7 +156,9 @@ impl Detector {
     /// box holds the middle of that place any more.
     pub fn follow(&mut self, photo: &Photo, face: &FaceBox) -> Result<Option<FaceBox>, VisionError> {
         let across_px = FOLLOWED_MARGIN * face.side_px();
-        let transform = Similarity::square(face.centre(), across_px, face.roll_degrees(), FOLLOWED_SIDE_PX);
+        let roll_degrees = face.roll_degrees();
+        let roll_degrees = if roll_degrees.abs() < LEVEL_DEGREES { 0.0 } else { roll_degrees };
+        let transform = Similarity::square(face.centre(), across_px, roll_degrees, FOLLOWED_SIDE_PX);
         let [blue, green, red] = align::three(&mut self.planes, FOLLOWED_SIDE_PX * FOLLOWED_SIDE_PX);
         align::resample(photo, transform, FOLLOWED_SIDE_PX, [red, green, blue]);
         let seen = self.run(FOLLOWED_SIDE_PX, FOLLOWED_SIDE_PX)?;
@@ -184,7 +188,10 @@ impl Detector {
     fn fill(&mut self, photo: &Photo, view: View, width: usize, height: usize) {
         let columns = (photo.width_px / view.shrink).max(1);
         let rows = (photo.height_px / view.shrink).max(1);
-        let [blue, green, red] = align::three(&mut self.planes, width * height);
+        let [blue, green, red] = align::three(&mut self.planes, width * height).map(|plane| {
+            plane.fill(0.0);
+            plane
+        });
         for row in 0..rows {
             let start = (row + view.border) * width + view.border;
             let target = [&mut *red, &mut *green, &mut *blue].map(|plane| &mut plane[start..start + columns]);

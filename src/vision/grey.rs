@@ -2,6 +2,8 @@
 //!
 //! Each is an average over the photo's pixels, so that noise and the traces of compression mostly cancel. It judges nothing.
 
+use std::ops::Range;
+
 use super::Photo;
 use super::align::{SIDE_PX, Similarity};
 
@@ -38,14 +40,14 @@ impl Grey {
 
     /// The whole photo in columns and rows of about the same number of pixels each.
     pub fn whole(photo: &Photo, columns: usize, rows: usize) -> Self {
+        let part = |number: usize, parts: usize, length: usize| {
+            let (from, to) = (number * length / parts, (number + 1) * length / parts);
+            from..to.max(from + 1)
+        };
         let mut values = Vec::with_capacity(columns * rows);
-        let edge = |part: usize, parts: usize, length: usize| part * length / parts;
         for row in 0..rows {
-            let (top, bottom) = (edge(row, rows, photo.height_px), edge(row + 1, rows, photo.height_px));
-            for column in 0..columns {
-                let (left, right) = (edge(column, columns, photo.width_px), edge(column + 1, columns, photo.width_px));
-                values.push(mean(photo, left..right.max(left + 1), top..bottom.max(top + 1)));
-            }
+            let lines = Lines::of(photo, 0..photo.width_px, part(row, rows, photo.height_px));
+            values.extend((0..columns).map(|column| lines.mean(part(column, columns, photo.width_px))));
         }
         Self { width: columns, values }
     }
@@ -74,25 +76,71 @@ impl Grey {
         if spread_a * spread_b > 0.0 { together / (spread_a * spread_b) } else { 0.0 }
     }
 
+    /// The same, once one of them is shifted by a few values to where it fits best; no further once that is `enough`.
+    pub fn likeness_nearby(&self, other: &Self, enough: f32) -> f32 {
+        /// As far as the points of a face are found differently from one photo to the next.
+        const AWAY_MOST: i32 = 3;
+        let mut best = (self.likeness(other), [0_i32, 0]);
+        loop {
+            let [right, down] = best.1;
+            let near = [[right + 1, down], [right - 1, down], [right, down + 1], [right, down - 1]];
+            let near = near.into_iter().filter(|shift| shift.iter().all(|away| away.abs() <= AWAY_MOST));
+            let found =
+                near.map(|shift| (self.likeness(&other.shifted(shift)), shift)).max_by(|a, b| a.0.total_cmp(&b.0));
+            match found {
+                Some(found) if best.0 < enough && found.0 > best.0 => best = found,
+                _ => return best.0,
+            }
+        }
+    }
+
+    fn shifted(&self, [right, down]: [i32; 2]) -> Self {
+        let (width, height) = (self.width as i32, self.height() as i32);
+        let from =
+            |at: i32, shift: i32, length: i32| (0..length).contains(&(at + shift)).then_some((at + shift) as usize);
+        let places = (0..height).flat_map(|row| (0..width).map(move |column| (row, column)));
+        let values = places.map(|(row, column)| match (from(column, right, width), from(row, down, height)) {
+            (Some(column), Some(row)) => self.at(column, row),
+            _ => f32::NAN,
+        });
+        Self { width: self.width, values: values.collect() }
+    }
+
     /// Each value replaced by an average with its neighbours, in shares of 1 to 2 to 1 in each direction, twice.
     pub fn smoothed(&self) -> Self {
-        let once = |from: &Self| {
-            let across = from.spread_along(1, from.width);
-            across.spread_along(from.width, from.height())
-        };
+        let once = |from: &Self| from.spread_across().spread_down();
         once(&once(self))
     }
 
-    fn spread_along(&self, step: usize, length: usize) -> Self {
+    fn spread_across(&self) -> Self {
         let mut values = self.values.clone();
-        for (at, value) in values.iter_mut().enumerate() {
-            let place = at / step % length;
-            let before = if place > 0 { self.values[at - step] } else { self.values[at] };
-            let after = if place + 1 < length { self.values[at + step] } else { self.values[at] };
-            *value = (before + 2.0 * self.values[at] + after) / 4.0;
+        let last = self.width - 1;
+        for (to, from) in values.chunks_exact_mut(self.width).zip(self.values.chunks_exact(self.width)) {
+            to[0] = spread(from[0], from[0], from[last.min(1)]);
+            for (to, three) in to[1..].iter_mut().zip(from.windows(3)) {
+                *to = spread(three[0], three[1], three[2]);
+            }
+            to[last] = spread(from[last.saturating_sub(1)], from[last], from[last]);
         }
         Self { width: self.width, values }
     }
+
+    fn spread_down(&self) -> Self {
+        let mut values = self.values.clone();
+        let line = |row: usize| &self.values[row * self.width..][..self.width];
+        let last = self.height() - 1;
+        for (row, to) in values.chunks_exact_mut(self.width).enumerate() {
+            let neighbours = line(row.saturating_sub(1)).iter().zip(line((row + 1).min(last)));
+            for ((to, here), (before, after)) in to.iter_mut().zip(line(row)).zip(neighbours) {
+                *to = spread(*before, *here, *after);
+            }
+        }
+        Self { width: self.width, values }
+    }
+}
+
+fn spread(before: f32, here: f32, after: f32) -> f32 {
+    (before + 2.0 * here + after) / 4.0
 }
 
 /// Mean of the values that are inside the photo, and their standard deviation.
@@ -109,17 +157,20 @@ pub fn mean_and_spread(values: impl Iterator<Item = f32>) -> (f32, f32) {
 }
 
 fn between(grey: &Grey, x: f32, y: f32) -> f32 {
-    let (left, top) = (x.floor(), y.floor());
-    let (right_share, bottom_share) = (x - left, y - top);
-    let (width, height) = (grey.width as i64, grey.height() as i64);
-    let (column, row) = (left as i64, top as i64);
+    let (width, height) = (grey.width as i32, grey.height() as i32);
     // The outermost half pixel belongs to the picture: its value is that of the last one.
-    if x < -0.5 || y < -0.5 || x > width as f32 - 0.5 || y > height as f32 - 0.5 {
+    let inside = |at: f32, length: i32| (-0.5..=length as f32 - 0.5).contains(&at);
+    if !inside(x, width) || !inside(y, height) {
         return f32::NAN;
     }
-    let at = |column: i64, row: i64| grey.at(column.clamp(0, width - 1) as usize, row.clamp(0, height - 1) as usize);
-    let upper = at(column, row) + (at(column + 1, row) - at(column, row)) * right_share;
-    let lower = at(column, row + 1) + (at(column + 1, row + 1) - at(column, row + 1)) * right_share;
+    // `floor`, which is a call where the processor is not asked for more than every x86-64 has.
+    let floor = |at: f32| at as i32 - i32::from(at < 0.0);
+    let (column, row) = (floor(x), floor(y));
+    let (right_share, bottom_share) = (x - column as f32, y - row as f32);
+    let line = |row: i32| &grey.values[(row.clamp(0, height - 1) * width) as usize..][..grey.width];
+    let (left, right) = (column.max(0) as usize, (column + 1).min(width - 1) as usize);
+    let mixed = |line: &[f32]| line[left] + (line[right] - line[left]) * right_share;
+    let (upper, lower) = (mixed(line(row)), mixed(line(row + 1)));
     upper + (lower - upper) * bottom_share
 }
 
@@ -148,28 +199,39 @@ impl Window {
     fn reduced(&self, photo: &Photo, shrink: usize) -> Grey {
         let mut values = Vec::with_capacity(self.columns * self.rows);
         for row in 0..self.rows {
-            for column in 0..self.columns {
-                let (left, top) = (self.left + column * shrink, self.top + row * shrink);
-                values.push(mean(photo, left..left + shrink, top..top + shrink));
-            }
+            let top = self.top + row * shrink;
+            let lines = Lines::of(photo, self.left..self.left + self.columns * shrink, top..top + shrink);
+            values.extend((0..self.columns).map(|column| lines.mean(column * shrink..(column + 1) * shrink)));
         }
         Grey { width: self.columns, values }
     }
 }
 
-/// Mean brightness of a block, as far as it lies in the photo.
-fn mean(photo: &Photo, columns: std::ops::Range<usize>, rows: std::ops::Range<usize>) -> f32 {
-    let columns = columns.start..columns.end.min(photo.width_px);
-    let rows = rows.start..rows.end.min(photo.height_px);
-    let mut sums = [0_u32; 3];
-    for row in rows.clone() {
-        for pixel in photo.row(row)[3 * columns.start..3 * columns.end].chunks_exact(3) {
-            sums.iter_mut().zip(pixel).for_each(|(sum, value)| *sum += u32::from(*value));
+/// Lines of a photo added up, as far as they lie in it: what blocks side by side have in common.
+struct Lines {
+    count: usize,
+    /// brightness of each column
+    sums: Vec<f32>,
+}
+
+impl Lines {
+    fn of(photo: &Photo, columns: Range<usize>, rows: Range<usize>) -> Self {
+        let bytes = 3 * columns.start..3 * columns.end.min(photo.width_px);
+        let rows = rows.start..rows.end.min(photo.height_px);
+        let mut colours = vec![0_u32; bytes.len()];
+        for row in rows.clone() {
+            colours.iter_mut().zip(&photo.row(row)[bytes.clone()]).for_each(|(sum, value)| *sum += u32::from(*value));
         }
+        // The shares of BT.601, which is what JPEG calls brightness.
+        let brightness = |sums: &[u32]| 0.299 * sums[0] as f32 + 0.587 * sums[1] as f32 + 0.114 * sums[2] as f32;
+        Self { count: rows.len(), sums: colours.chunks_exact(3).map(brightness).collect() }
     }
-    let count = (columns.len() * rows.len()).max(1) as f32;
-    // The shares of BT.601, which is what JPEG calls brightness.
-    (0.299 * sums[0] as f32 + 0.587 * sums[1] as f32 + 0.114 * sums[2] as f32) / count
+
+    /// Mean brightness of some columns, counted from the first of them.
+    fn mean(&self, columns: Range<usize>) -> f32 {
+        let block = &self.sums[columns.start..columns.end.min(self.sums.len())];
+        block.iter().sum::<f32>() / (block.len() * self.count).max(1) as f32
+    }
 }
 
 #[cfg(test)]

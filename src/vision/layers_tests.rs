@@ -155,7 +155,7 @@ fn the_enrolment_photo_printed_or_on_a_screen_is_known_again() {
         let described = |picture: &RgbImage| {
             let check = check_against(&alter::jpeg(picture, 85), name, Asked::PHOTO);
             assert_eq!(check.outcome, Outcome::Match, "{name}: a single photo of it is told by nothing else");
-            check.descriptors.into_iter().next().unwrap()
+            check.pictures.into_iter().next().unwrap().descriptor
         };
         let enrolled = described(&photo);
         for (what, shown) in [("print", alter::printed(&photo, 3.0)), ("screen", alter::moire(&photo, 6.0))] {
@@ -294,7 +294,7 @@ fn a_movement_is_taken_for_itself_and_for_no_other_and_only_whole() {
     let turned = rendered(&puppet, turning);
     let check = found_moving(&turned, "webcam_man", Movement::TurnLeft);
     assert_eq!((check.outcome, &check.reason), (Outcome::Match, &None), "{check:?}");
-    assert!(check.movement_models.is_some() && check.descriptors.len() == turned.len());
+    assert!(check.movement_models.is_some() && check.pictures.len() == turned.len());
     let observed = check.challenge.unwrap().observed;
     for other in [Movement::TurnRight, Movement::LookUp, Movement::LookDown, Movement::BlinkTwice] {
         assert!(!judge_challenge(other, observed.clone()).is_done(), "{other}");

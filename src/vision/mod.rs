@@ -21,6 +21,7 @@ mod digest;
 mod embed;
 mod eyes;
 mod grey;
+mod known;
 #[cfg(test)]
 mod layers_tests;
 mod lens;
@@ -53,6 +54,7 @@ pub use descriptor::{Descriptor, SAME_PICTURE};
 pub use detect::FaceBox;
 pub use digest::Digest;
 pub use eyes::{Eye, EyeReader, Eyes};
+pub use known::{Earlier, Known, Picture, SamePicture};
 pub use manifest::{DEFAULT_FOLDER, Manifest, ModelDigests, Runtime, VerifyError, verify};
 pub use mesh::{Mesh, Mesher, POINTS as MESH_POINTS};
 pub use motion::{Motion, Unnatural};

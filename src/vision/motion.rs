@@ -25,6 +25,8 @@ const TEXTURE_LEAST: f32 = 4.0;
 const CELLS_LEAST: usize = 4;
 /// Rounds of fitting; it ends sooner once nothing moves.
 const ROUNDS: usize = 6;
+/// Every so many rows and columns are fitted: a smoothed picture's neighbours say nearly the same.
+const FITTED_EVERY: usize = 2;
 
 /// Two photos at least this far apart that move less than this are one photo, thousandths of the face's side. The stillest
 /// person's photos were 2.2 apart at 200 ms; a photo sent twice, with noise or re-encoded, at most 1.
@@ -175,7 +177,7 @@ fn has_jumped(a: &Still<'_>, b: &Still<'_>) -> bool {
 pub fn movement_per_mille(a: &Grey, b: &Grey) -> Option<f32> {
     let slopes = Slopes::of(a);
     let laid = Overlay::fitted(a, b, &slopes);
-    let left = laid.left_over(a, b);
+    let left = laid.left_over(a, b, 1);
     let mut shifts: Vec<f32> = cells().filter_map(|cell| shift(&left, &slopes, cell)).collect();
     if shifts.len() < CELLS_LEAST {
         return None;
@@ -225,7 +227,7 @@ impl Overlay {
     fn fitted(a: &Grey, b: &Grey, slopes: &Slopes) -> Self {
         let mut laid = Self { place: [0.0; 4], contrast: 1.0, brightness: 0.0 };
         for round in 0..ROUNDS {
-            let left = laid.left_over(a, b);
+            let left = laid.left_over(a, b, FITTED_EVERY);
             let bound = if round == 0 { f32::INFINITY } else { 2.0 * (1.48 * median_size(&left) + 0.3) };
             let Some(change) = change(a, &left, slopes, bound) else { break };
             laid.place.iter_mut().zip(change).for_each(|(place, change)| *place += change);
@@ -246,11 +248,11 @@ impl Overlay {
         [column as f32 + right + zoom * x - turn * y, row as f32 + down + zoom * y + turn * x]
     }
 
-    /// `a` less `b` laid over it; not a number where one of them is not.
-    fn left_over(&self, a: &Grey, b: &Grey) -> Vec<f32> {
-        let mut left = Vec::with_capacity(SIDE * SIDE);
-        for row in 0..SIDE {
-            for column in 0..SIDE {
+    /// `a` less `b` laid over it, in every `every`th row and column; not a number where one of them is not.
+    fn left_over(&self, a: &Grey, b: &Grey, every: usize) -> Vec<f32> {
+        let mut left = Vec::with_capacity((SIDE / every).pow(2));
+        for row in (0..SIDE).step_by(every) {
+            for column in (0..SIDE).step_by(every) {
                 let [x, y] = self.place_of(column, row);
                 left.push(a.at(column, row) - (self.contrast * b.between(x, y) + self.brightness));
             }
@@ -264,14 +266,15 @@ impl Overlay {
 const MIDDLE: f32 = 128.0;
 const CONTRAST: f32 = 32.0;
 
-/// What takes the overlay nearer, given what is left over; `None` where the equations say nothing.
+/// What takes the overlay nearer, given what is left over in every `FITTED_EVERY`th row and column; `None` where the
+/// equations say nothing.
 fn change(a: &Grey, left: &[f32], slopes: &Slopes, bound: f32) -> Option<[f32; UNKNOWNS]> {
     let mut sums = [[0.0_f32; UNKNOWNS + 1]; UNKNOWNS];
-    for row in 0..SIDE {
+    for (row, left) in (0..SIDE).step_by(FITTED_EVERY).zip(left.chunks_exact(SIDE / FITTED_EVERY)) {
         let mut of_row = [[0.0_f32; UNKNOWNS + 1]; UNKNOWNS];
-        for column in 0..SIDE {
+        for (column, left) in (0..SIDE).step_by(FITTED_EVERY).zip(left) {
             let at = row * SIDE + column;
-            let (left, right, down) = (left[at], slopes.right[at], slopes.down[at]);
+            let (left, right, down) = (*left, slopes.right[at], slopes.down[at]);
             if !(left + right + down).is_finite() {
                 continue;
             }

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::burst::{FRAMES_LIMIT, Frame};
-use super::{Reason, Template};
+use super::{Known, Reason, Template};
 use crate::log::Movement;
 
 /// What whoever looks at a submission must know.
@@ -13,6 +13,8 @@ pub struct Question {
     pub enrolled: Template,
     /// what the learner was asked for
     pub asked: Asked,
+    /// earlier photos of the learner
+    pub known: Known,
 }
 
 /// What the learner was asked for with a capture.
@@ -61,7 +63,7 @@ impl Asked {
 impl From<Template> for Question {
     /// Whether this face is in a photo.
     fn from(enrolled: Template) -> Self {
-        Self { enrolled, asked: Asked::PHOTO }
+        Self { enrolled, asked: Asked::PHOTO, known: Known::default() }
     }
 }
 

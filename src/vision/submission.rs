@@ -1,5 +1,5 @@
-//! The layers that a submission goes through, the cheap ones first: its bytes and times, light, whether photos repeat, the
-//! faces, how well they can be seen, how they move, who it is, whether it stays the same person, what was asked for.
+//! The layers that a submission goes through, the cheap ones first: its bytes and times, light, whether photos repeat or are
+//! earlier ones, the faces, how well they can be seen, how they move, who it is, whether it stays the same person, what was asked for.
 //!
 //! The first layer that objects decides. Only what passes all of them is a match.
 
@@ -9,8 +9,8 @@ use super::grey::Grey;
 use super::motion::{self, Still, Unnatural};
 use super::question::{Asked, Question};
 use super::{
-    Check, Checker, Descriptor, FaceBox, MovementModels, NotDone, Observed, Outcome, Photo, PhotoError, Quality,
-    Reason, VisionError, burst, decode, judge_challenge,
+    Check, Checker, FaceBox, MovementModels, NotDone, Observed, Outcome, Photo, PhotoError, Picture, Quality, Reason,
+    VisionError, burst, decode, judge_challenge,
 };
 
 /// Pixels of all photos of a burst: 16 of a webcam's 1280×720, or what comes to 72 MB.
@@ -56,6 +56,12 @@ struct Opened {
     scene: Grey,
 }
 
+impl Opened {
+    fn picture(&self, face: &FaceBox) -> Option<Picture> {
+        Picture::of(&self.photo, &self.scene, face)
+    }
+}
+
 /// A photo with the face that counts in it.
 struct Looked<'a> {
     opened: &'a Opened,
@@ -88,11 +94,15 @@ impl Checker {
         let opened = opened(submission, &question.asked).map_err(unusable)?;
         check.frames = opened.len();
         let repeated = before_networks(&opened)?;
+        check.same_picture = opened.iter().find_map(|opened| question.known.again(&opened.photo, &opened.scene));
+        if check.same_picture.is_some() {
+            return Err(Stop::Found(Outcome::Spoof, Some(Reason::SamePicture)));
+        }
         let first = self.first_face(&opened[0], check)?;
         if let Some(unnatural) = repeated {
             return Err(Stop::Found(Outcome::Spoof, Some(unnatural.into())));
         }
-        check.descriptors.extend(Descriptor::of(&opened[0].photo, &first));
+        check.pictures.extend(opened[0].picture(&first));
         let looked = self.look_through(&opened, first, question, check)?;
         let best = best_of(&looked);
         check.quality = Some(looked[best].quality);
@@ -123,8 +133,7 @@ impl Checker {
             check.passive = Some(passive.score(&looked[best].opened.photo, &looked[best].face)?);
         }
         // The first photo is described already.
-        let others = looked[1..].iter().filter_map(|other| Descriptor::of(&other.opened.photo, &other.face));
-        check.descriptors.extend(others);
+        check.pictures.extend(looked[1..].iter().filter_map(|other| other.opened.picture(&other.face)));
         Ok(())
     }
 
@@ -224,7 +233,7 @@ impl Checker {
     /// Whether the enrolled person is in another photo than the one that shows somebody else.
     fn shows_enrolled(&mut self, looked: &[Looked<'_>], best: usize, question: &Question) -> Result<bool, VisionError> {
         for other in looked {
-            if looked[best].levelled.likeness(&other.levelled) < SAME_LOOK_LEAST {
+            if !looked[best].is_like(other) {
                 let numbers = self.describe(&other.opened.photo, &other.face)?;
                 if embed::dot(&numbers, &question.enrolled.numbers) >= self.threshold(other, question) {
                     return Ok(true);
@@ -247,7 +256,7 @@ impl Checker {
         question: &Question,
     ) -> Result<(), Stop> {
         for other in looked.iter().enumerate().filter(|(at, _)| *at != best).map(|(_, other)| other) {
-            if looked[best].levelled.likeness(&other.levelled) >= SAME_LOOK_LEAST {
+            if looked[best].is_like(other) {
                 continue;
             }
             let found = self.describe(&other.opened.photo, &other.face)?;
@@ -274,6 +283,11 @@ impl<'a> Looked<'a> {
         let surroundings = motion::surroundings(&opened.photo, first);
         let quality = Quality::of(&opened.photo, &face, &levelled, &surroundings);
         Some(Self { opened, face, levelled, surroundings, quality })
+    }
+
+    /// Whether it is plainly the same face, without asking the recogniser.
+    fn is_like(&self, other: &Self) -> bool {
+        self.levelled.likeness_nearby(&other.levelled, SAME_LOOK_LEAST) >= SAME_LOOK_LEAST
     }
 }
 
@@ -361,7 +375,7 @@ impl Portrait {
 
     /// How alike two levelled pictures are, without the recogniser, −1 to 1.
     pub fn look_likeness(&self, other: &Self) -> f32 {
-        self.levelled.likeness(&other.levelled)
+        self.levelled.likeness_nearby(&other.levelled, 1.0)
     }
 }
 

@@ -45,7 +45,7 @@ fn check(photo: &[u8], enrolled: &str) -> Check {
 pub(super) fn check_against(submission: &[u8], enrolled: &str, asked: Asked) -> Check {
     with_checker(|checker| {
         let enrolled = checker.enrol(&enrolment(enrolled)).unwrap();
-        checker.check(submission, &Question { enrolled, asked })
+        checker.check(submission, &Question { asked, ..enrolled.into() })
     })
 }
 
@@ -380,9 +380,9 @@ fn a_model_with_other_bytes_is_refused() {
     assert!(matches!(Models::load(other.path()), Err(VisionError::Verify(VerifyError::Changed { .. }))));
 }
 
-fn descriptor(photo: &RgbImage, template: &Template) -> Option<Descriptor> {
+fn known_by(photo: &RgbImage, template: &Template) -> Option<Picture> {
     let bytes = encoded(photo.clone(), ImageFormat::Jpeg);
-    with_checker(|checker| checker.check(&bytes, &template.clone().into()).descriptors.pop())
+    with_checker(|checker| checker.check(&bytes, &template.clone().into()).pictures.pop())
 }
 
 fn template(name: &str) -> Template {
@@ -393,15 +393,55 @@ fn template(name: &str) -> Template {
 fn a_picture_that_was_altered_is_the_same_picture() {
     for (name, number) in [("webcam_man", 40), ("film_woman", 60), ("obama", 2)] {
         let (photo, template) = (picture(&read(&people::path(folder(), name, number))), template(name));
-        let first = descriptor(&photo, &template).unwrap();
+        let first = known_by(&photo, &template).unwrap();
         for (how, altered) in alter::disguises(&photo, 7) {
-            let second = descriptor(&altered, &template).unwrap_or_else(|| panic!("{name} {number} {how}: no face"));
-            let likeness = first.likeness(&second);
+            let second = known_by(&altered, &template).unwrap_or_else(|| panic!("{name} {number} {how}: no face"));
+            let likeness = first.descriptor.likeness(&second.descriptor);
             assert!(likeness >= SAME_PICTURE, "{name} {number} {how}: {likeness}");
-            assert_eq!(Descriptor::from_bytes(&second.to_bytes()), Some(second));
+            assert_eq!(Picture::from_bytes(&second.to_bytes()), Some(second));
         }
     }
-    assert_eq!(Descriptor::from_bytes(b"short"), None);
+    assert_eq!(Picture::from_bytes(b"short"), None);
+    assert_eq!(Picture::from_bytes(&[0; Picture::BYTES + 1]), None);
+}
+
+#[test]
+fn an_earlier_photo_is_known_again_before_any_network_looks_at_it() {
+    /// Those that still show the whole frame.
+    const AS_A_WHOLE: [&str; 9] = [
+        "JPEG quality 60",
+        "lowest bits",
+        "noise of 3",
+        "half the size",
+        "1.5 times the size",
+        "darker",
+        "other gamma",
+        "mirrored",
+        "written on",
+    ];
+    for (name, number, later) in [("webcam_man", 10, 73), ("film_woman", 60, 90)] {
+        let photo = |number| picture(&read(&people::path(folder(), name, number)));
+        let template = template(name);
+        let earlier = known_by(&photo(number), &template).unwrap();
+        let known = Known { pictures: [(Earlier::Capture, earlier)].into(), least: SAME_PICTURE };
+        let question = Question { known, ..template.into() };
+        let ask = |photo: RgbImage| {
+            let bytes = encoded(photo, ImageFormat::Jpeg);
+            with_checker(|checker| checker.check(&bytes, &question))
+        };
+        let disguises = alter::disguises(&photo(number), 7);
+        let disguises: Vec<_> = disguises.into_iter().filter(|(how, _)| AS_A_WHOLE.contains(how)).collect();
+        assert_eq!(disguises.len(), AS_A_WHOLE.len());
+        for (how, altered) in disguises {
+            let check = ask(altered);
+            assert_eq!((check.outcome, check.reason), (Outcome::Spoof, Some(Reason::SamePicture)), "{name} {how}");
+            let same = check.same_picture.unwrap();
+            assert!(same.of == Earlier::Capture && same.likeness >= SAME_PICTURE, "{name} {how}: {same:?}");
+            assert!(check.faces.is_empty() && check.similarity.is_none(), "{name} {how}: a network has looked");
+        }
+        let check = ask(photo(later));
+        assert_eq!((check.outcome, check.same_picture), (Outcome::Match, None), "{name} {later}");
+    }
 }
 
 #[test]
@@ -410,17 +450,17 @@ fn photos_taken_two_seconds_apart_are_not_the_same_picture() {
         [("webcam_man", 73, 30, 5), ("film_woman", 157, 8, 12), ("car_man", 60, 15, 6)]
     {
         let template = template(name);
-        let taken: Vec<(u32, Descriptor)> = (2..=last)
+        let taken: Vec<(u32, Picture)> = (2..=last)
             .step_by(step)
             .filter_map(|number| {
                 let photo = picture(&read(&people::path(folder(), name, number)));
-                Some((number, descriptor(&photo, &template)?))
+                Some((number, known_by(&photo, &template)?))
             })
             .collect();
         let mut compared = 0;
         for (at, one) in &taken {
             for (later, other) in taken.iter().filter(|(later, _)| *later >= at + 2 * frames_per_s) {
-                let likeness = one.likeness(other);
+                let likeness = one.descriptor.likeness(&other.descriptor);
                 assert!(likeness < SAME_PICTURE, "{name} {at} {later}: {likeness}");
                 compared += 1;
             }

@@ -126,24 +126,30 @@ fn clock() -> invigil::clock::Clock {
 /// Photos of the film that was made at a webcam, from `first` on, at these times.
 fn film(first: u32, times_ms: &[u32]) -> Vec<u8> {
     let photos: Vec<_> = (first..).step_by(9).take(times_ms.len()).map(|number| frame("webcam_man", number)).collect();
-    let frames: Vec<Frame<'_>> = times_ms.iter().zip(&photos).map(|(&at_ms, photo)| Frame { at_ms, photo }).collect();
+    taken(&photos, times_ms)
+}
+
+fn taken(photos: &[Vec<u8>], times_ms: &[u32]) -> Vec<u8> {
+    let frames: Vec<Frame<'_>> = times_ms.iter().zip(photos).map(|(&at_ms, photo)| Frame { at_ms, photo }).collect();
     burst::compose(&frames)
 }
 
 #[tokio::test]
 async fn an_honest_burst_is_matched_and_kept_whole() {
-    let mut sitting = Sitting::begin(BURSTS).await;
+    let sitting = Sitting::begin(BURSTS).await;
+    let learner = sitting.course.learner(frame("film_woman", 80)).await;
+    let mut sitting = sitting.then(&learner).await;
     let capture = sitting.capture().await;
     assert_eq!(
         (&capture["frames"], &capture["frame_every_ms"], &capture["challenge"]),
         (&json!(3), &json!(300), &Value::Null)
     );
     assert_eq!(capture["bytes_limit"], 3 * 524_288 + 5 + 3 * 8);
-    let submission = film(2, &[0, 300, 610]);
+    let submission = taken(&woman([50, 52, 54]), &[0, 300, 610]);
     assert_eq!(sitting.answer(&capture, AIM_MS + 610, &submission).await, ("match".to_owned(), None));
     // The next one is slow, as its page is: its timers fire once a second.
     let capture = sitting.capture().await;
-    let slow = film(55, &[0, 1_000, 2_000]);
+    let slow = taken(&woman([110, 112, 114]), &[0, 1_000, 2_000]);
     assert_eq!(sitting.answer(&capture, AIM_MS + 2_000, &slow).await, ("match".to_owned(), None));
     assert_eq!(sitting.logged("capture.requested").await[0]["frames"], 3);
     let kept: Vec<_> = sitting.logged("face.checked").await.iter().map(|check| check["photo"].clone()).collect();
@@ -238,8 +244,7 @@ fn woman(numbers: [u32; 3]) -> [Vec<u8>; 3] {
 }
 
 fn quarters(photos: &[Vec<u8>; 3]) -> Vec<u8> {
-    let frames: Vec<Frame<'_>> = (0..).zip(photos).map(|(at, photo)| Frame { at_ms: 250 * at, photo }).collect();
-    burst::compose(&frames)
+    taken(photos, &[0, 250, 500])
 }
 
 /// A stored photo as a cheat sends it: encoded anew, with noise in its lowest bits.

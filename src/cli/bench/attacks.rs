@@ -120,7 +120,7 @@ fn score(checker: &mut Checker, path: &Path, every_ms: u32) -> anyhow::Result<Sc
     };
     let frames: Vec<Frame<'_>> = (0..).zip(&photos).map(|(at, photo)| Frame { at_ms: at * every_ms, photo }).collect();
     let asked = Asked { passive: true, ..Asked::PHOTO };
-    let check = checker.check(&burst::compose(&frames), &Question { enrolled, asked });
+    let check = checker.check(&burst::compose(&frames), &Question { asked, ..enrolled.into() });
     ensure!(check.outcome != Outcome::Error, "{}: {:?}", path.display(), check.reason);
     Ok(match check.outcome {
         Outcome::NoFace | Outcome::MultipleFaces => Scored::NoFace(check.outcome.as_str()),

@@ -88,7 +88,7 @@ impl MovementsBench {
                     for shown in shown(&puppet, &stranger, seed) {
                         let film = format!("{} {frame:03} #{seed} {}", person.name, shown.what);
                         let asked = Asked { challenge: Some(Movement::TurnLeft), frames_least: 8, ..Asked::PHOTO };
-                        let question = Question { enrolled: enrolled.clone(), asked };
+                        let question = Question { asked, ..enrolled.clone().into() };
                         tally.judge(&film, &shown, &checker.check(&submission(&shown.frames), &question))?;
                     }
                 }

@@ -58,7 +58,7 @@ impl FaceCheck {
             Err(error) => return Ok(refused(&error)),
         };
         let asked = Asked { challenge: self.challenge, passive: self.passive, ..Asked::PHOTO };
-        let check = checker.check(&burst::compose(&frames), &Question { enrolled, asked });
+        let check = checker.check(&burst::compose(&frames), &Question { asked, ..enrolled.into() });
         if let Some(file) = &self.explain {
             explain::write(file, checker, &photos, &check).with_context(|| file.display().to_string())?;
         }
