@@ -29,11 +29,11 @@ const ROUNDS: usize = 6;
 const FITTED_EVERY: usize = 2;
 
 /// Two photos at least this far apart that move less than this are one photo, thousandths of the face's side. The stillest
-/// person's photos were 2.2 apart at 200 ms; a photo sent twice, with noise or re-encoded, at most 1.
+/// person's photos were 1.9 apart at 200 ms; a photo sent twice, with noise or re-encoded, at most 1.
 const SAME_PER_MILLE: f32 = 1.0;
 const SAME_APART_LEAST_MS: u32 = 150;
-/// A burst whose photos are all nearer than this to each other is frozen: of the stillest person's none was below 2.9 in
-/// 400 ms; one photo, shifted, zoomed or turned anew each time, comes to 2.1 at most on a face of a webcam's size.
+/// A burst whose photos are all nearer than this to each other is frozen: of the stillest person's none was below 2.7 in
+/// 400 ms; one photo, shifted by a pixel, zoomed or turned anew each time, comes to 2.0 on a face of a webcam's size.
 const STILL_PER_MILLE: f32 = 2.3;
 const STILL_SPAN_LEAST_MS: u32 = 350;
 /// What a face may travel from one photo to the next, as a share of its side for each second between them, and without any

@@ -17,8 +17,8 @@ use super::{
 const BURST_LIMIT_PIXELS: usize = 24_000_000;
 /// A photo with no part brighter than this shows nothing: a covered lens, or no light at all.
 const BLACK_BELOW: f32 = 16.0;
-/// Two levelled faces at least this alike are one face, a moment later. Of photos of two people the most was 0.63; of one
-/// person's, 300 ms apart, nine of ten are above, and of the others the recogniser is asked.
+/// Two levelled faces at least this alike, laid where they fit best, are one face, a moment later. Of photos of two people
+/// the most was 0.63; of one person's, 300 ms apart, more than nine of ten are above, and of the others the recogniser is asked.
 const SAME_LOOK_LEAST: f32 = 0.8;
 
 /// Least similarity at which a face is not called another's, although it is below the threshold: of two people one pair in
