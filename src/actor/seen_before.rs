@@ -19,8 +19,8 @@ const RECENT_LIMIT: usize = 1_024;
 /// Photos of a capture that are kept to be known again: all of a plain burst, the first, the last and one between of more.
 /// Against them is held every photo that comes.
 const KEPT_OF_A_CAPTURE: usize = 3;
-/// Earlier photos that are known again before a network looks: those of the newest eight captures and more, and of the
-/// enrolments. They travel with the question; older ones are held against photos that have matched.
+/// Earlier photos that are known again before a network looks: of the enrolments, and of the newest captures, eight where
+/// each has three. They travel with the question; older ones are held against photos that have matched.
 const KNOWN_AT_ONCE: usize = 24;
 
 /// The last photos that matched, of whoever.

@@ -268,6 +268,24 @@ mod tests {
     }
 
     #[test]
+    fn a_picture_that_is_shifted_a_little_is_found_where_it_fits() {
+        let waves = |right: f32, down: f32| {
+            let at = move |at: usize| {
+                let (x, y) = ((at % 40) as f32 + right, (at / 40) as f32 + down);
+                128.0 + 40.0 * (0.31 * x).sin() + 40.0 * (0.23 * y + 0.11 * x).cos()
+            };
+            Grey { width: 40, values: (0..1600).map(at).collect() }
+        };
+        let (picture, shifted) = (waves(0.0, 0.0), waves(2.0, -3.0));
+        assert!(picture.likeness(&shifted) < 0.9);
+        assert!(picture.likeness_nearby(&shifted, 1.0) > 0.999 && shifted.likeness_nearby(&picture, 1.0) > 0.999);
+        // No further than is asked for, and not as far as somebody else may be.
+        let enough = picture.likeness_nearby(&shifted, 0.9);
+        assert!((0.9..0.999).contains(&enough), "{enough}");
+        assert!(picture.likeness_nearby(&waves(9.0, 0.0), 1.0) < 0.5);
+    }
+
+    #[test]
     fn likeness_does_not_mind_brightness_and_contrast() {
         let photo = ramp(60, 60);
         let grey = Grey::whole(&photo, 12, 12);
