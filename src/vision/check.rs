@@ -7,7 +7,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::detect::{Detector, LEVEL_DEGREES, View};
+use super::detect::{Detector, View};
 use super::embed::{NUMBERS, Recogniser};
 use super::manifest::{Manifest, Model, ModelDigests};
 use super::motion::Unnatural;
@@ -26,6 +26,8 @@ const SECOND_FACE_SHARE: f32 = 0.1;
 const ROLL_LIMIT_DEGREES: f32 = 30.0;
 /// Beyond this roll the face is called upside down rather than rolled, in degrees.
 const UPSIDE_DOWN_DEGREES: f32 = 120.0;
+/// A tilt up to this needs no second look, in degrees: the recogniser was trained with as much.
+const LEVEL_DEGREES: f32 = 8.0;
 /// Looks at a tilted face after the first close one; the second already changes little.
 const LEVELLED_LOOKS: u32 = 2;
 /// Faces of a photo that are told of.

@@ -22,8 +22,6 @@ const CLOSER_MARGIN: f32 = 1.5;
 const FOLLOWED_SIDE_PX: usize = 192;
 /// … around its last place: it may move by half of its own size.
 const FOLLOWED_MARGIN: f32 = 2.0;
-/// A face that is tilted by less, in degrees, is looked at as it is: the recogniser was trained with as much.
-pub(super) const LEVEL_DEGREES: f32 = 8.0;
 
 /// A face in a photo; all lengths in pixels of the upright photo, from its top left corner.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -156,9 +154,7 @@ impl Detector {
     /// box holds the middle of that place any more.
     pub fn follow(&mut self, photo: &Photo, face: &FaceBox) -> Result<Option<FaceBox>, VisionError> {
         let across_px = FOLLOWED_MARGIN * face.side_px();
-        let roll_degrees = face.roll_degrees();
-        let roll_degrees = if roll_degrees.abs() < LEVEL_DEGREES { 0.0 } else { roll_degrees };
-        let transform = Similarity::square(face.centre(), across_px, roll_degrees, FOLLOWED_SIDE_PX);
+        let transform = Similarity::square(face.centre(), across_px, face.roll_degrees(), FOLLOWED_SIDE_PX);
         let [blue, green, red] = align::three(&mut self.planes, FOLLOWED_SIDE_PX * FOLLOWED_SIDE_PX);
         align::resample(photo, transform, FOLLOWED_SIDE_PX, [red, green, blue]);
         let seen = self.run(FOLLOWED_SIDE_PX, FOLLOWED_SIDE_PX)?;

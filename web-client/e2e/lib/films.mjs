@@ -16,11 +16,12 @@ export const portrait = ({ person, frame }) => join(people, person, `${String(fr
 const SENSOR = 'scale=640:480:force_original_aspect_ratio=increase,crop=640:480,noise=alls=5:allf=t+u,format=yuv420p';
 
 /**
- * Who sits where. `seconds` is how long it takes until the film begins again: longer than a scenario, because nobody
- * looks the same twice.
+ * Who sits where. Of the learner's film, the ten seconds in which no hand is before the face, without the enrolment photo and a
+ * frame that stands twice; at its end it begins anew, since what goes back again is no person's movement. When a photo is
+ * taken depends on the machine: so any moment must do.
  */
 const CAMERAS = {
-  learner: { person: 'film_woman', from: 81, to: 157, per_s: 8 },
+  learner: { person: 'film_woman', from: 48, to: 128, without: [73, 80], per_s: 8, around: true },
   stand_in: { person: 'webcam_man', from: 2, to: 73, per_s: 30 },
   empty_chair: { person: 'empty_chair', from: 1, to: 39, per_s: 1 },
   still_photo: { person: 'film_woman', from: 90, to: 90, per_s: 1, still: true },
@@ -100,15 +101,18 @@ export class Films {
     });
   }
 
-  async #filmed({ person, from, to, per_s, still }, file) {
+  async #filmed({ person, from, to, without = [], per_s, still, around }, file) {
     const folder = join(this.folder, `${file.split('/').pop()}.${process.pid}.frames`);
     await mkdir(folder, { recursive: true });
     const known = new Set(await readdir(join(people, person)));
-    const numbers = Array.from({ length: to - from + 1 }, (_, index) => from + index);
+    const numbers = Array.from({ length: to - from + 1 }, (_, index) => from + index).filter(
+      (number) => !without.includes(number),
+    );
     const names = numbers.map((number) => `${String(number).padStart(3, '0')}.jpg`).filter((name) => known.has(name));
-    // There and back again, so that nothing jumps where the film begins anew.
+    // There and back again, so that nothing jumps where a short film begins anew.
+    const back = around ? [] : names.slice(1, -1).reverse();
     let count = 0;
-    for (const name of [...names, ...names.slice(1, -1).reverse()]) {
+    for (const name of [...names, ...back]) {
       count += 1;
       await symlink(join(people, person, name), join(folder, `${String(count).padStart(3, '0')}.jpg`)).catch(() => {});
     }
