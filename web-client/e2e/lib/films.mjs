@@ -15,13 +15,16 @@ export const portrait = ({ person, frame }) => join(people, person, `${String(fr
 // A camera is 4:3, and its sensor is never quite still.
 const SENSOR = 'scale=640:480:force_original_aspect_ratio=increase,crop=640:480,noise=alls=5:allf=t+u,format=yuv420p';
 
+/** How long the learner's film is, s: longer than a scenario's photos, since nobody looks the same twice, to the last bit. */
+const LEARNER_S = 200;
+
 /**
  * Who sits where. Of the learner's film, the ten seconds in which no hand is before the face, without the enrolment photo and a
- * frame that stands twice; at its end it begins anew, since what goes back again is no person's movement. When a photo is
- * taken depends on the machine: so any moment must do.
+ * frame that stands twice, again and again, each time with other noise; what goes back again would be no person's movement.
+ * When a photo is taken depends on the machine: so any moment must do.
  */
 const CAMERAS = {
-  learner: { person: 'film_woman', from: 48, to: 128, without: [73, 80], per_s: 8, around: true },
+  learner: { person: 'film_woman', from: 48, to: 128, without: [73, 80], per_s: 8, forS: LEARNER_S },
   stand_in: { person: 'webcam_man', from: 2, to: 73, per_s: 30 },
   empty_chair: { person: 'empty_chair', from: 1, to: 39, per_s: 1 },
   still_photo: { person: 'film_woman', from: 90, to: 90, per_s: 1, still: true },
@@ -101,7 +104,7 @@ export class Films {
     });
   }
 
-  async #filmed({ person, from, to, without = [], per_s, still, around }, file) {
+  async #filmed({ person, from, to, without = [], per_s, still, forS }, file) {
     const folder = join(this.folder, `${file.split('/').pop()}.${process.pid}.frames`);
     await mkdir(folder, { recursive: true });
     const known = new Set(await readdir(join(people, person)));
@@ -110,13 +113,19 @@ export class Films {
     );
     const names = numbers.map((number) => `${String(number).padStart(3, '0')}.jpg`).filter((name) => known.has(name));
     // There and back again, so that nothing jumps where a short film begins anew.
-    const back = around ? [] : names.slice(1, -1).reverse();
+    const back = forS ? [] : names.slice(1, -1).reverse();
     let count = 0;
     for (const name of [...names, ...back]) {
       count += 1;
       await symlink(join(people, person, name), join(folder, `${String(count).padStart(3, '0')}.jpg`)).catch(() => {});
     }
-    const source = ['-framerate', String(per_s), '-i', join(folder, '%03d.jpg')];
+    const source = [
+      ...(forS ? ['-loop', '1', '-t', String(forS)] : []),
+      '-framerate',
+      String(per_s),
+      '-i',
+      join(folder, '%03d.jpg'),
+    ];
     // A photo before the lens is the same frame for ever: not even the sensor lives.
     const filter = still
       ? 'scale=640:480:force_original_aspect_ratio=increase,crop=640:480,format=yuv420p'
