@@ -81,17 +81,18 @@ impl Grey {
         /// As far as the points of a face are found differently from one photo to the next.
         const AWAY_MOST: i32 = 3;
         let mut best = (self.likeness(other), [0_i32, 0]);
-        loop {
+        while best.0 < enough {
             let [right, down] = best.1;
             let near = [[right + 1, down], [right - 1, down], [right, down + 1], [right, down - 1]];
             let near = near.into_iter().filter(|shift| shift.iter().all(|away| away.abs() <= AWAY_MOST));
             let found =
                 near.map(|shift| (self.likeness(&other.shifted(shift)), shift)).max_by(|a, b| a.0.total_cmp(&b.0));
             match found {
-                Some(found) if best.0 < enough && found.0 > best.0 => best = found,
-                _ => return best.0,
+                Some(found) if found.0 > best.0 => best = found,
+                _ => break,
             }
         }
+        best.0
     }
 
     fn shifted(&self, [right, down]: [i32; 2]) -> Self {
