@@ -62,6 +62,19 @@ impl Similarity {
         Self { a: self.a * step, b: self.b * step, dx, dy }
     }
 
+    /// The same, into the part of the photo that begins at (`left`, `top`) and of which `shrink` pixels in each direction became one.
+    pub fn of_part(self, [left, top]: [f32; 2], shrink: f32) -> Self {
+        let place = |at: f32, from: f32| (at - from + 0.5) / shrink - 0.5;
+        Self { a: self.a / shrink, b: self.b / shrink, dx: place(self.dx, left), dy: place(self.dy, top) }
+    }
+
+    /// Where the first `columns` places of a row are in the photo.
+    pub fn line(self, row: usize, columns: usize) -> impl Iterator<Item = [f32; 2]> {
+        let [left, top] = self.apply([0.0, row as f32]);
+        // A whole number of 16 bits becomes a float in one step.
+        (0..columns as u16).map(move |column| [left + self.a * f32::from(column), top + self.b * f32::from(column)])
+    }
+
     /// How many of the photo's pixels one of the picture's is wide.
     pub fn scale(&self) -> f32 {
         self.a.hypot(self.b)
@@ -80,8 +93,9 @@ fn centre(points: &[[f32; 2]; 5]) -> [f32; 2] {
 
 /// Places are counted in 2¹⁶ths of a pixel: whole numbers step along a row without a conversion for each pixel.
 const PLACE_BITS: u32 = 16;
-/// Shares between pixels are counted in 2¹⁰ths, so that 255 × 2¹⁰ × 2¹⁰ still fits an `i32`.
-const SHARE_BITS: u32 = 10;
+
+/// Red, green, blue, and whatever is next in memory: four are mixed as fast as one.
+type Colour = [f32; 4];
 
 /// Fills three planes (red, green, blue, each `side_px`² values 0 to 255) with the part of the photo that `transform`
 /// leads to. Beyond the photo's edge it is black.
@@ -97,30 +111,30 @@ pub fn resample(photo: &Photo, transform: Similarity, side_px: usize, [red, gree
             && let Some(level) = Level::of(photo, x..=x + step_x * (side_px as i64 - 1), y, &mut mixed)
         {
             for ((red, green), blue) in columns {
-                [*red, *green, *blue] = level.sample(x);
+                [*red, *green, *blue, _] = level.sample(x);
                 x += step_x;
             }
             continue;
         }
         for ((red, green), blue) in columns {
-            [*red, *green, *blue] = sample(photo, x, y);
+            [*red, *green, *blue, _] = sample(photo, x, y);
             (x, y) = (x + step_x, y + step_y);
         }
     }
 }
 
 /// A level line between two rows of the photo. They are mixed once, and then asked for many places; what comes of it is the
-/// same to the last bit as [`sample`], since all of it are whole numbers.
+/// same to the last bit as [`sample`], which mixes in the same order.
 struct Level<'a> {
     /// the first column that was mixed
     left: i64,
-    /// red, green, blue of each column, in 2¹⁰ths
-    mixed: &'a [i32],
+    /// red, green, blue of each column
+    mixed: &'a [f32],
 }
 
 impl<'a> Level<'a> {
     /// `None` unless all places `x`, with their neighbours, lie in the photo.
-    fn of(photo: &Photo, x: RangeInclusive<i64>, y: i64, mixed: &'a mut Vec<i32>) -> Option<Self> {
+    fn of(photo: &Photo, x: RangeInclusive<i64>, y: i64, mixed: &'a mut Vec<f32>) -> Option<Self> {
         let (left, right, top) = (x.start() >> PLACE_BITS, x.end() >> PLACE_BITS, y >> PLACE_BITS);
         let inside = left >= 0 && top >= 0 && right + 1 < photo.width_px as i64 && top + 1 < photo.height_px as i64;
         if !inside || left > right {
@@ -130,34 +144,26 @@ impl<'a> Level<'a> {
         let both = photo.row(top)[columns.clone()].iter().zip(&photo.row(top + 1)[columns]);
         let bottom_share = share(y);
         mixed.clear();
-        mixed.extend(both.map(|(upper, lower)| between(*upper, *lower, bottom_share)));
+        mixed.extend(both.map(|(upper, lower)| between(f32::from(*upper), f32::from(*lower), bottom_share)));
+        mixed.push(0.0);
         Some(Self { left, mixed })
     }
 
-    fn sample(&self, x: i64) -> [f32; 3] {
+    fn sample(&self, x: i64) -> Colour {
         let at = 3 * ((x >> PLACE_BITS) - self.left) as usize;
-        let (six, right_share) = (&self.mixed[at..at + 6], share(x));
-        let mix = |channel: usize| {
-            let (left, right) = (six[channel], six[channel + 3]);
-            value((left << SHARE_BITS) + (right - left) * right_share)
-        };
-        [mix(0), mix(1), mix(2)]
+        let both: &[f32; 7] = self.mixed[at..].first_chunk().expect("a column and its neighbour were mixed");
+        let right_share = share(x);
+        std::array::from_fn(|colour| between(both[colour], both[colour + 3], right_share))
     }
 }
 
 /// How far a place is from the pixel before it.
-fn share(place: i64) -> i32 {
-    ((place >> (PLACE_BITS - SHARE_BITS)) & ((1 << SHARE_BITS) - 1)) as i32
+fn share(place: i64) -> f32 {
+    (place & ((1 << PLACE_BITS) - 1)) as i32 as f32 * (1.0 / (1 << PLACE_BITS) as f32)
 }
 
-/// Between two values, in 2¹⁰ths.
-fn between(from: u8, to: u8, share: i32) -> i32 {
-    (i32::from(from) << SHARE_BITS) + (i32::from(to) - i32::from(from)) * share
-}
-
-/// Of 2²⁰ths.
-fn value(both: i32) -> f32 {
-    both as f32 * (1.0 / (1 << (2 * SHARE_BITS)) as f32)
+fn between(from: f32, to: f32, share: f32) -> f32 {
+    from + (to - from) * share
 }
 
 /// Makes `planes` hold three planes of `plane` values each, whatever they are, and lends them one by one.
@@ -169,31 +175,27 @@ pub fn three(planes: &mut Vec<f32>, plane: usize) -> [&mut [f32]; 3] {
 }
 
 /// The photo's colour between four pixels.
-fn sample(photo: &Photo, x: i64, y: i64) -> [f32; 3] {
+fn sample(photo: &Photo, x: i64, y: i64) -> Colour {
     let (right_share, bottom_share) = (share(x), share(y));
-    let [upper_left, upper_right, lower_left, lower_right] = corners(photo, x >> PLACE_BITS, y >> PLACE_BITS);
-    let mix = |channel: usize| {
-        let upper = between(upper_left[channel], upper_right[channel], right_share);
-        let lower = between(lower_left[channel], lower_right[channel], right_share);
-        value((upper << SHARE_BITS) + (lower - upper) * bottom_share)
-    };
-    [mix(0), mix(1), mix(2)]
+    let [upper, lower] = pairs(photo, x >> PLACE_BITS, y >> PLACE_BITS);
+    let mixed: [f32; 8] = std::array::from_fn(|at| between(f32::from(upper[at]), f32::from(lower[at]), bottom_share));
+    std::array::from_fn(|colour| between(mixed[colour], mixed[colour + 3], right_share))
 }
 
-/// The pixel at (`left`, `top`), its neighbours to the right and below, and the one between those.
-fn corners(photo: &Photo, left: i64, top: i64) -> [[u8; 3]; 4] {
-    let inside = left >= 0 && top >= 0 && left + 1 < photo.width_px as i64 && top + 1 < photo.height_px as i64;
-    if !inside {
-        return [(0, 0), (1, 0), (0, 1), (1, 1)].map(|(right, down)| pixel(photo, left + right, top + down));
+/// The pixel at (`left`, `top`) with its neighbour to the right, and those below them. Six bytes of each eight count: the
+/// compiler takes eight at once.
+fn pairs(photo: &Photo, left: i64, top: i64) -> [[u8; 8]; 2] {
+    if left >= 0 && top >= 0 && left + 1 < photo.width_px as i64 {
+        let at = 3 * (top as usize * photo.width_px + left as usize);
+        let eight = |at: usize| photo.rgb.get(at..)?.first_chunk().copied();
+        if let (Some(upper), Some(lower)) = (eight(at), eight(at + 3 * photo.width_px)) {
+            return [upper, lower];
+        }
     }
-    let at = 3 * (top as usize * photo.width_px + left as usize);
-    let (upper, lower) = (&photo.rgb[at..at + 6], &photo.rgb[at + 3 * photo.width_px..][..6]);
-    [
-        [upper[0], upper[1], upper[2]],
-        [upper[3], upper[4], upper[5]],
-        [lower[0], lower[1], lower[2]],
-        [lower[3], lower[4], lower[5]],
-    ]
+    [top, top + 1].map(|row| {
+        let [[a, b, c], [d, e, f]] = [left, left + 1].map(|column| pixel(photo, column, row));
+        [a, b, c, d, e, f, 0, 0]
+    })
 }
 
 fn pixel(photo: &Photo, x: i64, y: i64) -> [u8; 3] {
@@ -233,7 +235,7 @@ mod tests {
                 let [x, y] = transform.apply([0.0, row as f32]).map(fixed);
                 let expected = sample(&photo, x + column * fixed(transform.a), y);
                 let at = row * 23 + column as usize;
-                assert_eq!([planes[at], planes[529 + at], planes[2 * 529 + at]], expected, "{row}, {column}");
+                assert_eq!([planes[at], planes[529 + at], planes[2 * 529 + at]], expected[..3], "{row}, {column}");
             }
         }
     }

@@ -185,7 +185,16 @@ impl Detector {
         let columns = (photo.width_px / view.shrink).max(1);
         let rows = (photo.height_px / view.shrink).max(1);
         let [blue, green, red] = align::three(&mut self.planes, width * height).map(|plane| {
-            plane.fill(0.0);
+            // Only what nothing is laid over is made black.
+            for (row, line) in plane.chunks_exact_mut(width).enumerate() {
+                let laid = if (view.border..view.border + rows).contains(&row) {
+                    view.border..view.border + columns
+                } else {
+                    0..0
+                };
+                line[..laid.start].fill(0.0);
+                line[laid.end..].fill(0.0);
+            }
             plane
         });
         for row in 0..rows {

@@ -22,13 +22,10 @@ impl Grey {
         let corners = [[0.0, 0.0], [last, 0.0], [0.0, last], [last, last]].map(|corner| transform.apply(corner));
         let window = Window::around(photo, corners, shrink);
         let reduced = window.reduced(photo, shrink);
+        let onto_reduced = transform.of_part([window.left as f32, window.top as f32], shrink as f32);
         let mut values = Vec::with_capacity(side * side);
         for row in 0..side {
-            for column in 0..side {
-                let [x, y] = transform.apply([column as f32, row as f32]);
-                let place = |at: f32, from: usize| (at - from as f32 + 0.5) / shrink as f32 - 0.5;
-                values.push(between(&reduced, place(x, window.left), place(y, window.top)));
-            }
+            values.extend(onto_reduced.line(row, side).map(|[x, y]| between(&reduced, x, y)));
         }
         Self { width: side, values }
     }
@@ -45,9 +42,11 @@ impl Grey {
             from..to.max(from + 1)
         };
         let mut values = Vec::with_capacity(columns * rows);
+        let mut lines = Lines::default();
         for row in 0..rows {
-            let lines = Lines::of(photo, 0..photo.width_px, part(row, rows, photo.height_px));
-            values.extend((0..columns).map(|column| lines.mean(part(column, columns, photo.width_px))));
+            lines.add_up(photo, 0..photo.width_px, part(row, rows, photo.height_px));
+            let blocks = (0..columns).map(|column| part(column, columns, photo.width_px));
+            values.extend(blocks.map(|block| lines.mean(&lines.sums[3 * block.start..3 * block.end])));
         }
         Self { width: columns, values }
     }
@@ -158,20 +157,19 @@ pub fn mean_and_spread(values: impl Iterator<Item = f32>) -> (f32, f32) {
 }
 
 fn between(grey: &Grey, x: f32, y: f32) -> f32 {
-    let (width, height) = (grey.width as i32, grey.height() as i32);
+    let (last_column, last_row) = (grey.width as i32 - 1, grey.height() as i32 - 1);
     // The outermost half pixel belongs to the picture: its value is that of the last one.
-    let inside = |at: f32, length: i32| (-0.5..=length as f32 - 0.5).contains(&at);
-    if !inside(x, width) || !inside(y, height) {
+    let inside = |at: f32, last: i32| (-0.5..=last as f32 + 0.5).contains(&at);
+    if !inside(x, last_column) || !inside(y, last_row) {
         return f32::NAN;
     }
-    // `floor`, which is a call where the processor is not asked for more than every x86-64 has.
-    let floor = |at: f32| at as i32 - i32::from(at < 0.0);
-    let (column, row) = (floor(x), floor(y));
+    let (x, y) = (x.clamp(0.0, last_column as f32), y.clamp(0.0, last_row as f32));
+    let (column, row) = (x as i32, y as i32);
     let (right_share, bottom_share) = (x - column as f32, y - row as f32);
-    let line = |row: i32| &grey.values[(row.clamp(0, height - 1) * width) as usize..][..grey.width];
-    let (left, right) = (column.max(0) as usize, (column + 1).min(width - 1) as usize);
+    let line = |row: i32| &grey.values[row as usize * grey.width..][..grey.width];
+    let (left, right) = (column as usize, (column + 1).min(last_column) as usize);
     let mixed = |line: &[f32]| line[left] + (line[right] - line[left]) * right_share;
-    let (upper, lower) = (mixed(line(row)), mixed(line(row + 1)));
+    let (upper, lower) = (mixed(line(row)), mixed(line((row + 1).min(last_row))));
     upper + (lower - upper) * bottom_share
 }
 
@@ -199,39 +197,53 @@ impl Window {
 
     fn reduced(&self, photo: &Photo, shrink: usize) -> Grey {
         let mut values = Vec::with_capacity(self.columns * self.rows);
+        let mut lines = Lines::default();
         for row in 0..self.rows {
             let top = self.top + row * shrink;
-            let lines = Lines::of(photo, self.left..self.left + self.columns * shrink, top..top + shrink);
-            values.extend((0..self.columns).map(|column| lines.mean(column * shrink..(column + 1) * shrink)));
+            lines.add_up(photo, self.left..self.left + self.columns * shrink, top..top + shrink);
+            values.extend(lines.means(shrink));
         }
         Grey { width: self.columns, values }
     }
 }
 
 /// Lines of a photo added up, as far as they lie in it: what blocks side by side have in common.
+#[derive(Default)]
 struct Lines {
     count: usize,
-    /// brightness of each column
-    sums: Vec<f32>,
+    /// red, green and blue of each column
+    sums: Vec<u16>,
 }
 
 impl Lines {
-    fn of(photo: &Photo, columns: Range<usize>, rows: Range<usize>) -> Self {
+    /// Adds up some lines in place of those before.
+    fn add_up(&mut self, photo: &Photo, columns: Range<usize>, rows: Range<usize>) {
+        /// So many bytes still are less than 2¹⁶. Of blocks that are higher, not all lines count.
+        const MOST: usize = 257;
         let bytes = 3 * columns.start..3 * columns.end.min(photo.width_px);
         let rows = rows.start..rows.end.min(photo.height_px);
-        let mut colours = vec![0_u32; bytes.len()];
-        for row in rows.clone() {
-            colours.iter_mut().zip(&photo.row(row)[bytes.clone()]).for_each(|(sum, value)| *sum += u32::from(*value));
+        let rows = rows.clone().step_by(rows.len().div_ceil(MOST).max(1));
+        self.count = rows.len();
+        self.sums.clear();
+        self.sums.resize(bytes.len(), 0);
+        for row in rows {
+            self.sums.iter_mut().zip(&photo.row(row)[bytes.clone()]).for_each(|(sum, value)| *sum += u16::from(*value));
         }
-        // The shares of BT.601, which is what JPEG calls brightness.
-        let brightness = |sums: &[u32]| 0.299 * sums[0] as f32 + 0.587 * sums[1] as f32 + 0.114 * sums[2] as f32;
-        Self { count: rows.len(), sums: colours.chunks_exact(3).map(brightness).collect() }
     }
 
-    /// Mean brightness of some columns, counted from the first of them.
-    fn mean(&self, columns: Range<usize>) -> f32 {
-        let block = &self.sums[columns.start..columns.end.min(self.sums.len())];
-        block.iter().sum::<f32>() / (block.len() * self.count).max(1) as f32
+    /// Mean brightness of each block of `width` columns; the last may have fewer.
+    fn means(&self, width: usize) -> impl Iterator<Item = f32> {
+        self.sums.chunks(3 * width).map(|block| self.mean(block))
+    }
+
+    /// Mean brightness of a block's columns.
+    fn mean(&self, block: &[u16]) -> f32 {
+        let (columns, _) = block.as_chunks::<3>();
+        let add =
+            |sum: [u32; 3], column: &[u16; 3]| std::array::from_fn(|colour| sum[colour] + u32::from(column[colour]));
+        let [red, green, blue] = columns.iter().fold([0; 3], add).map(|sum| sum.cast_signed() as f32);
+        // The shares of BT.601, which is what JPEG calls brightness.
+        (0.299 * red + 0.587 * green + 0.114 * blue) / (columns.len() * self.count).max(1) as f32
     }
 }
 

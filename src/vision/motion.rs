@@ -86,11 +86,11 @@ pub struct Still<'a> {
     pub at_ms: u32,
     pub face: FaceBox,
     /// [`surroundings`] of the first photo's face: the same place in each
-    pub surroundings: &'a Grey,
+    pub surroundings: Grey,
     pub scene: &'a Grey,
 }
 
-/// The face and what is around it.
+/// A face and what is around it, or what is there in another photo.
 pub fn surroundings(photo: &Photo, face: &FaceBox) -> Grey {
     let transform = Similarity::square(face.centre(), SPAN * face.side_px(), 0.0, SIDE);
     Grey::of(photo, transform, SIDE).smoothed()
@@ -141,7 +141,7 @@ pub fn judge(stills: &[Still<'_>]) -> Motion {
     };
     let mut same = None;
     for (a, b) in pairs(stills.len()) {
-        let Some(moved) = movement_per_mille(stills[a].surroundings, stills[b].surroundings) else { continue };
+        let Some(moved) = movement_per_mille(&stills[a].surroundings, &stills[b].surroundings) else { continue };
         motion.most_per_mille = Some(motion.most_per_mille.map_or(moved, |most: f32| most.max(moved)));
         if stills[b].at_ms - stills[a].at_ms >= SAME_APART_LEAST_MS {
             motion.least_per_mille = Some(motion.least_per_mille.map_or(moved, |least: f32| least.min(moved)));

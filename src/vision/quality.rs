@@ -110,8 +110,8 @@ const CERTAINTY_LEAST: f32 = 0.8;
 const DOUBT: f32 = 0.05;
 
 impl Quality {
-    /// Of a face in a photo, as the recogniser sees it at half the size, with what is around it.
-    pub fn of(photo: &Photo, face: &FaceBox, levelled: &Grey, surroundings: &Grey) -> Self {
+    /// Of a face in a photo, as the recogniser sees it at half the size, and the whole photo made small.
+    pub fn of(photo: &Photo, face: &FaceBox, levelled: &Grey, scene: &Grey) -> Self {
         let inner = Inner(levelled);
         let (brightness, contrast) = mean_and_spread(inner.values());
         let all = inner.values().count().max(1) as f32;
@@ -121,7 +121,7 @@ impl Quality {
             brightness,
             contrast,
             washed_out: inner.values().filter(|value| *value >= WHITE_FROM).count() as f32 / all,
-            behind: mean_and_spread(around(surroundings)).0 - brightness,
+            behind: mean_and_spread(around(photo, face, scene)).0 - brightness,
             sharpness: if contrast > 0.0 { lines / contrast } else { 0.0 },
             grain: grain(photo, face),
             turn: turn(&face.points),
@@ -202,26 +202,33 @@ fn grain(photo: &Photo, face: &FaceBox) -> f32 {
         let [red, green, blue] = [0, 1, 2].map(|colour| i32::from(row[3 * column + colour]));
         299 * red + 587 * green + 114 * blue
     };
-    let mut left = Vec::new();
+    if columns.is_empty() {
+        return 0.0;
+    }
+    let (mut bends, mut left) = (Vec::new(), Vec::new());
     for at in rows.clone().step_by(rows.len().div_ceil(ROWS).max(1)) {
         let [above, here, below] = [at - 1, at, at + 1].map(|row| photo.row(row));
-        for column in columns.clone() {
-            let sides = |row| luma(row, column - 1) + luma(row, column + 1);
-            let corners = sides(above) + sides(below);
-            let beside = sides(here) + luma(above, column) + luma(below, column);
-            left.push((corners - 2 * beside + 4 * luma(here, column)).unsigned_abs());
-        }
+        bends.clear();
+        bends.extend(
+            (columns.start - 1..=columns.end)
+                .map(|column| luma(above, column) - 2 * luma(here, column) + luma(below, column)),
+        );
+        left.extend(bends.windows(3).map(|three| (three[0] - 2 * three[1] + three[2]).unsigned_abs()));
     }
     let middle = left.len() / 2;
     if left.is_empty() { 0.0 } else { *left.select_nth_unstable(middle).1 as f32 / 1000.0 * DEVIATION }
 }
 
-/// The outermost quarter of what is around a face.
-fn around(surroundings: &Grey) -> impl Iterator<Item = f32> {
-    let side = surroundings.width;
-    let edge = side / 8;
-    let is_edge = move |at: usize| !(edge..side - edge).contains(&(at % side)) || at / side < edge;
-    surroundings.values.iter().enumerate().filter(move |(at, _)| is_edge(*at)).map(|(_, value)| *value)
+/// What is above a face and beside it, from three quarters of its side away from its middle to the whole side.
+fn around(photo: &Photo, face: &FaceBox, scene: &Grey) -> impl Iterator<Item = f32> {
+    let [x, y] = face.centre();
+    let step = [photo.width_px as f32 / scene.width as f32, photo.height_px as f32 / scene.height() as f32];
+    let away = move |at: usize, step: f32, middle: f32| ((at as f32 + 0.5) * step - middle) / face.side_px();
+    scene.values.iter().enumerate().filter_map(move |(at, value)| {
+        let (right, down) = (away(at % scene.width, step[0], x), away(at / scene.width, step[1], y));
+        let near = right.abs().max(down.abs()) <= 1.0;
+        (near && right.abs().max(-down) >= 0.75).then_some(*value)
+    })
 }
 
 /// See [`Quality::turn`].

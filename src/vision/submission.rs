@@ -67,7 +67,6 @@ struct Looked<'a> {
     opened: &'a Opened,
     face: FaceBox,
     levelled: Grey,
-    surroundings: Grey,
     quality: Quality,
 }
 
@@ -176,7 +175,7 @@ impl Checker {
         question: &Question,
         check: &mut Check,
     ) -> Result<Vec<Looked<'a>>, Stop> {
-        let mut looked = vec![Looked::at(&opened[0], first, &first).ok_or_else(no_shape)?];
+        let mut looked = vec![Looked::at(&opened[0], first).ok_or_else(no_shape)?];
         let mut last = first;
         for next in &opened[1..] {
             let face = match self.followed(&next.photo, &last, check) {
@@ -185,7 +184,7 @@ impl Checker {
                 }
                 face => face?,
             };
-            looked.push(Looked::at(next, face, &first).ok_or_else(no_shape)?);
+            looked.push(Looked::at(next, face).ok_or_else(no_shape)?);
             last = face;
         }
         if (opened.len() - looked.len()) * UNSEEN_ONE_IN > opened.len() {
@@ -277,12 +276,11 @@ impl Checker {
 }
 
 impl<'a> Looked<'a> {
-    /// `None` when the face's points lie in one place. What is around it is looked at where the first photo has its face.
-    fn at(opened: &'a Opened, face: FaceBox, first: &FaceBox) -> Option<Self> {
+    /// `None` when the face's points lie in one place.
+    fn at(opened: &'a Opened, face: FaceBox) -> Option<Self> {
         let levelled = Grey::levelled(&opened.photo, &face.points)?;
-        let surroundings = motion::surroundings(&opened.photo, first);
-        let quality = Quality::of(&opened.photo, &face, &levelled, &surroundings);
-        Some(Self { opened, face, levelled, surroundings, quality })
+        let quality = Quality::of(&opened.photo, &face, &levelled, &opened.scene);
+        Some(Self { opened, face, levelled, quality })
     }
 
     /// Whether it is plainly the same face, without asking the recogniser.
@@ -345,10 +343,12 @@ fn best_of(looked: &[Looked<'_>]) -> usize {
 }
 
 fn moving(looked: &[Looked<'_>], check: &mut Check) -> Option<Unnatural> {
+    let first = &looked.first()?.face;
     let stills = looked.iter().map(|looked| Still {
         at_ms: looked.opened.at_ms,
         face: looked.face,
-        surroundings: &looked.surroundings,
+        // Where the first photo has its face, in each of them.
+        surroundings: motion::surroundings(&looked.opened.photo, first),
         scene: &looked.opened.scene,
     });
     let motion = motion::judge(&stills.collect::<Vec<_>>());
@@ -390,7 +390,7 @@ impl Checker {
             let opened = opened(photo, &Asked::PHOTO).map_err(unusable)?;
             before_networks(&opened)?;
             let face = checker.first_face(&opened[0], &mut check)?;
-            let Looked { levelled, quality, .. } = Looked::at(&opened[0], face, &face).ok_or_else(no_shape)?;
+            let Looked { levelled, quality, .. } = Looked::at(&opened[0], face).ok_or_else(no_shape)?;
             let numbers = checker.describe(&opened[0].photo, &face)?;
             Ok(Portrait { face, quality, numbers, levelled })
         };
@@ -429,7 +429,7 @@ impl Checker {
     pub fn sighting(&mut self, photo: &Photo) -> Result<Option<Sighting>, VisionError> {
         let Some(face) = self.find(photo)?.into_iter().next() else { return Ok(None) };
         let Some(levelled) = Grey::levelled(photo, &face.points) else { return Ok(None) };
-        let quality = Quality::of(photo, &face, &levelled, &motion::surroundings(photo, &face));
+        let quality = Quality::of(photo, &face, &levelled, &motion::scene(photo));
         let mut sighting = Sighting { face, quality, pose: None, eyes_open: None, mesh: Vec::new() };
         let mesh = self.mesher.mesh(photo, &face)?;
         if mesh.is_face() {
