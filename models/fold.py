@@ -4,8 +4,9 @@ The OpenCV Zoo's `int8bq` files store weights as int8 with one scale a block and
 read one of them and runs the other at half speed; with the weights unpacked once, here, both are plain fp32 models.
 It does not train, prune or quantise: the numbers are the ones the original would compute with.
 
-Run by prepare.py inside the private environment: `fold.py SOURCE TARGET AXIS…`, where the axes describe the one input
-that remains: a name alone is symbolic, `name=number` is fixed.
+Run by prepare.py inside the private environment: `fold.py SOURCE TARGET AXIS… [-- OUTPUT…]`, where the axes describe the
+one input that remains: a name alone is symbolic, `name=number` is fixed. Where outputs are named, the others are left out,
+and with them all that is computed for them alone.
 """
 
 import sys
@@ -67,9 +68,22 @@ def dimension(axis):
     return int(number) if number else name
 
 
-def rebuilt(model, axes):
+def needed(nodes, outputs):
+    """The nodes that lead to `outputs`, in their order."""
+    wanted, kept = set(outputs), []
+    for node in reversed(nodes):
+        if wanted & set(node.output):
+            wanted |= set(node.input)
+            kept.append(node)
+    return kept[::-1]
+
+
+def rebuilt(model, axes, chosen):
     nodes, constants = fold(model.graph)
-    nodes = without_dropout(nodes)
+    named = [o for o in model.graph.output if not chosen or o.name in chosen]
+    if chosen and len(named) != len(chosen):
+        raise SystemExit(f"it has no outputs {sorted(set(chosen) - {o.name for o in named})}")
+    nodes = needed(without_dropout(nodes), [o.name for o in named])
     used = {name for node in nodes for name in node.input}
     initializers = [numpy_helper.from_array(constants[name], name) for name in sorted(used & constants.keys())]
     given = [i for i in model.graph.input if i.name in used and i.name not in constants]
@@ -81,7 +95,7 @@ def rebuilt(model, axes):
         helper.make_tensor_value_info(
             o.name, onnx.TensorProto.FLOAT, [f"{o.name}_{i}" for i in range(len(o.type.tensor_type.shape.dim))]
         )
-        for o in model.graph.output
+        for o in named
     ]
     graph = helper.make_graph(nodes, "folded", inputs, outputs, initializers)
     result = helper.make_model(graph, opset_imports=list(model.opset_import), producer_name="invigil")
@@ -91,7 +105,8 @@ def rebuilt(model, axes):
 
 def main():
     source, target, *axes = sys.argv[1:]
-    result = rebuilt(onnx.load(source), axes)
+    end = axes.index("--") if "--" in axes else len(axes)
+    result = rebuilt(onnx.load(source), axes[:end], axes[end + 1 :])
     onnx.checker.check_model(result, full_check=True)
     with open(target, "wb") as file:
         file.write(result.SerializeToString(deterministic=True))

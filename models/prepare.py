@@ -144,7 +144,7 @@ def prepared(entry):
 def prepare(entry, packages, python, work):
     source, made = packages.take(entry), work / "made"
     if entry["prepare"] == "fold_weights":
-        subprocess.run([python, HERE / "fold.py", source, made, *entry["symbolic"]], check=True)
+        subprocess.run([python, HERE / "fold.py", source, made, *entry["symbolic"], "--", *entry.get("outputs", [])], check=True)
     elif entry["prepare"] == "convert_tflite":
         subprocess.run([python, HERE / "convert.py", source, made], check=True)
     else:

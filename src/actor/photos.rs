@@ -160,6 +160,7 @@ fn for_the_record(check: &Check) -> Map<String, Value> {
 fn models_that_looked(check: &Check) -> Value {
     let mut models = json!({
         "detector": check.models.detector.to_string(),
+        "near_detector": check.models.near_detector.to_string(),
         "recogniser": check.models.recogniser.to_string(),
         "runtime": check.models.runtime.to_string(),
         "provider": check.models.provider.as_str(),

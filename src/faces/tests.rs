@@ -185,6 +185,7 @@ fn a_check(faces: usize) -> Check {
         FaceBox { x: -0.1, y: 1e-30, width: 16_777_217.0, height: 1.0 / 3.0, score: 0.9, points: [[0.7, 0.3]; 5] };
     let models = ModelDigests {
         detector: digest("a"),
+        near_detector: digest("near a"),
         recogniser: digest("b"),
         runtime: digest("c"),
         provider: Provider::Openvino,

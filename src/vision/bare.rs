@@ -10,6 +10,7 @@ use super::{DETECTOR_SIDE_PX, Models, Photo, VisionError};
 /// The networks that one check of one photo runs, with inputs of the right size and no meaning.
 pub struct Bare {
     detector: Session,
+    near_detector: Session,
     recogniser: Session,
     /// the whole photo, the closer look, the levelled face: height, width, values
     inputs: [(usize, usize, Vec<f32>); 3],
@@ -27,7 +28,9 @@ impl Bare {
         // Neither black nor the same everywhere: no kernel may find a short cut.
         let inputs = inputs
             .map(|(height, width)| (height, width, (0..3 * height * width).map(|at| (at * 37 % 256) as f32).collect()));
-        Ok(Self { detector: models.session("detector")?, recogniser: models.session("recogniser")?, inputs })
+        let [detector, near_detector, recogniser] =
+            ["detector", "near_detector", "recogniser"].map(|role| models.session(role));
+        Ok(Self { detector: detector?, near_detector: near_detector?, recogniser: recogniser?, inputs })
     }
 
     /// Runs all networks of one check.
@@ -37,7 +40,7 @@ impl Bare {
     pub fn run(&mut self) -> Result<(), VisionError> {
         let [whole, closer, face] = &self.inputs;
         run(&mut self.detector, whole)?;
-        run(&mut self.detector, closer)?;
+        run(&mut self.near_detector, closer)?;
         run(&mut self.recogniser, face)
     }
 }

@@ -12,6 +12,8 @@ use super::{Models, Photo, VisionError};
 /// The detector's coarsest grid: sides are padded to a multiple of it, with black, at the right and the bottom.
 const SIDE_MULTIPLE: usize = 32;
 const STRIDES: [usize; 3] = [8, 16, 32];
+/// Faces of 50 px and more are found at these; whatever is looked at closely is larger.
+const NEAR_STRIDES: [usize; 2] = [16, 32];
 /// A closer look is a square of this side, in pixels …
 pub(super) const CLOSER_SIDE_PX: usize = 256;
 /// … around a face that fills two thirds of it: 170 px. From about that size on the detector's points follow a tilted
@@ -19,9 +21,11 @@ pub(super) const CLOSER_SIDE_PX: usize = 256;
 const CLOSER_MARGIN: f32 = 1.5;
 
 /// A face is followed in a square of this side, in pixels …
-const FOLLOWED_SIDE_PX: usize = 192;
-/// … around its last place: it may move by half of its own size.
-const FOLLOWED_MARGIN: f32 = 2.0;
+const FOLLOWED_SIDE_PX: usize = 160;
+/// … around its last place, in which it is 96 px large: it may move by a third of its own size.
+const FOLLOWED_MARGIN: f32 = 160.0 / 96.0;
+/// A face that is tilted by less is looked at as it is: a level square costs half as much.
+const LEVEL_ENOUGH_DEGREES: f32 = 5.0;
 
 /// A face in a photo; all lengths in pixels of the upright photo, from its top left corner.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -107,9 +111,16 @@ impl View {
 
 /// YuNet, with a buffer of its own: one a thread.
 pub struct Detector {
-    session: Session,
+    whole: Network,
+    near: Network,
     planes: Vec<f32>,
-    sums: Vec<u32>,
+    sums: Vec<u16>,
+}
+
+/// One of its two networks.
+struct Network {
+    session: Session,
+    strides: &'static [usize],
     score_least: f32,
     overlap_limit: f32,
 }
@@ -118,12 +129,15 @@ impl Detector {
     /// Opens the detector.
     pub fn new(models: &Models) -> Result<Self, VisionError> {
         let model = models.manifest().model("detector");
+        let network = |role, strides| {
+            let (score_least, overlap_limit) = (model.threshold("score"), model.threshold("overlap"));
+            Ok::<_, VisionError>(Network { session: models.session(role)?, strides, score_least, overlap_limit })
+        };
         Ok(Self {
-            session: models.session("detector")?,
+            whole: network("detector", &STRIDES)?,
+            near: network("near_detector", &NEAR_STRIDES)?,
             planes: Vec::new(),
             sums: Vec::new(),
-            score_least: model.threshold("score"),
-            overlap_limit: model.threshold("overlap"),
         })
     }
 
@@ -131,7 +145,7 @@ impl Detector {
     pub fn detect(&mut self, photo: &Photo, view: View) -> Result<Vec<FaceBox>, VisionError> {
         let (width, height) = (view.padded(photo.width_px), view.padded(photo.height_px));
         self.fill(photo, view, width, height);
-        let mut faces = self.run(width, height)?;
+        let mut faces = self.whole.run(&self.planes, width, height)?;
         faces.iter_mut().for_each(|face| *face = in_photo(*face, view));
         faces.sort_by(|a, b| b.area().total_cmp(&a.area()));
         Ok(faces)
@@ -144,7 +158,7 @@ impl Detector {
         let transform = Similarity::square(face.centre(), across_px, roll_degrees, CLOSER_SIDE_PX);
         let [blue, green, red] = align::three(&mut self.planes, CLOSER_SIDE_PX * CLOSER_SIDE_PX);
         align::resample(photo, transform, CLOSER_SIDE_PX, [red, green, blue]);
-        let seen = self.run(CLOSER_SIDE_PX, CLOSER_SIDE_PX)?;
+        let seen = self.near.run(&self.planes, CLOSER_SIDE_PX, CLOSER_SIDE_PX)?;
         let middle = [CLOSER_SIDE_PX as f32 / 2.0; 2];
         let same = seen.iter().find(|seen| seen.contains(middle));
         Ok(same.map(|seen| FaceBox { points: seen.points.map(|point| transform.apply(point)), ..*face }))
@@ -154,10 +168,11 @@ impl Detector {
     /// box holds the middle of that place any more.
     pub fn follow(&mut self, photo: &Photo, face: &FaceBox) -> Result<Option<FaceBox>, VisionError> {
         let across_px = FOLLOWED_MARGIN * face.side_px();
-        let transform = Similarity::square(face.centre(), across_px, face.roll_degrees(), FOLLOWED_SIDE_PX);
+        let roll_degrees = Some(face.roll_degrees()).filter(|roll| roll.abs() > LEVEL_ENOUGH_DEGREES).unwrap_or(0.0);
+        let transform = Similarity::square(face.centre(), across_px, roll_degrees, FOLLOWED_SIDE_PX);
         let [blue, green, red] = align::three(&mut self.planes, FOLLOWED_SIDE_PX * FOLLOWED_SIDE_PX);
         align::resample(photo, transform, FOLLOWED_SIDE_PX, [red, green, blue]);
-        let seen = self.run(FOLLOWED_SIDE_PX, FOLLOWED_SIDE_PX)?;
+        let seen = self.near.run(&self.planes, FOLLOWED_SIDE_PX, FOLLOWED_SIDE_PX)?;
         let middle = [FOLLOWED_SIDE_PX as f32 / 2.0; 2];
         let scale = transform.scale();
         let same = seen.iter().find(|seen| seen.contains(middle));
@@ -167,17 +182,6 @@ impl Detector {
             let points = seen.points.map(|point| transform.apply(point));
             FaceBox { x: x - width / 2.0, y: y - height / 2.0, width, height, score: seen.score, points }
         }))
-    }
-
-    /// The faces in the planes, the surest first, in the planes' own pixels.
-    fn run(&mut self, width: usize, height: usize) -> Result<Vec<FaceBox>, VisionError> {
-        let input = TensorRef::from_array_view(([1, 3, height, width], self.planes.as_slice()))?;
-        let outputs = self.session.run(ort::inputs![input])?;
-        let mut found = Vec::new();
-        for stride in STRIDES {
-            found.extend(Grid::read(&outputs, stride, width, height)?.faces(self.score_least));
-        }
-        Ok(without_doubles(found, self.overlap_limit))
     }
 
     /// Lays the photo out as three planes, blue first, each value 0 to 255.
@@ -202,10 +206,22 @@ impl Detector {
             let target = [&mut *red, &mut *green, &mut *blue].map(|plane| &mut plane[start..start + columns]);
             match view.shrink {
                 1 => spread(photo.row(row), target),
-                2 if photo.height_px > 1 => average_of_four(photo.row(2 * row), photo.row(2 * row + 1), target),
                 shrink => average(photo, row, shrink, &mut self.sums, target),
             }
         }
+    }
+}
+
+impl Network {
+    /// The faces in the planes, the surest first, in the planes' own pixels.
+    fn run(&mut self, planes: &[f32], width: usize, height: usize) -> Result<Vec<FaceBox>, VisionError> {
+        let input = TensorRef::from_array_view(([1, 3, height, width], planes))?;
+        let outputs = self.session.run(ort::inputs![input])?;
+        let mut found = Vec::new();
+        for stride in self.strides {
+            found.extend(Grid::read(&outputs, *stride, width, height)?.faces(self.score_least));
+        }
+        Ok(without_doubles(found, self.overlap_limit))
     }
 }
 
@@ -218,34 +234,29 @@ fn spread(pixels: &[u8], [red, green, blue]: [&mut [f32]; 3]) {
     }
 }
 
-/// What most webcams need: 640 pixels to 320. A loop of its own, at a fifth of the general one's time.
-fn average_of_four(upper: &[u8], lower: &[u8], [red, green, blue]: [&mut [f32]; 3]) {
-    let pairs = upper.chunks_exact(6).zip(lower.chunks_exact(6));
-    for ((upper, lower), ((red, green), blue)) in pairs.zip(red.iter_mut().zip(green).zip(blue)) {
-        let mean =
-            |a: u8, b: u8, c: u8, d: u8| f32::from(u16::from(a) + u16::from(b) + u16::from(c) + u16::from(d)) * 0.25;
-        *red = mean(upper[0], upper[3], lower[0], lower[3]);
-        *green = mean(upper[1], upper[4], lower[1], lower[4]);
-        *blue = mean(upper[2], upper[5], lower[2], lower[5]);
-    }
-}
-
 /// Averages squares of `shrink` × `shrink` pixels; fewer where the photo is narrower than that.
-fn average(photo: &Photo, row: usize, shrink: usize, sums: &mut Vec<u32>, [red, green, blue]: [&mut [f32]; 3]) {
-    let stride = 3 * photo.width_px;
+fn average(photo: &Photo, row: usize, shrink: usize, sums: &mut Vec<u16>, [red, green, blue]: [&mut [f32]; 3]) {
     let lines = row * shrink..((row + 1) * shrink).min(photo.height_px);
     let across = shrink.min(photo.width_px);
     let share = 1.0 / (lines.len() * across) as f32;
+    // Sixteen bits hold 257 lines; no side is shrunk by more than `PHOTO_LIMIT_SIDE_PX` allows.
     sums.clear();
-    sums.resize(stride, 0);
+    sums.resize(3 * photo.width_px, 0);
     for line in lines {
-        sums.iter_mut().zip(photo.row(line)).for_each(|(sum, value)| *sum += u32::from(*value));
+        sums.iter_mut().zip(photo.row(line)).for_each(|(sum, value)| *sum += u16::from(*value));
     }
     let columns = red.iter_mut().zip(green).zip(blue);
+    if across == 2 {
+        // What most webcams need, 640 pixels to 320: at a fifth of the other loop's time.
+        for (pair, ((red, green), blue)) in sums.as_chunks::<6>().0.iter().zip(columns) {
+            [*red, *green, *blue] = [0, 1, 2].map(|colour| f32::from(pair[colour] + pair[colour + 3]) * share);
+        }
+        return;
+    }
     for (square, ((red, green), blue)) in sums.chunks_exact(3 * across).zip(columns) {
-        let mut total = [0; 3];
+        let mut total = [0_u32; 3];
         for pixel in square.chunks_exact(3) {
-            total.iter_mut().zip(pixel).for_each(|(total, value)| *total += value);
+            total.iter_mut().zip(pixel).for_each(|(total, value)| *total += u32::from(*value));
         }
         [*red, *green, *blue] = total.map(|total| total as f32 * share);
     }

@@ -82,7 +82,7 @@ pub struct File {
 pub struct Model {
     /// Short name, such as `sface`.
     pub name: String,
-    /// `detector`, `recogniser`, `mesh`, `eyes` or `passive`; only of the last may there be several.
+    /// `detector`, `near_detector`, `recogniser`, `mesh`, `eyes` or `passive`; only of the last may there be several.
     pub role: String,
     /// Whether the engine runs without it.
     #[serde(default)]
@@ -223,6 +223,8 @@ pub enum HighMeans {
 pub struct ModelDigests {
     /// SHA-256 of the face detector.
     pub detector: Digest,
+    /// SHA-256 of the part of it that looks closely at faces.
+    pub near_detector: Digest,
     /// SHA-256 of the recogniser.
     pub recogniser: Digest,
     /// SHA-256 of ONNX Runtime's library.

@@ -51,6 +51,30 @@ fn apart(a: [f32; 2], b: [f32; 2]) -> f32 {
     (a[0] - b[0]).hypot(a[1] - b[1])
 }
 
+// --- the near detector ---------------------------------------------------------------------------------------------
+
+#[test]
+fn the_near_detector_is_the_detector_without_its_outputs_for_small_faces() {
+    let models = models();
+    let mut sessions = ["detector", "near_detector"].map(|role| models.session(role).unwrap());
+    let photo = picture(&enrolment("obama"));
+    let photo = image::imageops::resize(&photo, 256, 256, image::imageops::FilterType::Triangle);
+    let planes: Vec<f32> = (0..3).rev().flat_map(|at| photo.pixels().map(move |pixel| f32::from(pixel[at]))).collect();
+    let [whole, near] = sessions.each_mut().map(|session| {
+        let input = ort::value::TensorRef::from_array_view(([1_usize, 3, 256, 256], planes.as_slice())).unwrap();
+        let outputs = session.run(ort::inputs![input]).unwrap();
+        let values = outputs
+            .iter()
+            .map(|(name, value)| (name.to_owned(), value.try_extract_tensor::<f32>().unwrap().1.to_vec()));
+        values.collect::<std::collections::BTreeMap<_, _>>()
+    });
+    assert_eq!((whole.len(), near.len()), (12, 8));
+    for (name, values) in near {
+        assert!(!name.ends_with("_8"), "{name}");
+        assert_eq!(values, whole[&name], "{name}");
+    }
+}
+
 // --- the mesh ------------------------------------------------------------------------------------------------------
 
 #[test]

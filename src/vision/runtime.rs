@@ -119,6 +119,7 @@ impl Models {
         let chosen = Chosen::of(folder, &manifest, wanted, (manifest.model(TRIED_WITH), tried))?;
         let digests = ModelDigests {
             detector: needed("detector").1,
+            near_detector: needed("near_detector").1,
             recogniser: *recogniser,
             runtime: chosen.engine.library.digest,
             provider: chosen.running.provider,

@@ -133,6 +133,7 @@ fn a_check_carries_what_is_needed_to_make_it_again() {
     let manifest = Manifest::embedded();
     assert_eq!(check.models.recogniser.to_string(), manifest.model("recogniser").sha256);
     assert_eq!(check.models.detector.to_string(), manifest.model("detector").sha256);
+    assert_eq!(check.models.near_detector.to_string(), manifest.model("near_detector").sha256);
     assert_eq!(check.models.runtime.to_string(), manifest.runtime(Provider::Cpu).sha256);
     assert_eq!((check.models.provider, check.models.precision), (Provider::Cpu, Precision::F32));
     let json = serde_json::to_value(&check).unwrap();
