@@ -139,6 +139,7 @@ fn for_the_record(check: &Check) -> Map<String, Value> {
     let all = json!({
         "similarity": check.similarity.map(rounded),
         "threshold": rounded(check.threshold),
+        "compared": check.compared,
         "reason": check.reason.as_ref().map(|reason| reason.as_str()),
         "same_picture": check.same_picture.map(|same| json!({ "of": same.of, "likeness": rounded(same.likeness) })),
         "faces": check.faces.len(),

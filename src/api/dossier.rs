@@ -25,6 +25,7 @@ use crate::store::dossier::{NamedSession, Surroundings};
 use crate::store::reach::Thing;
 use crate::store::review::{DecisionRecord, VerdictVersion};
 use crate::store::words::QueueTab;
+use crate::vision::Compared;
 
 pub(super) fn routes() -> OpenApiRouter<ApiState> {
     OpenApiRouter::new().routes(routes!(read_dossier))
@@ -165,6 +166,8 @@ struct CheckDetails {
     reason: Option<String>,
     similarity: Option<f64>,
     threshold: Option<f64>,
+    faces: Option<u32>,
+    compared: Option<Compared>,
 }
 
 #[derive(Default, Deserialize)]
@@ -191,7 +194,8 @@ pub(super) fn captures(lines: &[u8], events: &[Event<'_>], around: &Surroundings
                 captures.push(json!({
                     "capture": capture, "reason": requested.reason.as_str(), "requested_at": event.at,
                     "deadline_at": requested.deadline_at, "submitted_at": null, "at": null, "n": null, "outcome": null,
-                    "cause": null, "similarity_milli": null, "threshold_milli": null, "frames": requested.frames,
+                    "cause": null, "similarity_milli": null, "threshold_milli": null, "faces": null, "compared": null,
+                    "frames": requested.frames,
                     "digest": photo.map(|photo| &photo.digest), "photo": state,
                     "deleted_at": photo.and_then(|photo| photo.deleted_at),
                     "deleted_on": photo.and_then(|photo| photo.deleted_at).map(|at| date_in_china(at).to_string()),
@@ -212,6 +216,8 @@ pub(super) fn captures(lines: &[u8], events: &[Event<'_>], around: &Surroundings
                     one["cause"] = details.reason.into();
                     one["similarity_milli"] = details.similarity.map(thousandths).into();
                     one["threshold_milli"] = details.threshold.map(thousandths).into();
+                    one["faces"] = details.faces.into();
+                    one["compared"] = json!(details.compared);
                 }
             }
             Body::CaptureExpired(expired) => {

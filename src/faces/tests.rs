@@ -15,8 +15,8 @@ use crate::cluster::redis::{Answer, MESSAGE_LIMIT_BYTES, PhotoJob};
 use crate::store::evidence::Evidence;
 use crate::vision::people::{People, path};
 use crate::vision::{
-    Digest, Earlier, FaceBox, Flaw, Known, ModelDigests, NotDone, Outcome, PhotoError, Picture, Precision, Provider,
-    Question, Reason, SamePicture, Turn, Urgency, VisionConfig, Wanted,
+    Compared, Digest, Earlier, FaceBox, Flaw, Known, ModelDigests, NotDone, Outcome, PhotoError, Picture, Precision,
+    Provider, Question, Reason, SamePicture, Turn, Urgency, VisionConfig, Wanted,
 };
 
 const OF: Of<'static> = Of { node: "asker", question: 7 };
@@ -196,6 +196,7 @@ fn a_check(faces: usize) -> Check {
         similarity: Some(0.363),
         threshold: 0.45,
         faces: vec![face; faces],
+        compared: Some(Compared { frame: 2, left_milli: -3, top_milli: 0, width_milli: 1_004, height_milli: 250 }),
         frames: 3,
         pictures: Picture::from_bytes(&[7; Picture::BYTES]).into_iter().collect(),
         same_picture: Some(SamePicture { of: Earlier::Enrolment, likeness: 0.1 + 0.2 }),

@@ -181,6 +181,34 @@ impl fmt::Display for Reason {
     }
 }
 
+/// Where the face that was compared is: in which photo of the submission, and in thousandths of its width and height.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Compared {
+    /// which photo, from 0
+    pub frame: usize,
+    /// left edge; below 0 when the face begins outside of the photo
+    pub left_milli: i32,
+    /// upper edge
+    pub top_milli: i32,
+    /// width
+    pub width_milli: i32,
+    /// height
+    pub height_milli: i32,
+}
+
+impl Compared {
+    pub(super) fn of(frame: usize, photo: &Photo, face: &FaceBox) -> Self {
+        let milli = |length: f32, of: usize| (1_000.0 * length / of as f32).round() as i32;
+        Self {
+            frame,
+            left_milli: milli(face.x, photo.width_px),
+            top_milli: milli(face.y, photo.height_px),
+            width_milli: milli(face.width, photo.width_px),
+            height_milli: milli(face.height, photo.height_px),
+        }
+    }
+}
+
 /// The result of a check, with all that is needed to make it again. Serialised, it comes back as it was, to the last bit.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Check {
@@ -188,8 +216,11 @@ pub struct Check {
     pub outcome: Outcome,
     /// Why, for `spoof`, `unusable` and `error`, and for a `mismatch` within a burst.
     pub reason: Option<Reason>,
-    /// Cosine of the two faces, −1 to 1; present when they were compared.
+    /// Cosine of the two faces, −1 to 1; present when they were compared. Of several people, that of the face most like the
+    /// enrolled one.
     pub similarity: Option<f32>,
+    /// Which face that was.
+    pub compared: Option<Compared>,
     /// The least similarity that counts as a match, at the size of these faces.
     pub threshold: f32,
     /// The faces found, the largest first, at most 32; in a burst, those of the frame that decided.
@@ -227,6 +258,7 @@ impl Check {
             outcome: Outcome::Error,
             reason: None,
             similarity: None,
+            compared: None,
             threshold: 1.0,
             faces: Vec::new(),
             pictures: Vec::new(),
@@ -386,7 +418,7 @@ impl Checker {
 
     /// Looks closer at a face, and once more, levelled, when it turns out to be tilted: the detector says less than
     /// the whole tilt.
-    fn closer(&mut self, photo: &Photo, face: FaceBox) -> Result<FaceBox, VisionError> {
+    pub(super) fn closer(&mut self, photo: &Photo, face: FaceBox) -> Result<FaceBox, VisionError> {
         let mut face = self.detector.closer(photo, &face, 0.0)?.unwrap_or(face);
         for _ in 0..LEVELLED_LOOKS {
             let roll_degrees = face.roll_degrees();

@@ -48,7 +48,7 @@ mod tests;
 
 pub use bare::Bare;
 pub use challenge::{Challenge, MovementModels, NotDone, Observed, judge as judge_challenge};
-pub use check::{Check, Checker, DETECTOR_SIDE_PX, EnrolError, Outcome, Reason, likeness};
+pub use check::{Check, Checker, Compared, DETECTOR_SIDE_PX, EnrolError, Outcome, Reason, likeness};
 pub use decode::{PHOTO_LIMIT_BYTES, PHOTO_LIMIT_PIXELS, Photo, PhotoError, decode};
 pub use descriptor::{Descriptor, SAME_PICTURE};
 pub use detect::FaceBox;

@@ -9,8 +9,8 @@ use super::grey::Grey;
 use super::motion::{self, Still, Unnatural};
 use super::question::{Asked, Question};
 use super::{
-    Check, Checker, FaceBox, MovementModels, NotDone, Observed, Outcome, Photo, PhotoError, Picture, Quality, Reason,
-    VisionError, burst, decode, judge_challenge,
+    Check, Checker, Compared, FaceBox, MovementModels, NotDone, Observed, Outcome, Photo, PhotoError, Picture, Quality,
+    Reason, VisionError, burst, decode, judge_challenge,
 };
 
 /// Pixels of all photos of a burst: 16 of a webcam's 1280×720, or what comes to 72 MB.
@@ -29,6 +29,9 @@ const DOUBTFUL_FROM: f32 = 0.3;
 /// rendered turns and nods none is below 0.6.
 const MEANWHILE_LEAST: f32 = 0.2;
 
+/// Of several people in a photo so many are held against the enrolled face, the largest.
+const SEVERAL_COMPARED: usize = 5;
+
 /// Of the photos of a movement, one in so many may be without a face that can be compared. Of rendered movements none is;
 /// two of ten were enough for somebody else to be there meanwhile.
 const UNSEEN_ONE_IN: usize = 8;
@@ -36,6 +39,8 @@ const UNSEEN_ONE_IN: usize = 8;
 /// Why it goes no further.
 enum Stop {
     Found(Outcome, Option<Reason>),
+    /// more than one person, in this photo
+    Several(usize),
     Failed(VisionError),
 }
 
@@ -51,6 +56,8 @@ fn unusable(reason: Reason) -> Stop {
 
 /// One decoded photo of the submission.
 struct Opened {
+    /// which it is, from 0
+    frame: usize,
     at_ms: u32,
     photo: Photo,
     scene: Grey,
@@ -81,18 +88,28 @@ impl Checker {
         question: &Question,
         check: &mut Check,
     ) -> Result<(), VisionError> {
-        match self.pass(submission, question, check) {
+        let opened = match opened(submission, &question.asked) {
+            Ok(opened) => opened,
+            Err(reason) => {
+                (check.outcome, check.reason) = (Outcome::Unusable, Some(reason));
+                return Ok(());
+            }
+        };
+        check.frames = opened.len();
+        match self.pass(&opened, question, check) {
             Ok(()) => check.outcome = Outcome::Match,
             Err(Stop::Found(outcome, reason)) => (check.outcome, check.reason) = (outcome, reason),
+            Err(Stop::Several(frame)) => {
+                check.outcome = Outcome::MultipleFaces;
+                self.most_like(&opened[frame], question, check)?;
+            }
             Err(Stop::Failed(error)) => return Err(error),
         }
         Ok(())
     }
 
-    fn pass(&mut self, submission: &[u8], question: &Question, check: &mut Check) -> Result<(), Stop> {
-        let opened = opened(submission, &question.asked).map_err(unusable)?;
-        check.frames = opened.len();
-        let repeated = before_networks(&opened)?;
+    fn pass(&mut self, opened: &[Opened], question: &Question, check: &mut Check) -> Result<(), Stop> {
+        let repeated = before_networks(opened)?;
         check.same_picture = opened.iter().find_map(|opened| question.known.again(&opened.photo, &opened.scene));
         if check.same_picture.is_some() {
             return Err(Stop::Found(Outcome::Spoof, Some(Reason::SamePicture)));
@@ -102,7 +119,7 @@ impl Checker {
             return Err(Stop::Found(Outcome::Spoof, Some(unnatural.into())));
         }
         check.pictures.extend(opened[0].picture(&first));
-        let looked = self.look_through(&opened, first, question, check)?;
+        let looked = self.look_through(opened, first, question, check)?;
         let best = best_of(&looked);
         check.quality = Some(looked[best].quality);
         let unnatural = (looked.len() > 1).then(|| moving(&looked, check)).flatten();
@@ -161,9 +178,24 @@ impl Checker {
                 Some(reason) => unusable(reason),
                 None => Stop::Found(Outcome::NoFace, None),
             }),
-            Seen::Several => Err(Stop::Found(Outcome::MultipleFaces, None)),
+            Seen::Several => Err(Stop::Several(opened.frame)),
             Seen::Unusable(reason) => Err(unusable(reason)),
         }
+    }
+
+    /// Of several people in a photo, which is most like the enrolled one: whoever decides about it wants to know whether the
+    /// learner was there.
+    fn most_like(&mut self, opened: &Opened, question: &Question, check: &mut Check) -> Result<(), VisionError> {
+        for face in check.faces.clone().into_iter().take(SEVERAL_COMPARED) {
+            let face = self.closer(&opened.photo, face)?;
+            let similarity = embed::dot(&self.describe(&opened.photo, &face)?, &question.enrolled.numbers);
+            if check.similarity.is_none_or(|most| similarity > most) {
+                check.similarity = Some(similarity);
+                check.threshold = self.thresholds.at(face.side_px().min(question.enrolled.side_px));
+                check.compared = Some(Compared::of(opened.frame, &opened.photo, &face));
+            }
+        }
+        Ok(())
     }
 
     /// Follows the face through the photos. Each of a plain burst must show it; of a movement, some may lose it, but none may
@@ -178,7 +210,7 @@ impl Checker {
         let mut looked = vec![Looked::at(&opened[0], first).ok_or_else(no_shape)?];
         let mut last = first;
         for next in &opened[1..] {
-            let face = match self.followed(&next.photo, &last, check) {
+            let face = match self.followed(next, &last, check) {
                 Err(Stop::Found(Outcome::NoFace | Outcome::Unusable, _)) if question.asked.challenge.is_some() => {
                     continue;
                 }
@@ -193,7 +225,8 @@ impl Checker {
         Ok(looked)
     }
 
-    fn followed(&mut self, photo: &Photo, last: &FaceBox, check: &mut Check) -> Result<FaceBox, Stop> {
+    fn followed(&mut self, opened: &Opened, last: &FaceBox, check: &mut Check) -> Result<FaceBox, Stop> {
+        let photo = &opened.photo;
         let faces = match self.detector.follow(photo, last)? {
             Some(face) => vec![face],
             None => self.find(photo)?,
@@ -202,7 +235,7 @@ impl Checker {
         let stop = match seen {
             Seen::One(face) => return Ok(face),
             Seen::Nobody => Stop::Found(Outcome::NoFace, None),
-            Seen::Several => Stop::Found(Outcome::MultipleFaces, None),
+            Seen::Several => Stop::Several(opened.frame),
             Seen::Unusable(reason) => unusable(reason),
         };
         check.faces = faces;
@@ -211,10 +244,11 @@ impl Checker {
 
     /// Who it is, by the photo that shows it best.
     fn recognise(&mut self, best: &Looked<'_>, question: &Question, check: &mut Check) -> Result<[f32; NUMBERS], Stop> {
-        let numbers = self.describe(&best.opened.photo, &best.face)?;
-        let similarity = embed::dot(&numbers, &question.enrolled.numbers);
-        check.similarity = Some(similarity);
         check.threshold = self.threshold(best, question);
+        let to_enrolled = |found: &_| embed::dot(found, &question.enrolled.numbers);
+        let (numbers, similarity) = self.described(best, check.threshold, to_enrolled)?;
+        check.similarity = Some(similarity);
+        check.compared = Some(Compared::of(best.opened.frame, &best.opened.photo, &best.face));
         if similarity >= check.threshold {
             return Ok(numbers);
         }
@@ -233,13 +267,34 @@ impl Checker {
     fn shows_enrolled(&mut self, looked: &[Looked<'_>], best: usize, question: &Question) -> Result<bool, VisionError> {
         for other in looked {
             if !looked[best].is_like(other) {
-                let numbers = self.describe(&other.opened.photo, &other.face)?;
-                if embed::dot(&numbers, &question.enrolled.numbers) >= self.threshold(other, question) {
+                let least = self.threshold(other, question);
+                let (_, like) = self.described(other, least, |found| embed::dot(found, &question.enrolled.numbers))?;
+                if like >= least {
                     return Ok(true);
                 }
             }
         }
         Ok(false)
+    }
+
+    /// Describes a face, and says how like it is. One that was followed is placed less exactly, most of all with a hand before
+    /// it: when it is less like than `least`, the detector looks closer, as it does in a single photo, and the better of the two counts.
+    fn described(
+        &mut self,
+        looked: &Looked<'_>,
+        least: f32,
+        likeness: impl Fn(&[f32; NUMBERS]) -> f32,
+    ) -> Result<([f32; NUMBERS], f32), VisionError> {
+        let photo = &looked.opened.photo;
+        let numbers = self.describe(photo, &looked.face)?;
+        let like = likeness(&numbers);
+        if like >= least || looked.opened.frame == 0 {
+            return Ok((numbers, like));
+        }
+        let face = self.closer(photo, looked.face)?;
+        let closely = self.describe(photo, &face)?;
+        let closely_like = likeness(&closely);
+        Ok(if closely_like > like { (closely, closely_like) } else { (numbers, like) })
     }
 
     fn threshold(&self, looked: &Looked<'_>, question: &Question) -> f32 {
@@ -258,9 +313,10 @@ impl Checker {
             if looked[best].is_like(other) {
                 continue;
             }
-            let found = self.describe(&other.opened.photo, &other.face)?;
-            let like = embed::dot(&found, numbers).max(embed::dot(&found, &question.enrolled.numbers));
-            if like >= self.threshold(other, question) {
+            let least = self.threshold(other, question);
+            let to_either = |found: &_| embed::dot(found, numbers).max(embed::dot(found, &question.enrolled.numbers));
+            let (_, like) = self.described(other, least, to_either)?;
+            if like >= least {
                 continue;
             }
             match other.quality.flaw() {
@@ -305,7 +361,7 @@ fn opened(submission: &[u8], asked: &Asked) -> Result<Vec<Opened>, Reason> {
     }
     let mut opened: Vec<Opened> = Vec::with_capacity(frames.len());
     let mut pixels = 0;
-    for frame in &frames {
+    for (number, frame) in frames.iter().enumerate() {
         let photo = decode(frame.photo).map_err(Reason::Photo)?;
         pixels += photo.width_px * photo.height_px;
         let wrong = |why: &str| Reason::Photo(PhotoError::BadBurst(why.to_owned()));
@@ -317,7 +373,7 @@ fn opened(submission: &[u8], asked: &Asked) -> Result<Vec<Opened>, Reason> {
         {
             return Err(wrong("its photos differ in size"));
         }
-        opened.push(Opened { at_ms: frame.at_ms, scene: motion::scene(&photo), photo });
+        opened.push(Opened { frame: number, at_ms: frame.at_ms, scene: motion::scene(&photo), photo });
     }
     Ok(opened)
 }
@@ -397,6 +453,7 @@ impl Checker {
         match described(self) {
             Ok(portrait) => Ok(Ok(portrait)),
             Err(Stop::Found(outcome, reason)) => Ok(Err((outcome, reason))),
+            Err(Stop::Several(_)) => Ok(Err((Outcome::MultipleFaces, None))),
             Err(Stop::Failed(error)) => Err(error),
         }
     }

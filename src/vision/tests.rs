@@ -176,6 +176,29 @@ fn a_second_person_is_seen() {
 }
 
 #[test]
+fn of_several_people_it_is_said_which_is_the_enrolled_one() {
+    let (one, other) = (picture(&enrolment("obama")), picture(&enrolment("biden")));
+    let half = 1_000 * one.width() as i32 / (one.width() + other.width()) as i32;
+    for (photo, is_left) in [(side_by_side(&one, &other), true), (side_by_side(&other, &one), false)] {
+        let check = check(&jpeg(photo), "obama");
+        let compared = check.compared.unwrap();
+        let middle = compared.left_milli + compared.width_milli / 2;
+        let half = if is_left { half } else { 1_000 - half };
+        assert_eq!(
+            (check.outcome, check.faces.len(), middle < half),
+            (Outcome::MultipleFaces, 2, is_left),
+            "{check:?}"
+        );
+        assert!(check.similarity.unwrap() > check.threshold, "{check:?}");
+    }
+    // Nobody of five.
+    for path in People::embedded().several.paths(folder()) {
+        let check = check(&read(&path), "obama");
+        assert!(check.faces.len() == 5 && check.similarity.unwrap() < check.threshold, "{check:?}");
+    }
+}
+
+#[test]
 fn a_small_face_on_the_wall_is_no_second_person() {
     let mut photo = picture(&enrolment("obama"));
     let poster = resized(&picture(&enrolment("biden")), 90);

@@ -17,9 +17,14 @@ fn opening(session: &str, learner: &str, project: &str, lesson: &str, platform: 
         json!({"n": 2, "at": 20, "type": "capture.requested", "src": "server",
             "data": {"capture": "c1", "reason": "start", "deadline_at": 100, "frames": 2}}),
         json!({"n": 3, "at": 30, "type": "face.checked", "src": "server",
-            "data": {"capture": "c1", "outcome": "mismatch", "photo": null, "similarity": 0.2504, "threshold": 0.4}}),
+            "data": {"capture": "c1", "outcome": "mismatch", "photo": null, "similarity": 0.2504, "threshold": 0.4,
+                "faces": 2, "compared": compared()}}),
     ];
     lines.iter().map(|line| format!("{line}\n")).collect()
+}
+
+fn compared() -> Value {
+    json!({"frame": 1, "left_milli": -20, "top_milli": 110, "width_milli": 300, "height_milli": 480})
 }
 
 fn verdict(session: &str, status: &str) -> Value {
@@ -120,6 +125,7 @@ async fn a_decision_makes_the_next_version_and_tells_the_platform() {
         (&json!("mismatch"), &json!(250), &json!(3))
     );
     assert_eq!((&capture["photo"], &capture["frames"]), (&json!("none"), &json!(2)));
+    assert_eq!((&capture["faces"], &capture["compared"]), (&json!(2), &compared()));
     assert_eq!(dossier["parameters"]["class_hour_ms"], 2_400_000);
     assert!(dossier["clauses"]["unfocused"]["text"].is_string());
     let own = operator.as_platform().get(&format!("/sessions/{session}/dossier")).await.expect(200);

@@ -77,7 +77,9 @@ impl FaceCheck {
                 "quality": check.quality,
                 "flaw": check.quality.and_then(|quality| quality.flaw()).map(Flaw::as_str),
                 "motion": check.motion,
-                "recogniser": {"similarity": check.similarity, "threshold": check.threshold},
+                "recogniser": {
+                    "similarity": check.similarity, "threshold": check.threshold, "compared": check.compared,
+                },
                 "challenge": check.challenge,
                 "passive": check.passive,
             },

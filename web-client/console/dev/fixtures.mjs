@@ -68,6 +68,8 @@ function capturesOf(lines) {
       cause: null,
       similarity_milli: null,
       threshold_milli: null,
+      faces: null,
+      compared: null,
       frames: 1,
       digest: null,
       photo: 'none',
@@ -85,6 +87,8 @@ function capturesOf(lines) {
         digest: data.photo,
         similarity_milli: similarity,
         threshold_milli: 363,
+        faces: data.faces ?? 1,
+        compared: { frame: 1, left_milli: 350, top_milli: 220, width_milli: 300, height_milli: 480 },
         photo: data.photo ? 'kept' : 'none',
         frames: data.frames ?? 3,
       });

@@ -135,6 +135,15 @@ export interface VerdictVersion {
 
 export type PhotoState = 'kept' | 'deleted' | 'none';
 
+/** Where the face that was compared is, in thousandths of its photo's width and height. */
+export interface Compared {
+  frame: number;
+  left_milli: number;
+  top_milli: number;
+  width_milli: number;
+  height_milli: number;
+}
+
 export interface Capture {
   capture: string;
   reason: string;
@@ -147,6 +156,9 @@ export interface Capture {
   cause: string | null;
   similarity_milli: number | null;
   threshold_milli: number | null;
+  /** how many faces were found */
+  faces: number | null;
+  compared: Compared | null;
   frames: number;
   digest: string | null;
   photo: PhotoState;

@@ -381,6 +381,7 @@ export const texts: Texts = {
   'session.noEnrolled': 'No enrolment photo',
   'session.similarity': 'similarity {value}, threshold {limit}',
   'session.noSimilarity': 'No score',
+  'session.severalFaces': '{count} faces in the photo; the marked one is most like the learner',
   'session.enlarge': 'Larger',
   'session.strip': 'All captures',
   'session.noCaptures': 'This session has no captures',

@@ -378,6 +378,7 @@ export const texts = {
   'session.noEnrolled': '没有登记照',
   'session.similarity': '相似度 {value}，阈值 {limit}',
   'session.noSimilarity': '没有比对分数',
+  'session.severalFaces': '照片中有 {count} 张人脸，框出的一张与本人最相似',
   'session.enlarge': '放大对照',
   'session.strip': '全部抓拍',
   'session.noCaptures': '本会话没有抓拍',
