@@ -308,7 +308,7 @@ pub(super) enum Seen {
 /// Looks at photos: one a thread.
 pub struct Checker {
     pub(super) detector: Detector,
-    recogniser: Recogniser,
+    pub(super) recogniser: Recogniser,
     pub(super) mesher: Mesher,
     pub(super) eyes: EyeReader,
     pub(super) passive: Option<PassiveReader>,

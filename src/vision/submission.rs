@@ -188,7 +188,9 @@ impl Checker {
     fn most_like(&mut self, opened: &Opened, question: &Question, check: &mut Check) -> Result<(), VisionError> {
         for face in check.faces.clone().into_iter().take(SEVERAL_COMPARED) {
             let face = self.closer(&opened.photo, face)?;
-            let similarity = embed::dot(&self.describe(&opened.photo, &face)?, &question.enrolled.numbers);
+            // What has no shape of a face is not the learner, and no reason to call it a failure of the engine.
+            let Some(numbers) = self.recogniser.embed(&opened.photo, &face)? else { continue };
+            let similarity = embed::dot(&numbers, &question.enrolled.numbers);
             if check.similarity.is_none_or(|most| similarity > most) {
                 check.similarity = Some(similarity);
                 check.threshold = self.thresholds.at(face.side_px().min(question.enrolled.side_px));
@@ -278,7 +280,7 @@ impl Checker {
     }
 
     /// Describes a face, and says how like it is. One that was followed is placed less exactly, most of all with a hand before
-    /// it: when it is less like than `least`, the detector looks closer, as it does in a single photo, and the better of the two counts.
+    /// it: when it is less like than `least`, the detector looks closer, as in a single photo, and the better of the two counts.
     fn described(
         &mut self,
         looked: &Looked<'_>,
