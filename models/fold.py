@@ -83,7 +83,9 @@ def rebuilt(model, axes, chosen):
     named = [o for o in model.graph.output if not chosen or o.name in chosen]
     if chosen and len(named) != len(chosen):
         raise SystemExit(f"it has no outputs {sorted(set(chosen) - {o.name for o in named})}")
-    nodes = needed(without_dropout(nodes), [o.name for o in named])
+    nodes = without_dropout(nodes)
+    if chosen:
+        nodes = needed(nodes, chosen)
     used = {name for node in nodes for name in node.input}
     initializers = [numpy_helper.from_array(constants[name], name) for name in sorted(used & constants.keys())]
     given = [i for i in model.graph.input if i.name in used and i.name not in constants]
