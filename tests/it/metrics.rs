@@ -73,7 +73,8 @@ async fn metrics_move_with_what_happens_and_name_nobody() {
     ] {
         assert!(grew(series) >= 1.0, "{series}");
     }
-    assert_eq!(after["invigil_journal_queue_depth"], 0.0, "what was queued was taken");
+    // What is queued is taken; just now it may be the word that a webhook is under way.
+    while scrape(&stage).await["invigil_journal_queue_depth"] > 0.0 {}
     assert_eq!(after["invigil_photo_queue_depth"], 0.0);
     assert!(after["process_resident_memory_bytes"] > 1e6);
     let names: String = after.keys().flat_map(|name| name.chars()).collect();
