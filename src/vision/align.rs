@@ -62,7 +62,8 @@ impl Similarity {
         Self { a: self.a * step, b: self.b * step, dx, dy }
     }
 
-    /// The same, into the part of the photo that begins at (`left`, `top`) and of which `shrink` pixels in each direction became one.
+    /// The same, into the part of the photo that begins at (`left`, `top`) and of which `shrink` pixels in each direction became
+    /// one.
     pub fn of_part(self, [left, top]: [f32; 2], shrink: f32) -> Self {
         let place = |at: f32, from: f32| (at - from + 0.5) / shrink - 0.5;
         Self { a: self.a / shrink, b: self.b / shrink, dx: place(self.dx, left), dy: place(self.dy, top) }
@@ -185,7 +186,8 @@ fn sample(photo: &Photo, x: i64, y: i64) -> Colour {
 /// The pixel at (`left`, `top`) with its neighbour to the right, and those below them. Six bytes of each eight count: the
 /// compiler takes eight at once.
 fn pairs(photo: &Photo, left: i64, top: i64) -> [[u8; 8]; 2] {
-    if left >= 0 && top >= 0 && left + 1 < photo.width_px as i64 {
+    if left >= 0 && top >= 0 && left + 1 < photo.width_px as i64 && top + 1 < photo.height_px as i64 {
+        // The last pixel of all has no eight.
         let at = 3 * (top as usize * photo.width_px + left as usize);
         let eight = |at: usize| photo.rgb.get(at..)?.first_chunk().copied();
         if let (Some(upper), Some(lower)) = (eight(at), eight(at + 3 * photo.width_px)) {

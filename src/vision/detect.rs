@@ -12,7 +12,7 @@ use super::{Models, Photo, VisionError};
 /// The detector's coarsest grid: sides are padded to a multiple of it, with black, at the right and the bottom.
 const SIDE_MULTIPLE: usize = 32;
 const STRIDES: [usize; 3] = [8, 16, 32];
-/// Faces of 50 px and more are found at these; whatever is looked at closely is larger.
+/// Those that a closer look needs: a face is 96 px large there or more, and what is found at stride 8 is small.
 const NEAR_STRIDES: [usize; 2] = [16, 32];
 /// A closer look is a square of this side, in pixels …
 pub(super) const CLOSER_SIDE_PX: usize = 256;
@@ -24,7 +24,7 @@ const CLOSER_MARGIN: f32 = 1.5;
 const FOLLOWED_SIDE_PX: usize = 160;
 /// … around its last place, in which it is 96 px large: it may move by a third of its own size.
 const FOLLOWED_MARGIN: f32 = 160.0 / 96.0;
-/// A face that is tilted by less is looked at as it is: a level square costs half as much.
+/// A face that is tilted by no more is looked at without turning the square: a level one costs less than half as much.
 const LEVEL_ENOUGH_DEGREES: f32 = 5.0;
 
 /// A face in a photo; all lengths in pixels of the upright photo, from its top left corner.
@@ -168,7 +168,8 @@ impl Detector {
     /// box holds the middle of that place any more.
     pub fn follow(&mut self, photo: &Photo, face: &FaceBox) -> Result<Option<FaceBox>, VisionError> {
         let across_px = FOLLOWED_MARGIN * face.side_px();
-        let roll_degrees = Some(face.roll_degrees()).filter(|roll| roll.abs() > LEVEL_ENOUGH_DEGREES).unwrap_or(0.0);
+        let roll_degrees = face.roll_degrees();
+        let roll_degrees = if roll_degrees.abs() <= LEVEL_ENOUGH_DEGREES { 0.0 } else { roll_degrees };
         let transform = Similarity::square(face.centre(), across_px, roll_degrees, FOLLOWED_SIDE_PX);
         let [blue, green, red] = align::three(&mut self.planes, FOLLOWED_SIDE_PX * FOLLOWED_SIDE_PX);
         align::resample(photo, transform, FOLLOWED_SIDE_PX, [red, green, blue]);
@@ -247,7 +248,7 @@ fn average(photo: &Photo, row: usize, shrink: usize, sums: &mut Vec<u16>, [red, 
     }
     let columns = red.iter_mut().zip(green).zip(blue);
     if across == 2 {
-        // What most webcams need, 640 pixels to 320: at a fifth of the other loop's time.
+        // What most webcams need, 640 pixels to 320: so short a sum is not worth a loop.
         for (pair, ((red, green), blue)) in sums.as_chunks::<6>().0.iter().zip(columns) {
             [*red, *green, *blue] = [0, 1, 2].map(|colour| f32::from(pair[colour] + pair[colour + 3]) * share);
         }
